@@ -1,1 +1,118 @@
-fn main() {}
+//! `cargo xtask`: fetch, build, demo, test and distribution of Keyferry.
+
+use std::io;
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+use xtask::cache::Cache;
+use xtask::dist::{self, Build, Platform};
+use xtask::parts::{self, CargoTool, Keycloak};
+use xtask::suites::{self, Suite};
+use xtask::tool::{self, CARGO};
+use xtask::{Result, progress, workspace};
+
+/// The project's own tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Bring Keycloak, Kafka and the build tools into the cache.
+    Fetch {
+        /// Also the older lines of Keycloak that the compatibility tests run on.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Build the jar that carries the agent, and the bare agent, into dist/.
+    Dist {
+        /// Build with this machine's own linker: quicker, but for systems like this one only.
+        #[arg(long, conflicts_with = "target")]
+        native: bool,
+        /// What the agent must run on; may be repeated [default: this machine's platform].
+        #[arg(long, value_enum)]
+        target: Vec<Platform>,
+    },
+    /// Start Keycloak with Keyferry and Kafka, cause events and show what arrives, until Ctrl-C.
+    Demo {
+        /// End after the show, successfully only if every expected event arrived.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Run the tests: all suites, or the named ones.
+    Test {
+        /// The suites to run [default: all].
+        suites: Vec<Suite>,
+        /// Name the suites instead of running them.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Check the dependencies' licences, advisories and sources.
+    Deny,
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    let cache = Cache::from_environment()?;
+    match task {
+        Task::Fetch { all } => fetch(&cache, all),
+        Task::Dist { native, target } => {
+            let build = if native { Build::Native } else { Build::Portable(target) };
+            dist::dist(&cache, &build).map(drop)
+        }
+        Task::Demo { once } => demo(&cache, once),
+        Task::Test { list: true, .. } => {
+            suites::list(&mut io::stdout()).map_err(xtask::Error::io("write to", "standard output"))
+        }
+        Task::Test { suites, .. } if suites.is_empty() => suites::run(&cache, &Suite::ALL),
+        Task::Test { suites, .. } => suites::run(&cache, &suites),
+        Task::Deny => deny(&cache),
+    }
+}
+
+fn fetch(cache: &Cache, all: bool) -> Result<()> {
+    let older = [Keycloak::V26_4, Keycloak::V26_5];
+    for version in older.into_iter().filter(|_| all).chain([Keycloak::V26_7]) {
+        println!("{}", version.fetch(cache)?.display());
+    }
+    println!("{}", parts::kafka(cache)?.display());
+    println!("{}", parts::zig(cache)?.display());
+    for tool in [CargoTool::Zigbuild, CargoTool::Deny] {
+        println!("{}", tool.fetch(cache)?.display());
+    }
+    Ok(())
+}
+
+fn demo(cache: &Cache, once: bool) -> Result<()> {
+    Keycloak::V26_7.fetch(cache)?;
+    parts::kafka(cache)?;
+    let jar = dist::assemble(cache, &Build::Debug, &workspace::target().join("demo"))?;
+    progress::step("build the demo", || {
+        let mut cargo = CARGO.command();
+        cargo.args(["build", "--package", "keyferry-tests", "--bin", "keyferry-demo"]);
+        tool::run_silently(cargo.current_dir(workspace::root()))
+    })?;
+    let mut demo = Command::new(workspace::target().join("debug/keyferry-demo"));
+    demo.env("KEYFERRY_JAR", jar);
+    if once {
+        demo.arg("--once");
+    }
+    tool::run_visibly(&mut demo)
+}
+
+fn deny(cache: &Cache) -> Result<()> {
+    let mut deny = Command::new(CargoTool::Deny.fetch(cache)?);
+    tool::run_visibly(deny.args(["check"]).current_dir(workspace::root()))
+}

@@ -1,0 +1,16 @@
+//! The project's own tasks.
+//!
+//! The library half exists for the end-to-end tests: they take Keycloak and Kafka from the same [`cache`] and by the same [`parts`] as
+//! `cargo xtask fetch`, so that a test and a demo can never run on different versions.
+
+pub mod cache;
+pub mod dist;
+pub mod error;
+pub mod glibc;
+pub mod parts;
+pub mod progress;
+pub mod suites;
+pub mod tool;
+pub mod workspace;
+
+pub use error::{Error, Result};

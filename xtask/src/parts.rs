@@ -1,0 +1,189 @@
+//! The real parts that Keyferry is built with and tested on, each at one pinned version, and how they come into the [`Cache`].
+//!
+//! Everything comes from package registries by their own clients: Keycloak and Kafka by Maven, zig by pip, the Cargo tools by Cargo.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cache::Cache;
+use crate::tool::{CARGO, MAVEN, PIP, run_silently};
+use crate::{Error, Result, progress};
+
+const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
+const KAFKA: &str = "4.4.0";
+/// The binding that lets Kafka's SLF4J 1.7 log through the Log4j that Kafka itself depends on.
+const LOG4J: &str = "2.25.5";
+const ZIG: &str = "0.17.1";
+
+/// A release of Keycloak that Keyferry supports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keycloak {
+    /// 26.4, the oldest supported line.
+    V26_4,
+    /// 26.5.
+    V26_5,
+    /// 26.7, the line that everything is tested on.
+    V26_7,
+}
+
+impl Keycloak {
+    /// The exact version.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V26_4 => "26.4.7",
+            Self::V26_5 => "26.5.6",
+            Self::V26_7 => "26.7.3",
+        }
+    }
+
+    /// The unpacked distribution, fetched if need be. Nobody may change it: copy it.
+    ///
+    /// # Errors
+    /// [`Error::ToolMissing`] for Maven, [`Error::CommandFailed`] where Maven cannot bring it.
+    pub fn fetch(self, cache: &Cache) -> Result<PathBuf> {
+        let name = self.to_string();
+        let part = cache.part(&name, |place| {
+            progress::step(&format!("fetch Keycloak {}", self.version()), || self.unpack(place))
+        })?;
+        Ok(part.join(name))
+    }
+
+    fn unpack(self, place: &Path) -> Result<()> {
+        MAVEN.require()?;
+        let artifact = format!("-Dartifact=org.keycloak:keycloak-quarkus-dist:{}:zip", self.version());
+        let output = format!("-DoutputDirectory={}", place.display());
+        let markers = format!("-DmarkersDirectory={}", place.join("markers").display());
+        run_silently(maven(place).args([&dependency_goal("unpack"), &artifact, &output, &markers]))
+    }
+}
+
+impl fmt::Display for Keycloak {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "keycloak-{}", self.version())
+    }
+}
+
+/// The directory of the Kafka broker's jars, fetched if need be.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for Maven, [`Error::CommandFailed`] where Maven cannot bring it.
+pub fn kafka(cache: &Cache) -> Result<PathBuf> {
+    let part = cache.part(&format!("kafka-{KAFKA}"), |place| {
+        progress::step(&format!("fetch Kafka {KAFKA}"), || {
+            MAVEN.require()?;
+            let pom = place.join("pom.xml");
+            fs::write(&pom, kafka_pom()).map_err(Error::io("write", &pom))?;
+            let output = format!("-DoutputDirectory={}", place.join("libs").display());
+            run_silently(maven(place).args([
+                &dependency_goal("copy-dependencies"),
+                &output,
+                "-DincludeScope=runtime",
+            ]))
+        })
+    })?;
+    Ok(part.join("libs"))
+}
+
+/// The zig compiler, fetched if need be: it links the agent against an older glibc than this machine's.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for pip, [`Error::CommandFailed`] where pip cannot bring it.
+pub fn zig(cache: &Cache) -> Result<PathBuf> {
+    let part = cache.part(&format!("zig-{ZIG}"), |place| {
+        progress::step(&format!("fetch zig {ZIG}"), || {
+            PIP.require()?;
+            let mut pip = PIP.command();
+            pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(place);
+            run_silently(pip.arg(format!("ziglang=={ZIG}")))
+        })
+    })?;
+    Ok(part.join("ziglang/zig"))
+}
+
+/// A program that is installed by Cargo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CargoTool {
+    /// Builds with zig as the linker.
+    Zigbuild,
+    /// Checks licences, advisories and sources of the dependencies.
+    Deny,
+}
+
+impl CargoTool {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Zigbuild => "cargo-zigbuild",
+            Self::Deny => "cargo-deny",
+        }
+    }
+
+    fn version(self) -> &'static str {
+        match self {
+            Self::Zigbuild => "0.24.1",
+            Self::Deny => "0.20.2",
+        }
+    }
+
+    /// The program's file, installed if need be. One of the same version that Cargo has already installed for the user is taken as it is.
+    ///
+    /// # Errors
+    /// [`Error::CommandFailed`] where Cargo cannot install it.
+    pub fn fetch(self, cache: &Cache) -> Result<PathBuf> {
+        if self.is_installed() {
+            return Ok(PathBuf::from(self.name()));
+        }
+        let (name, version) = (self.name(), self.version());
+        let part = cache.part(&format!("{name}-{version}"), |place| {
+            progress::step(&format!("build {name} {version}"), || {
+                let mut cargo = CARGO.command();
+                cargo.args(["install", "--locked", "--version", version, "--root"]).arg(place).arg(name);
+                // A build of its own: the workspace's settings are none of its business.
+                run_silently(cargo.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS").current_dir("/"))
+            })
+        })?;
+        Ok(part.join("bin").join(name))
+    }
+
+    fn is_installed(self) -> bool {
+        let listed = CARGO.command().args(["install", "--list"]).output();
+        let wanted = format!("{} v{}:", self.name(), self.version());
+        listed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|line| line == wanted))
+    }
+}
+
+fn maven(directory: &Path) -> Command {
+    let mut maven = MAVEN.command();
+    maven.args(["--quiet", "--batch-mode"]).current_dir(directory);
+    maven
+}
+
+fn dependency_goal(goal: &str) -> String {
+    format!("{DEPENDENCY_PLUGIN}:{goal}")
+}
+
+fn kafka_pom() -> String {
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>keyferry</groupId>
+  <artifactId>kafka-broker</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId>
+      <artifactId>kafka_2.13</artifactId>
+      <version>{KAFKA}</version>
+    </dependency>
+    <dependency>
+      <groupId>org.apache.logging.log4j</groupId>
+      <artifactId>log4j-slf4j-impl</artifactId>
+      <version>{LOG4J}</version>
+    </dependency>
+  </dependencies>
+</project>
+"
+    )
+}
