@@ -1,1 +1,15 @@
-//! x
+//! The harness of the end-to-end tests: real Keycloak, real Kafka, real clients.
+//!
+//! A test owns a temporary directory and the servers in it; dropping them leaves nothing behind. What a test believes about the outcome it
+//! takes from clients alone: from the answers that Keycloak gave, and from the records that a consumer reads.
+
+pub mod error;
+pub mod http;
+pub mod kafka;
+pub mod keycloak;
+pub mod log;
+pub mod port;
+pub mod process;
+pub mod wait;
+
+pub use error::{Error, Result};

@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn only_the_last_line_of_surefire_counts() {
-        let lines = ["[INFO] Tests run: 3, Failures: 0", "[INFO] Tests run: 7, Failures: 0"].map(str::to_owned);
+        let lines =
+            ["[INFO] Tests run: 3, Failures: 0", "[INFO] Tests run: 7, Failures: 0"].map(str::to_owned);
         assert_eq!(summed_up(Suite::Java, lines.to_vec()), ["[INFO] Tests run: 7, Failures: 0"]);
         assert!(!Suite::Java.is_closing_line("[INFO] Tests run: 3, Time elapsed: 0.1 s -- in SomeTest"));
     }

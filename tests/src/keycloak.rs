@@ -1,0 +1,327 @@
+//! A real Keycloak with the jar under test.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use sha2::{Digest as _, Sha256};
+use xtask::cache::Cache;
+use xtask::{parts, workspace};
+
+use crate::http::Http;
+use crate::process::{self, Server};
+use crate::{Error, Result, log, port, wait};
+
+const START_LIMIT: Duration = Duration::from_secs(180);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+const HEAP: &str = "-Xms128m -Xmx768m";
+
+/// The name and password of the first administrator.
+pub const ADMINISTRATOR: (&str, &str) = ("admin", "admin");
+
+/// Which database Keycloak keeps its data in; chosen when Keycloak is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// H2 in a file: nothing to install.
+    File,
+    /// PostgreSQL: where a test needs a database that refuses commits.
+    Postgres,
+}
+
+impl Database {
+    fn name(self) -> &'static str {
+        match self {
+            Self::File => "dev-file",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+/// An optimised Keycloak, built once for each version, jar and database.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    home: PathBuf,
+    java_home: Option<PathBuf>,
+}
+
+impl Distribution {
+    /// The distribution with `jar` among its providers, built if it has not been built yet.
+    ///
+    /// # Errors
+    /// Where Keycloak cannot be fetched or its build fails.
+    pub fn build(
+        cache: &Cache,
+        version: parts::Keycloak,
+        jar: Option<&Path>,
+        database: Database,
+    ) -> Result<Self> {
+        let pristine = version.fetch(cache)?;
+        let name =
+            format!("{version}-{}-{}", database.name(), jar.map_or(Ok("plain".to_owned()), fingerprint)?);
+        let home = Cache::at(workspace::target().join("end-to-end")).part(&name, |home| {
+            xtask::progress::step(&format!("build Keycloak {} with the jar", version.version()), || {
+                copy_tree(&pristine, home)?;
+                if let Some(jar) = jar {
+                    copy_file(jar, &home.join("providers/keyferry.jar"))?;
+                }
+                let mut build = Command::new(home.join("bin/kc.sh"));
+                build.args(["build", "--health-enabled=true", "--metrics-enabled=true"]);
+                xtask::tool::run_silently(build.arg(format!("--db={}", database.name())))
+            })
+        })?;
+        Ok(Self { home, java_home: None })
+    }
+
+    /// Runs it on another Java than the one on the path.
+    pub fn on_java(mut self, java_home: &Path) -> Self {
+        self.java_home = Some(java_home.to_owned());
+        self
+    }
+}
+
+/// A Keycloak with its data directory. Its address stays the same over restarts.
+#[derive(Debug)]
+pub struct Keycloak {
+    home: PathBuf,
+    java_home: Option<PathBuf>,
+    port: u16,
+    management_port: u16,
+    options: BTreeMap<String, String>,
+    variables: BTreeMap<String, String>,
+    server: Option<Server>,
+}
+
+impl Keycloak {
+    /// Prepares a Keycloak below `directory`, without starting it.
+    ///
+    /// # Errors
+    /// Where the directory cannot be written.
+    pub fn new(distribution: &Distribution, directory: &Path) -> Result<Self> {
+        let home = directory.join("keycloak");
+        link_tree(&distribution.home, &home)?;
+        Ok(Self {
+            home,
+            java_home: distribution.java_home.clone(),
+            port: port::free()?,
+            management_port: port::free()?,
+            options: BTreeMap::new(),
+            variables: BTreeMap::new(),
+            server: None,
+        })
+    }
+
+    /// Sets a command-line option of the next start, such as `db-url`; its name without the leading dashes.
+    pub fn option(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+        self.options.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sets an option of the listener for the next start, such as `topic-events`.
+    pub fn listener_option(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+        self.option(&format!("spi-events-listener--kafka--{name}"), value)
+    }
+
+    /// Takes an option of the listener away.
+    pub fn without_listener_option(&mut self, name: &str) -> &mut Self {
+        self.options.remove(&format!("spi-events-listener--kafka--{name}"));
+        self
+    }
+
+    /// Sets an environment variable of the next start.
+    pub fn variable(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Starts Keycloak and waits until it serves.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn start(&mut self) -> Result<()> {
+        let mut command = self.command();
+        let log = self.log();
+        let probe = format!("{}/realms/master", self.address());
+        let server = self.server.insert(Server::start("Keycloak", &mut command, &log)?);
+        let http = Http::new();
+        wait::try_until("the start of Keycloak", START_LIMIT, || {
+            server.require_running()?;
+            Ok(http.get(&probe).ok().filter(|answer| answer.status == 200).map(drop))
+        })
+    }
+
+    /// Kills the Java process of Keycloak with SIGKILL, and nothing else.
+    ///
+    /// # Errors
+    /// Where it is not running.
+    pub fn kill(&mut self) -> Result<()> {
+        process::signal(self.java()?, Signal::KILL)?;
+        if let Some(mut server) = self.server.take() {
+            let agent = self.agent();
+            server.wait(STOP_LIMIT)?;
+            // The agent notices that its parent is gone and goes by itself; it must not be killed here.
+            wait::until("the end of the agent", STOP_LIMIT, || {
+                agent.is_none_or(|agent| !process::is_alive(agent)).then_some(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Kills Keycloak and its agent at once with SIGKILL.
+    ///
+    /// # Errors
+    /// Where the system does not tell how it ended.
+    pub fn kill_with_agent(&mut self) -> Result<()> {
+        self.server.take().map_or(Ok(()), |server| server.kill().map(drop))
+    }
+
+    /// Asks Keycloak to stop, as an init system does, and waits until it has.
+    ///
+    /// # Errors
+    /// Where it does not stop.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Ok(java) = self.java() {
+            process::signal(java, Signal::TERM)?;
+        }
+        if let Some(mut server) = self.server.take() {
+            server.wait(STOP_LIMIT)?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that Keycloak is still running.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] with the end of its log.
+    pub fn require_running(&mut self) -> Result<()> {
+        match &mut self.server {
+            Some(server) => server.require_running(),
+            None => Err(Error::Ended { what: "Keycloak".to_owned(), log: log::tail(&self.log()) }),
+        }
+    }
+
+    /// The base address, such as `http://localhost:8080`.
+    pub fn address(&self) -> String {
+        format!("http://localhost:{}", self.port)
+    }
+
+    /// The base address of the management interface.
+    pub fn management_address(&self) -> String {
+        format!("http://localhost:{}", self.management_port)
+    }
+
+    /// The file that Keycloak logs to, over all its starts.
+    pub fn log(&self) -> PathBuf {
+        self.home.join("keycloak.log")
+    }
+
+    /// Waits for a line in the log that contains `text`.
+    ///
+    /// # Errors
+    /// [`Error::TooLate`] with the end of the log.
+    pub fn wait_for_log(&self, text: &str, limit: Duration) -> Result<String> {
+        let what = format!("a line with `{text}` in Keycloak's log");
+        wait::until(&what, limit, || log::lines_with(&self.log(), text).pop()).map_err(|error| match error {
+            Error::TooLate { what, limit, .. } => {
+                Error::TooLate { what, limit, hint: format!("; its end:\n{}", log::tail(&self.log())) }
+            }
+            other => other,
+        })
+    }
+
+    /// The default journal directory.
+    pub fn journal(&self) -> PathBuf {
+        self.home.join("data/keyferry")
+    }
+
+    /// The agent's process, while there is one.
+    pub fn agent(&self) -> Option<Pid> {
+        let java = self.java().ok()?;
+        process::child_named(java, "keyferry")
+    }
+
+    /// Waits until the agent runs.
+    ///
+    /// # Errors
+    /// [`Error::TooLate`] with the end of the log.
+    pub fn wait_for_agent(&self, limit: Duration) -> Result<Pid> {
+        wait::until("the start of the agent", limit, || self.agent()).map_err(|error| match error {
+            Error::TooLate { what, limit, .. } => {
+                Error::TooLate { what, limit, hint: format!("; Keycloak's log:\n{}", log::tail(&self.log())) }
+            }
+            other => other,
+        })
+    }
+
+    /// The Java process, which the start script waits for.
+    ///
+    /// # Errors
+    /// Where it is not running.
+    pub fn java(&self) -> Result<Pid> {
+        let java = self.server.as_ref().and_then(|server| process::child_named(server.pid(), "java"));
+        java.ok_or_else(|| Error::Ended { what: "Keycloak".to_owned(), log: log::tail(&self.log()) })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.home.join("bin/kc.sh"));
+        command.args(["start", "--optimized", "--http-enabled=true", "--hostname-strict=false"]);
+        command.arg(format!("--http-port={}", self.port));
+        command.arg(format!("--http-management-port={}", self.management_port));
+        command.arg("--cache=local");
+        command.args(self.options.iter().map(|(name, value)| format!("--{name}={value}")));
+        command.env("KC_BOOTSTRAP_ADMIN_USERNAME", ADMINISTRATOR.0);
+        command.env("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMINISTRATOR.1);
+        command.env("JAVA_OPTS_KC_HEAP", HEAP);
+        command.envs(&self.variables);
+        if let Some(java_home) = &self.java_home {
+            command.env("JAVA_HOME", java_home);
+        }
+        command
+    }
+}
+
+/// The first digits of a file's SHA-256.
+fn fingerprint(path: &Path) -> Result<String> {
+    let data = fs::read(path).map_err(Error::io("read", path))?;
+    Ok(Sha256::digest(&data).iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Copies a directory tree.
+fn copy_tree(from: &Path, to: &Path) -> xtask::Result<()> {
+    visit_tree(from, to, &mut |from, to| copy_file(from, to))
+}
+
+/// Copies a directory tree by hard links, for files that nobody writes into; what Keycloak writes (its data and its configuration) is copied.
+fn link_tree(from: &Path, to: &Path) -> Result<()> {
+    Ok(visit_tree(from, to, &mut |from, to| {
+        let is_written = from
+            .components()
+            .any(|part| [OsStr::new("data"), OsStr::new("conf")].contains(&part.as_os_str()));
+        if is_written || fs::hard_link(from, to).is_err() { copy_file(from, to) } else { Ok(()) }
+    })?)
+}
+
+fn visit_tree(
+    from: &Path,
+    to: &Path,
+    file: &mut impl FnMut(&Path, &Path) -> xtask::Result<()>,
+) -> xtask::Result<()> {
+    fs::create_dir_all(to).map_err(xtask::Error::io("create", to))?;
+    for entry in fs::read_dir(from).map_err(xtask::Error::io("read", from))? {
+        let entry = entry.map_err(xtask::Error::io("read", from))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            visit_tree(&source, &target, file)?;
+        } else {
+            file(&source, &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> xtask::Result<()> {
+    fs::copy(from, to).map(drop).map_err(xtask::Error::io("copy", from))
+}
