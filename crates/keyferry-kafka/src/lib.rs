@@ -1,1 +1,16 @@
-//! See the crate's description in Cargo.toml.
+//! The only crate that knows librdkafka.
+//!
+//! The invariant: **a record leaves in the order in which it was sent, or the whole rest is sent again.** librdkafka's idempotent producer keeps the order of a
+//! partition through every retry; we let it retry without an end of its own (`message.timeout.ms = 0`), because a record that gives up inside the client
+//! while a later one of the same key succeeds has broken that order. What librdkafka gives up for another reason is handed back to the
+//! pipeline, which resets the sink and sends everything again that was not acknowledged.
+//!
+//! - [`sink`]: the Kafka sink.
+//! - [`error`]: which of librdkafka's errors mean what.
+//! - `raw`: the few calls of the C client that the `rdkafka` crate does not offer as we need them; the only `unsafe` code of the project.
+
+pub mod error;
+mod raw;
+pub mod sink;
+
+pub use sink::{KafkaSink, Settings};

@@ -1,1 +1,22 @@
-//! See the crate's description in Cargo.toml.
+//! Moves committed events from the journal to a sink and keeps the checkpoint.
+//!
+//! The invariant: **the checkpoint never passes a record that the destination has not acknowledged** (or that does not lie in the
+//! dead-letter file), and a record that is sent again carries the number that it had the first time.
+//!
+//! The [`Pipeline`] is a state machine: it is given a clock reading and told to take a turn, and answers what it waits for. It never waits itself. Disk
+//! and destination stand behind the traits [`Storage`](keyferry_journal::Storage), [`Sink`](keyferry_event::Sink) and [`DeadLetters`], so that
+//! a simulation can run it over thousands of fault schedules. [`run`] is the edge: a plain thread that waits in poll(2) for the journal, for the
+//! sink and for the word to stop.
+
+pub mod backoff;
+mod dead_letter;
+pub mod in_flight;
+mod pipeline;
+mod report;
+mod runner;
+
+pub use dead_letter::{DeadLetterFile, DeadLetters};
+pub use in_flight::{Credit, Progress};
+pub use pipeline::{Clock, Error, InDoubt, Pipeline, Settings, Turn};
+pub use report::{Report, State};
+pub use runner::{DrainLimits, Ended, Phase, RunError, Stop, SystemClock, run};

@@ -1,0 +1,156 @@
+//! The headers: [CloudEvents 1.0.2](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md) in the binary mode of its
+//! [Kafka protocol binding](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md).
+//!
+//! The invariant: **a record that is sent again carries the same headers**, so that every copy is recognisable: they are a function of
+//! the event and of its place in the journal, of nothing else.
+//!
+//! | header | what it holds |
+//! |---|---|
+//! | `ce_specversion` | `1.0` |
+//! | `ce_id` | the event's own id; where Keycloak gave it none, `<epoch>-<sequence>` |
+//! | `ce_source` | `/realms/<realm name>` (the realm's id where the name is unknown) |
+//! | `ce_type` | `org.keycloak.event.<TYPE>` or `org.keycloak.admin.<RESOURCE_TYPE>.<OPERATION>` |
+//! | `ce_time` | the event's own time, RFC 3339 in UTC, milliseconds |
+//! | `ce_subject` | the user whom the event concerns, or the resource path of an admin event; left out where there is neither |
+//! | `content-type` | `application/json` |
+//! | `ce_sequence` | the number of the record in its epoch and destination, from 1, without gaps; 20 digits, so that it sorts as text ([sequence extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/sequence.md)) |
+//! | `ce_partitionkey` | the record's key ([partitioning extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/partitioning.md)) |
+//! | `ce_traceparent` | W3C Trace Context of the request, where there is one ([distributed tracing extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md)) |
+//! | `ce_node` | the Keycloak node |
+//! | `ce_epoch` | the journal's epoch, 16 hexadecimal digits |
+//! | `ce_outcome` | `committed`, or `unknown` where Keycloak died before the outcome of the transaction was written |
+
+use std::ffi::CStr;
+use std::io::Write as _;
+use std::ops::Range;
+use std::time::{Duration, UNIX_EPOCH};
+
+use keyferry_journal::event::{EventKind, EventView};
+use keyferry_journal::{Epoch, Outcome};
+
+use crate::key::concerned_user;
+
+/// Which headers a record carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderMode {
+    /// All of the table in the [module documentation](self).
+    #[default]
+    CloudEvents,
+    /// Only what delivery needs to be checked: `ce_id`, `ce_sequence`, `ce_epoch`, `ce_node`, `ce_outcome`.
+    Minimal,
+    /// None.
+    None,
+}
+
+/// What the journal and the destination know of an event, beyond the event itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    /// The Keycloak node that raised the event.
+    pub node: &'a str,
+    /// The writer's life in which it was journaled.
+    pub epoch: Epoch,
+    /// Whether its transaction is known to have committed.
+    pub outcome: Outcome,
+    /// The record's number in its epoch and destination, from 1.
+    pub sequence: u64,
+}
+
+/// One header of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Its name, as Kafka's C client wants it.
+    pub name: &'static CStr,
+    /// Its value.
+    pub value: &'a [u8],
+}
+
+/// The most headers that a record can have.
+pub const MAX_HEADERS: usize = 13;
+
+/// Headers under construction: names, and where in the encoder's arena their values lie. Reused from record to record.
+#[derive(Debug, Default)]
+pub(crate) struct HeaderSpans {
+    spans: Vec<(&'static CStr, Range<usize>)>,
+}
+
+impl HeaderSpans {
+    /// Builds the headers of one record, their values at the end of `arena`.
+    pub(crate) fn build(
+        &mut self,
+        mode: HeaderMode,
+        event: &EventView<'_>,
+        envelope: &Envelope<'_>,
+        key: Range<usize>,
+        arena: &mut Vec<u8>,
+    ) {
+        self.spans.clear();
+        match mode {
+            HeaderMode::None => {}
+            HeaderMode::Minimal => self.delivery(event, envelope, arena),
+            HeaderMode::CloudEvents => {
+                self.text(c"ce_specversion", "1.0", arena);
+                self.delivery(event, envelope, arena);
+                self.description(event, arena);
+                self.spans.push((c"ce_partitionkey", key));
+            }
+        }
+    }
+
+    /// The headers, their values in `arena`.
+    pub(crate) fn resolve<'a>(&'a self, arena: &'a [u8]) -> impl ExactSizeIterator<Item = Header<'a>> {
+        self.spans.iter().map(|(name, span)| Header { name, value: &arena[span.clone()] })
+    }
+
+    fn delivery(&mut self, event: &EventView<'_>, envelope: &Envelope<'_>, arena: &mut Vec<u8>) {
+        match event.id() {
+            Some(id) => self.text(c"ce_id", id, arena),
+            None => self.format(c"ce_id", format_args!("{}-{}", envelope.epoch, envelope.sequence), arena),
+        }
+        self.format(c"ce_sequence", format_args!("{:020}", envelope.sequence), arena);
+        self.text(c"ce_node", envelope.node, arena);
+        self.format(c"ce_epoch", format_args!("{}", envelope.epoch), arena);
+        let outcome = match envelope.outcome {
+            Outcome::Committed => "committed",
+            Outcome::Unknown => "unknown",
+        };
+        self.text(c"ce_outcome", outcome, arena);
+    }
+
+    fn description(&mut self, event: &EventView<'_>, arena: &mut Vec<u8>) {
+        let realm = event.realm_name().or(event.realm_id()).unwrap_or_default();
+        self.format(c"ce_source", format_args!("/realms/{realm}"), arena);
+        let event_type = event.event_type().unwrap_or("UNKNOWN");
+        match event.kind() {
+            EventKind::User => self.format(c"ce_type", format_args!("org.keycloak.event.{event_type}"), arena),
+            EventKind::Admin => {
+                let resource = event.resource_type().unwrap_or("UNKNOWN");
+                self.format(c"ce_type", format_args!("org.keycloak.admin.{resource}.{event_type}"), arena);
+            }
+        }
+        let time = UNIX_EPOCH + Duration::from_millis(event.time_ms().min(LAST_RFC3339_MS));
+        self.format(c"ce_time", format_args!("{}", humantime::format_rfc3339_millis(time)), arena);
+        if let Some(subject) = concerned_user(event).or(event.resource_path()) {
+            self.text(c"ce_subject", subject, arena);
+        }
+        self.text(c"content-type", "application/json", arena);
+        if let Some(traceparent) = event.traceparent() {
+            self.text(c"ce_traceparent", traceparent, arena);
+        }
+    }
+
+    fn text(&mut self, name: &'static CStr, value: &str, arena: &mut Vec<u8>) {
+        let start = arena.len();
+        arena.extend_from_slice(value.as_bytes());
+        self.spans.push((name, start..arena.len()));
+    }
+
+    fn format(&mut self, name: &'static CStr, value: std::fmt::Arguments<'_>, arena: &mut Vec<u8>) {
+        let start = arena.len();
+        // Writing to a Vec cannot fail.
+        let _ = arena.write_fmt(value);
+        self.spans.push((name, start..arena.len()));
+    }
+}
+
+/// 9999-12-31T23:59:59.999Z: RFC 3339 has no later time.
+const LAST_RFC3339_MS: u64 = 253_402_300_799_999;

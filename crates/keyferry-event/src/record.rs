@@ -1,0 +1,93 @@
+//! A record on its way to a sink.
+//!
+//! The invariant: **encoding an event allocates nothing once the encoder has warmed up.** Key and header values are written one after the other into an
+//! arena that is reused from record to record; the value stays where the journal's reader has it.
+
+use std::ops::Range;
+
+use keyferry_journal::event::{EventKind, EventView};
+
+use crate::headers::{Envelope, Header, HeaderMode, HeaderSpans};
+use crate::key::write_key;
+
+/// Where the two kinds of events go. An event whose kind has no topic is not published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    /// The topic of user events.
+    pub events: Option<String>,
+    /// The topic of admin events.
+    pub admin_events: Option<String>,
+}
+
+impl Topics {
+    /// The topic of `kind`, if it is published at all.
+    pub fn of(&self, kind: EventKind) -> Option<&str> {
+        match kind {
+            EventKind::User => self.events.as_deref(),
+            EventKind::Admin => self.admin_events.as_deref(),
+        }
+    }
+}
+
+/// One record: what a sink hands to its destination. Borrowed from the journal's reader and from the [`Encoder`].
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The key, never empty.
+    pub key: &'a [u8],
+    /// The value: Keycloak's own JSON.
+    pub value: &'a [u8],
+    /// The event's own time, milliseconds since the Unix epoch: the record's timestamp.
+    pub timestamp_ms: u64,
+    headers: &'a HeaderSpans,
+    arena: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The headers, in the order in which a consumer sees them.
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = Header<'a>> + use<'a> {
+        self.headers.resolve(self.arena)
+    }
+
+    /// How many bytes the record brings to its destination: key, value and the values of its headers.
+    pub fn size(&self) -> usize {
+        self.arena.len() + self.value.len()
+    }
+}
+
+/// Makes records of events.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    mode: HeaderMode,
+    arena: Vec<u8>,
+    headers: HeaderSpans,
+}
+
+impl Encoder {
+    /// An encoder of records with the headers of `mode`.
+    pub fn new(mode: HeaderMode) -> Self {
+        Self { mode, ..Self::default() }
+    }
+
+    /// The record of `event` for `topic`. It lives until the next call.
+    pub fn encode<'a>(
+        &'a mut self,
+        topic: &'a str,
+        event: &EventView<'a>,
+        envelope: &Envelope<'_>,
+    ) -> Record<'a> {
+        self.arena.clear();
+        write_key(event, &mut self.arena);
+        let key: Range<usize> = 0..self.arena.len();
+        self.headers.build(self.mode, event, envelope, key.clone(), &mut self.arena);
+        Record {
+            topic,
+            key: &self.arena[key],
+            value: event.body(),
+            timestamp_ms: event.time_ms(),
+            headers: &self.headers,
+            arena: &self.arena,
+        }
+    }
+}

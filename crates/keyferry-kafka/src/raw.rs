@@ -1,0 +1,208 @@
+//! The few calls of librdkafka that the `rdkafka` crate does not offer as we need them.
+//!
+//! Why not `BaseProducer`: its `send` makes a C string and looks the topic up by name for each message, its headers are built by two allocations for
+//! each message, and its `poll` takes one event at a time and boxes it. Here a message is one call with a topic handle and borrowed headers, an
+//! event is drained in place, and the delivery reports carry our token as the opaque pointer itself, so that nothing is boxed.
+//!
+//! This is the only module of the project with `unsafe` code. Its soundness rests on three facts of librdkafka's documentation: a client may be used from any
+//! thread; `RD_KAFKA_MSG_F_COPY` copies the payload before `rd_kafka_produceva` returns (key and headers are always copied); an event's
+//! messages live until the event is destroyed.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{self, NonNull};
+
+use keyferry_event::{Record, Token};
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_vtype_t as vtype;
+use rdkafka::client::{Client, DefaultClientContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
+
+/// What a producer reports.
+pub(crate) enum Event<'a> {
+    /// The outcome of one message.
+    Delivered(Token, Result<(), (RDKafkaErrorCode, &'a CStr)>),
+    /// The client is in trouble: a broker cannot be reached, a login failed, or worse.
+    Trouble { code: RDKafkaErrorCode, reason: &'a CStr },
+    /// A line for the log; `level` as in syslog(3).
+    Log { level: i32, facility: &'a CStr, line: &'a CStr },
+}
+
+/// A handle on a topic of one producer.
+pub(crate) struct Topic(NonNull<sys::rd_kafka_topic_t>);
+
+/// An idempotent producer.
+pub(crate) struct RawProducer {
+    topics: Vec<(String, Topic)>,
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    values: Vec<sys::rd_kafka_vu_t>,
+    client: Client<DefaultClientContext>,
+}
+
+// SAFETY: librdkafka's objects may be used from any thread; `values` is a scratch area that holds no pointer between two calls.
+unsafe impl Send for RawProducer {}
+
+impl RawProducer {
+    /// A producer with `config`, which writes to `wake` (an eventfd) whenever it has something to report.
+    pub(crate) fn new(config: &ClientConfig, wake: BorrowedFd<'_>) -> KafkaResult<Self> {
+        let native = config.create_native_config()?;
+        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
+        // SAFETY: `native` is a live configuration object.
+        unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events) };
+        let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext)?;
+        // SAFETY: the client is live. The queue is reference-counted and destroyed in `drop`.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
+        let queue = NonNull::new(queue)
+            .ok_or_else(|| KafkaError::ClientCreation("the producer has no main queue".to_owned()))?;
+        let one = 1_u64.to_ne_bytes();
+        // SAFETY: librdkafka copies the payload. The descriptor is the caller's and outlives the producer, see `KafkaSink`.
+        unsafe {
+            sys::rd_kafka_queue_io_event_enable(queue.as_ptr(), wake.as_raw_fd(), one.as_ptr().cast(), one.len());
+        }
+        Ok(Self { topics: Vec::new(), queue, values: Vec::with_capacity(32), client })
+    }
+
+    /// Hands over a copy of `record`.
+    pub(crate) fn produce(&mut self, token: Token, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
+        let topic = self.topic(record.topic)?;
+        self.values.clear();
+        let values = &mut self.values;
+        values.push(value(vtype::RD_KAFKA_VTYPE_RKT, |u| u.rkt = topic));
+        values.push(value(vtype::RD_KAFKA_VTYPE_MSGFLAGS, |u| u.i = sys::RD_KAFKA_MSG_F_COPY));
+        values.push(value(vtype::RD_KAFKA_VTYPE_VALUE, |u| u.mem = memory(record.value)));
+        values.push(value(vtype::RD_KAFKA_VTYPE_KEY, |u| u.mem = memory(record.key)));
+        let timestamp = i64::try_from(record.timestamp_ms).unwrap_or(i64::MAX);
+        values.push(value(vtype::RD_KAFKA_VTYPE_TIMESTAMP, |u| u.i64_ = timestamp));
+        // The opaque is never followed: it is the token itself. 64-bit platforms only, see the assertion below.
+        values.push(value(vtype::RD_KAFKA_VTYPE_OPAQUE, |u| u.ptr = ptr::without_provenance_mut(token.0 as usize)));
+        for header in record.headers() {
+            values.push(value(vtype::RD_KAFKA_VTYPE_HEADER, |u| {
+                u.header = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2 {
+                    name: header.name.as_ptr(),
+                    val: header.value.as_ptr().cast(),
+                    size: header.value.len().cast_signed(),
+                };
+            }));
+        }
+        // SAFETY: every pointer in `values` is valid for the duration of the call, and librdkafka copies what they point to.
+        let error = unsafe {
+            sys::rd_kafka_produceva(self.client.native_ptr(), values.as_ptr(), values.len())
+        };
+        if error.is_null() {
+            return Ok(());
+        }
+        // SAFETY: `error` is a live error object that is ours to destroy.
+        unsafe {
+            let code = sys::rd_kafka_error_code(error);
+            sys::rd_kafka_error_destroy(error);
+            Err(code.into())
+        }
+    }
+
+    /// Passes everything that the producer has to report to `report`, without waiting.
+    pub(crate) fn drain(&mut self, report: &mut dyn FnMut(Event<'_>)) {
+        // SAFETY: the queue is live; a non-null event is ours until it is destroyed, after its last use.
+        unsafe {
+            loop {
+                let event = sys::rd_kafka_queue_poll(self.queue.as_ptr(), 0);
+                if event.is_null() {
+                    return;
+                }
+                report_event(event, report);
+                sys::rd_kafka_event_destroy(event);
+            }
+        }
+    }
+
+    /// Drops every message that is not yet acknowledged; they are reported as purged.
+    pub(crate) fn purge(&mut self) {
+        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        // SAFETY: the client is live. The call cannot fail for a producer with legal flags.
+        unsafe { sys::rd_kafka_purge(self.client.native_ptr(), flags) };
+    }
+
+    fn topic(&mut self, name: &str) -> Result<*mut sys::rd_kafka_topic_t, RDKafkaErrorCode> {
+        if let Some((_, topic)) = self.topics.iter().find(|(known, _)| known == name) {
+            return Ok(topic.0.as_ptr());
+        }
+        let c_name = CString::new(name).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
+        // SAFETY: the client is live, the name is a C string, no configuration is passed. The handle is destroyed in `drop`.
+        let handle = unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), c_name.as_ptr(), ptr::null_mut()) };
+        let handle = NonNull::new(handle).ok_or(RDKafkaErrorCode::InvalidTopic)?;
+        self.topics.push((name.to_owned(), Topic(handle)));
+        Ok(handle.as_ptr())
+    }
+}
+
+impl Drop for RawProducer {
+    fn drop(&mut self) {
+        self.purge();
+        self.drain(&mut |_| {});
+        // SAFETY: handles and queue are ours, used by nobody any more, and destroyed before the client (a field, dropped after this).
+        unsafe {
+            for (_, topic) in self.topics.drain(..) {
+                sys::rd_kafka_topic_destroy(topic.0.as_ptr());
+            }
+            sys::rd_kafka_queue_io_event_enable(self.queue.as_ptr(), -1, ptr::null(), 0);
+            sys::rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
+    }
+}
+
+const _: () = assert!(usize::BITS == 64, "a token must fit a pointer");
+
+/// # Safety
+/// `event` is a live event of a producer's main queue.
+unsafe fn report_event(event: *mut sys::rd_kafka_event_t, report: &mut dyn FnMut(Event<'_>)) {
+    // SAFETY: by the caller's promise; strings and messages live as long as the event.
+    unsafe {
+        match sys::rd_kafka_event_type(event) {
+            sys::RD_KAFKA_EVENT_DR => loop {
+                let message = sys::rd_kafka_event_message_next(event);
+                let Some(message) = message.as_ref() else { return };
+                let token = Token(message._private.addr() as u64);
+                let code = RDKafkaErrorCode::from(message.err);
+                let result = match code {
+                    RDKafkaErrorCode::NoError => Ok(()),
+                    code => Err((code, text(sys::rd_kafka_message_errstr(message)))),
+                };
+                report(Event::Delivered(token, result));
+            },
+            sys::RD_KAFKA_EVENT_ERROR => report(Event::Trouble {
+                code: sys::rd_kafka_event_error(event).into(),
+                reason: text(sys::rd_kafka_event_error_string(event)),
+            }),
+            sys::RD_KAFKA_EVENT_LOG => {
+                let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+                if sys::rd_kafka_event_log(event, &mut facility, &mut line, &mut level) == 0 {
+                    report(Event::Log { level, facility: text(facility), line: text(line) });
+                }
+            }
+            // Only the kinds above were enabled.
+            _ => {}
+        }
+    }
+}
+
+/// # Safety
+/// `string` is null or a C string that lives for `'a`.
+unsafe fn text<'a>(string: *const std::ffi::c_char) -> &'a CStr {
+    if string.is_null() {
+        return c"";
+    }
+    // SAFETY: by the caller's promise.
+    unsafe { CStr::from_ptr(string) }
+}
+
+fn value(vtype: sys::rd_kafka_vtype_t, set: impl FnOnce(&mut sys::rd_kafka_vu_s__bindgen_ty_1)) -> sys::rd_kafka_vu_t {
+    let mut u = sys::rd_kafka_vu_s__bindgen_ty_1 { _pad: [0; 64] };
+    set(&mut u);
+    sys::rd_kafka_vu_t { vtype, u }
+}
+
+fn memory(bytes: &[u8]) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+    sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: bytes.as_ptr().cast_mut().cast(), size: bytes.len() }
+}

@@ -1,0 +1,234 @@
+//! The Kafka sink.
+//!
+//! The invariant: **a token is reported once, by the producer that took it**. A reset replaces the producer and with it every
+//! token that is still out; a replaced producer is drained and destroyed before its successor sends, so no late report can be taken for a
+//! new one.
+//!
+//! Batches that are too large: a limit of the broker (`message.max.bytes`, or a topic's `max.message.bytes`) is applied to a whole batch. A refused
+//! batch says nothing of its records, so the sink goes into *isolation*: everything unacknowledged is sent again, one record a
+//! batch, and what is refused then is refused for itself. Once all is delivered, it batches again.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
+use rdkafka::config::ClientConfig;
+use rdkafka::types::RDKafkaErrorCode;
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::error::{Verdict, verdict};
+use crate::raw::{Event, RawProducer};
+
+/// How a producer is made: librdkafka's configuration properties.
+///
+/// Values may be secrets; they are therefore never printed.
+#[derive(Clone)]
+pub struct Settings {
+    properties: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Settings of the given properties, as in librdkafka's `CONFIGURATION.md`.
+    pub fn new(properties: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { properties: properties.into_iter().collect() }
+    }
+
+    fn client_config(&self, batching: Batching) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        if batching == Batching::Isolated {
+            config.set("batch.num.messages", "1");
+        }
+        config
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.properties.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Batching {
+    Full,
+    Isolated,
+}
+
+/// A producer and what it was made for.
+struct Running {
+    producer: RawProducer,
+    batching: Batching,
+    outstanding: u64,
+}
+
+/// A sink that is an idempotent Kafka producer.
+pub struct KafkaSink {
+    // Declared before `wake`, and so dropped before the descriptor that it writes to.
+    running: Option<Running>,
+    wake: OwnedFd,
+    settings: Settings,
+    /// How the next producer will batch.
+    batching: Batching,
+    trouble: Option<String>,
+}
+
+impl KafkaSink {
+    /// A sink with `settings`. Does not wait for a connection.
+    ///
+    /// # Errors
+    /// librdkafka refuses a setting, or cannot read a file that one names.
+    pub fn new(settings: Settings) -> Result<Self, Failure> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|error| retriable(format!("cannot create an eventfd: {error}")))?;
+        let mut sink = Self { running: None, wake, settings, batching: Batching::Full, trouble: None };
+        sink.start()?;
+        Ok(sink)
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        let config = self.settings.client_config(self.batching);
+        let producer = RawProducer::new(&config, self.wake.as_fd())
+            .map_err(|error| retriable(format!("librdkafka refuses the configuration: {error}")))?;
+        self.running = Some(Running { producer, batching: self.batching, outstanding: 0 });
+        Ok(())
+    }
+
+    fn drain_wake(&self) {
+        // Reading an eventfd takes its whole count at once. It is non-blocking: an empty one is no error of interest.
+        let _ = rustix::io::read(&self.wake, &mut [0_u8; 8]);
+    }
+
+    fn isolate(&mut self) {
+        tracing::warn!("Kafka refused a batch as too large: what is unacknowledged is sent again, one record a batch");
+        self.batching = Batching::Isolated;
+    }
+
+    fn leave_isolation(&mut self) {
+        tracing::info!("everything isolated has been settled: sending in batches again");
+        self.batching = Batching::Full;
+        if let Err(failure) = self.reset() {
+            tracing::warn!("{failure}");
+        }
+    }
+}
+
+impl Sink for KafkaSink {
+    fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
+        let Some(running) = &mut self.running else {
+            return Err(SendError::Failed(retriable("there is no producer".to_owned())));
+        };
+        match running.producer.produce(token, record) {
+            Ok(()) => {
+                running.outstanding += 1;
+                Ok(())
+            }
+            Err(RDKafkaErrorCode::QueueFull) => Err(SendError::Full),
+            // Refused by the client itself, by `message.max.bytes`: it has not been in a batch yet.
+            Err(code @ RDKafkaErrorCode::MessageSizeTooLarge) => Err(SendError::Failed(Failure {
+                class: FailureClass::Poison,
+                reason: format!("{} bytes are more than max-request-size allows ({code})", record.size()),
+            })),
+            Err(code) => {
+                Err(SendError::Failed(failure(verdict(code), running.batching, &code.to_string(), record.topic)))
+            }
+        }
+    }
+
+    fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
+        self.drain_wake();
+        let Some(running) = &mut self.running else { return };
+        let (mut too_large, mut settled) = (false, false);
+        let (batching, outstanding, trouble) = (running.batching, &mut running.outstanding, &mut self.trouble);
+        running.producer.drain(&mut |event| match event {
+            Event::Delivered(token, result) => {
+                *outstanding -= 1;
+                settled = true;
+                match result {
+                    Ok(()) => {
+                        *trouble = None;
+                        outcome(token, Ok(()));
+                    }
+                    Err((code, reason)) => {
+                        let verdict = verdict(code);
+                        too_large |= verdict == Verdict::Batch;
+                        outcome(token, Err(failure(verdict, batching, &lossy(reason), "Kafka")));
+                    }
+                }
+            }
+            Event::Trouble { code, reason } => note_trouble(trouble, code, reason),
+            Event::Log { level, facility, line } => log(level, facility, line),
+        });
+        match batching {
+            Batching::Full if too_large => self.isolate(),
+            Batching::Isolated if settled && running.outstanding == 0 => self.leave_isolation(),
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self) -> Result<(), Failure> {
+        self.running = None;
+        self.start()
+    }
+
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.wake.as_fd())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+}
+
+fn failure(verdict: Verdict, batching: Batching, reason: &str, place: &str) -> Failure {
+    let class = match verdict {
+        Verdict::Record(class) => class,
+        Verdict::Batch if batching == Batching::Isolated => FailureClass::Poison,
+        Verdict::Batch => FailureClass::Retriable,
+    };
+    Failure { class, reason: format!("{place}: {reason}") }
+}
+
+fn retriable(reason: String) -> Failure {
+    Failure { class: FailureClass::Retriable, reason }
+}
+
+/// Remembers what the client complains of, and logs it when it is another complaint than before.
+fn note_trouble(trouble: &mut Option<String>, code: RDKafkaErrorCode, reason: &CStr) {
+    let text = format!("{}: {}", advice(code), lossy(reason));
+    if trouble.as_deref() != Some(&text) {
+        tracing::warn!("Kafka: {text}");
+        *trouble = Some(text);
+    }
+}
+
+/// What a client-wide error means to the person who has to mend it.
+fn advice(code: RDKafkaErrorCode) -> &'static str {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::BrokerTransportFailure | Code::AllBrokersDown => "no connection (check bootstrap-servers and the network)",
+        Code::Resolve => "a broker's name cannot be resolved (check bootstrap-servers and DNS)",
+        Code::Authentication | Code::SaslAuthenticationFailed => "authentication failed (check the credentials)",
+        Code::SSL => "TLS failed (check security-protocol, truststore, keystore and host name)",
+        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => "not authorised (check the ACLs)",
+        Code::Fatal => "the producer has failed and is replaced",
+        _ => "trouble",
+    }
+}
+
+fn log(level: i32, facility: &CStr, line: &CStr) {
+    let (facility, line) = (lossy(facility), lossy(line));
+    match level {
+        // FAIL and ERROR lines also arrive as client-wide errors, see `note_trouble`.
+        _ if matches!(&*facility, "FAIL" | "ERROR") => tracing::debug!("librdkafka: {facility}: {line}"),
+        0..=3 => tracing::error!("librdkafka: {facility}: {line}"),
+        4 => tracing::warn!("librdkafka: {facility}: {line}"),
+        _ => tracing::debug!("librdkafka: {facility}: {line}"),
+    }
+}
+
+fn lossy(text: &CStr) -> std::borrow::Cow<'_, str> {
+    text.to_string_lossy()
+}

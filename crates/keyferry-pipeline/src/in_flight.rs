@@ -1,0 +1,161 @@
+//! What has been sent and has no outcome yet.
+//!
+//! The invariant: **progress is a transaction all of whose records, and all of whose predecessors' records, have been settled.**
+//! Outcomes arrive in any order (each partition has its own); progress is made in the order of sending only, so the
+//! checkpoint can never run ahead of an acknowledgement.
+//!
+//! A pure data structure: no clock, no input or output. Its size is bounded by the credit that it was given, in bytes and in records, whatever
+//! the destination does.
+
+use std::collections::VecDeque;
+
+use keyferry_event::Token;
+use keyferry_journal::{Epoch, Resume};
+
+/// How far a destination has got: everything up to `resume` is settled, and the next record of its epoch gets the number `next_sequence`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The point in the journal.
+    pub resume: Resume,
+    /// The number of the next record in this epoch.
+    pub next_sequence: u64,
+}
+
+/// What may be in flight at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credit {
+    /// Bytes: keys, values and headers, and [`RECORD_OVERHEAD`] a record.
+    pub bytes: usize,
+    /// Records.
+    pub records: usize,
+}
+
+/// What a record costs beyond its own bytes, in bytes: the client's message structure and those of its headers.
+pub const RECORD_OVERHEAD: usize = 1024;
+
+/// The records in flight, in the order in which they were sent.
+#[derive(Debug)]
+pub struct InFlight {
+    credit: Credit,
+    /// The token of the oldest record that is not settled, or the next one's if all are.
+    first: u64,
+    records: VecDeque<Entry>,
+    bytes: usize,
+    /// Ends of transactions: reached when every token below is settled.
+    ends: VecDeque<End>,
+}
+
+/// Names a record for good, whichever token it travels under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId {
+    /// The epoch of its event.
+    pub epoch: Epoch,
+    /// Its number in the epoch and destination.
+    pub sequence: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: RecordId,
+    cost: usize,
+    settled: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct End {
+    below: u64,
+    progress: Progress,
+    written_ms: u64,
+}
+
+impl InFlight {
+    /// Nothing in flight yet.
+    pub fn new(credit: Credit) -> Self {
+        Self { credit, first: 0, records: VecDeque::new(), bytes: 0, ends: VecDeque::new() }
+    }
+
+    /// Whether another record may be sent. The first one always may, however large it is.
+    pub fn has_credit(&self) -> bool {
+        self.records.len() < self.credit.records && self.bytes < self.credit.bytes
+    }
+
+    /// Whether everything sent is settled.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Records sent and not settled, or settled behind one that is not.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The token of the next record.
+    pub fn next_token(&self) -> Token {
+        Token(self.first + self.records.len() as u64)
+    }
+
+    /// Notes that the record `id` of `size` bytes was sent with [`InFlight::next_token`].
+    pub fn sent(&mut self, id: RecordId, size: usize) {
+        let cost = size + RECORD_OVERHEAD;
+        self.bytes += cost;
+        self.records.push_back(Entry { id, cost, settled: false });
+    }
+
+    /// Which record travels under `token`, if it is in flight.
+    pub fn record(&self, token: Token) -> Option<RecordId> {
+        let index = token.0.checked_sub(self.first)?;
+        self.records.get(usize::try_from(index).ok()?).map(|entry| entry.id)
+    }
+
+    /// Notes that all records of a transaction are sent: once they are settled, `progress` is reached. `written_ms` is when the journal got it.
+    pub fn transaction_sent(&mut self, progress: Progress, written_ms: u64) {
+        let below = self.next_token().0;
+        match self.ends.back_mut() {
+            // Nothing was sent since: one end does for both, with the age of the earlier.
+            Some(end) if end.below == below => end.progress = progress,
+            _ => self.ends.push_back(End { below, progress, written_ms }),
+        }
+    }
+
+    /// Notes that the record of `token` is settled: acknowledged, or laid aside as a dead letter.
+    ///
+    /// # Panics
+    /// If the token is not in flight: the sink has reported an outcome twice, and no checkpoint could be trusted any more.
+    pub fn settle(&mut self, token: Token) {
+        let entry = token
+            .0
+            .checked_sub(self.first)
+            .and_then(|index| self.records.get_mut(usize::try_from(index).ok()?))
+            .filter(|entry| !entry.settled);
+        let Some(entry) = entry else { panic!("{token:?} is not in flight") };
+        entry.settled = true;
+        while let Some(entry) = self.records.front().filter(|entry| entry.settled) {
+            self.bytes -= entry.cost;
+            self.records.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Takes the furthest progress that has been reached, if there is any since the last call.
+    pub fn take_progress(&mut self) -> Option<Progress> {
+        let mut reached = None;
+        while let Some(end) = self.ends.front().filter(|end| end.below <= self.first) {
+            reached = Some(end.progress);
+            self.ends.pop_front();
+        }
+        reached
+    }
+
+    /// When the journal got the oldest transaction that has not been settled as a whole, milliseconds since the Unix epoch.
+    pub fn oldest_written_ms(&self) -> Option<u64> {
+        self.ends.iter().find(|end| end.below > self.first).map(|end| end.written_ms)
+    }
+
+    /// Forgets everything in flight: the sink was reset and will report nothing of it. Tokens are not used again.
+    pub fn forget(&mut self) {
+        self.first = self.next_token().0;
+        self.records.clear();
+        self.ends.clear();
+        self.bytes = 0;
+    }
+}
