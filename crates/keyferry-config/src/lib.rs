@@ -1,1 +1,48 @@
-//! See the crate's description in Cargo.toml.
+//! Typed configuration: where values come from, what they may be, and what they become for librdkafka.
+//!
+//! The invariant: **whatever [`load`] returns can be used as it is, and whatever it refuses is named**: the option, where
+//! its value comes from, what was expected. A configuration that merely lacks something is neither: the agent waits, and
+//! [`Readiness::Incomplete`] tells what for.
+//!
+//! - [`Sources`]: the file, the environment and Keycloak's options, in the order of their weight;
+//! - [`SETTINGS`]: the table of everything that can be set;
+//! - [`DROP_IN`]: the table of what becomes of each setting of the listener that Keyferry replaces;
+//! - [`Config`]: the result, and [`librdkafka::properties`]: what the Kafka client is told.
+//!
+//! Secrets are of the type [`Secret`] from the first moment on and never part of a message.
+
+mod ciphers;
+mod draft;
+mod dropin;
+mod error;
+mod file;
+mod input;
+mod jaas;
+pub mod librdkafka;
+mod load;
+mod model;
+mod names;
+mod origin;
+mod provider;
+mod secret;
+mod security;
+mod settings;
+mod sources;
+mod stores;
+pub mod units;
+
+pub use dropin::{DROP_IN, DropIn, Property, Treatment};
+pub use error::{ConfigError, ConfigErrors, Got, Warning};
+pub use load::{Loaded, load};
+pub use model::{
+    ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
+    InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, MissingOption, PropertyValue, Protocol, Readiness,
+    Sasl, Security, Tls, Trust,
+};
+pub use names::{BootstrapServers, IllegalServers, IllegalTopicName, Server, TopicName};
+pub use origin::Origin;
+pub use provider::{PROVIDER_OPTIONS, ProviderOption};
+pub use secret::{REDACTED, Secret};
+pub use settings::{SETTINGS, Setting};
+pub use sources::Sources;
+pub use units::ByteSize;

@@ -1,0 +1,107 @@
+//! The values that were given, before they are checked against each other.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::model::{Delivery, Headers, InDoubt, Log, Mechanism, PropertyValue, Protocol};
+use crate::names::{BootstrapServers, TopicName};
+use crate::secret::Secret;
+use crate::stores::StoreFormat;
+
+/// What the sources say, each value legal by itself.
+pub(crate) struct Draft {
+    pub(crate) node: Option<String>,
+    pub(crate) journal_dir: Option<PathBuf>,
+    pub(crate) bootstrap_servers: Option<BootstrapServers>,
+    pub(crate) topic_events: Option<TopicName>,
+    pub(crate) topic_admin_events: Option<TopicName>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) delivery: Delivery,
+    pub(crate) security: SecurityDraft,
+    pub(crate) headers: Headers,
+    pub(crate) in_doubt: InDoubt,
+    pub(crate) librdkafka: BTreeMap<String, PropertyValue>,
+    pub(crate) log: Log,
+}
+
+/// What the sources say of encryption and authentication.
+pub(crate) struct SecurityDraft {
+    pub(crate) protocol: Protocol,
+    pub(crate) tls: TlsDraft,
+    pub(crate) sasl: SaslDraft,
+}
+
+/// What the sources say of TLS.
+pub(crate) struct TlsDraft {
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) ca_pem: Option<String>,
+    pub(crate) truststore_type: Option<StoreFormat>,
+    pub(crate) certificate_file: Option<PathBuf>,
+    pub(crate) certificate_pem: Option<String>,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) key_pem: Option<Secret>,
+    pub(crate) key_password: Option<Secret>,
+    pub(crate) keystore_file: Option<PathBuf>,
+    pub(crate) keystore_password: Option<Secret>,
+    pub(crate) keystore_type: Option<StoreFormat>,
+    pub(crate) verify_hostname: bool,
+    pub(crate) cipher_suites: Option<String>,
+}
+
+/// What the sources say of SASL.
+#[derive(Default)]
+pub(crate) struct SaslDraft {
+    pub(crate) mechanism: Option<Mechanism>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) token_endpoint: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret: Option<Secret>,
+    pub(crate) scope: Option<String>,
+    pub(crate) jaas_config: Option<Secret>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            node: None,
+            journal_dir: None,
+            bootstrap_servers: None,
+            topic_events: None,
+            topic_admin_events: None,
+            client_id: None,
+            delivery: Delivery::default(),
+            security: SecurityDraft::default(),
+            headers: Headers::CloudEvents,
+            in_doubt: InDoubt::Publish,
+            librdkafka: BTreeMap::new(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for SecurityDraft {
+    fn default() -> Self {
+        Self { protocol: Protocol::Plaintext, tls: TlsDraft::default(), sasl: SaslDraft::default() }
+    }
+}
+
+impl Default for TlsDraft {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            ca_pem: None,
+            truststore_type: None,
+            certificate_file: None,
+            certificate_pem: None,
+            key_file: None,
+            key_pem: None,
+            key_password: None,
+            keystore_file: None,
+            keystore_password: None,
+            keystore_type: None,
+            verify_hostname: true,
+            cipher_suites: None,
+        }
+    }
+}

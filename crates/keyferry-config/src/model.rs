@@ -1,0 +1,444 @@
+//! The configuration as the rest of the agent sees it.
+//!
+//! The invariant: **a [`Destination`] is complete and consistent**. There is no value of it that lacks its servers, names
+//! a mechanism without credentials, or asks librdkafka for a weaker guarantee than Keyferry gives. What is not yet
+//! complete is [`Readiness::Incomplete`] instead, and the agent waits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::names::{BootstrapServers, TopicName};
+use crate::secret::{REDACTED, Secret};
+use crate::units::{ByteSize, serialize_duration};
+
+/// Everything that the agent is told.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Config {
+    /// The node's name, where a source gives it; the hand-over of the provider always does.
+    pub node: Option<String>,
+    /// Where the journal is.
+    pub journal: Journal,
+    /// Where the events go.
+    pub destination: Readiness,
+    /// What the agent says of itself.
+    pub log: Log,
+}
+
+/// Where the journal is, for an agent that the provider does not start itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Journal {
+    /// The journal directory. A child of the provider gets its slot in the hand-over instead.
+    pub dir: Option<PathBuf>,
+}
+
+/// Whether a destination can be used.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Readiness {
+    /// Everything that is needed is there.
+    Complete(Box<Destination>),
+    /// Something is missing. This is no error: the agent waits, and the journal keeps the events.
+    Incomplete {
+        /// What is missing, each with the way to give it. Never empty.
+        missing: Vec<MissingOption>,
+    },
+}
+
+/// An option without which a destination cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MissingOption {
+    /// The option of Keycloak, such as `bootstrap-servers`.
+    pub option: &'static str,
+    /// The environment variable, such as `KAFKA_BOOTSTRAP_SERVERS`.
+    pub variable: String,
+    /// The key in the configuration file, such as `destination.bootstrap_servers`.
+    pub key: &'static str,
+    /// Why it is needed, in a few words.
+    pub purpose: &'static str,
+}
+
+impl fmt::Display for MissingOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { option, variable, key, purpose } = self;
+        write!(
+            f,
+            "option `{option}` is not set ({purpose}): set `--spi-events-listener--kafka--{option}`, \
+             the variable {variable} or the key `{key}` of the configuration file"
+        )
+    }
+}
+
+/// A Kafka cluster, its topics, and how to get there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Destination {
+    /// Names the destination in logs, metrics and its checkpoint file.
+    pub name: String,
+    /// The servers that the client asks first.
+    pub bootstrap_servers: BootstrapServers,
+    /// The topic of user events.
+    pub topic_events: TopicName,
+    /// The topic of admin events; `None` means that they are not published.
+    pub topic_admin_events: Option<TopicName>,
+    /// How the client introduces itself to the brokers.
+    pub client_id: String,
+    /// Batching, retries and limits.
+    pub delivery: Delivery,
+    /// Encryption and authentication.
+    pub security: Security,
+    /// Which headers a record carries.
+    pub headers: Headers,
+    /// What becomes of events whose transaction has no known outcome.
+    pub in_doubt: InDoubt,
+    /// Properties that are handed to librdkafka as they are, on top of those that Keyferry sets.
+    pub librdkafka: BTreeMap<String, PropertyValue>,
+}
+
+/// Batching, retries and limits of one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Delivery {
+    /// The largest batch of records for one partition.
+    pub batch_size: ByteSize,
+    /// How long a record may wait for its batch to fill.
+    #[serde(serialize_with = "serialize_duration")]
+    pub linger: Duration,
+    /// How batches are compressed.
+    pub compression: Compression,
+    /// The pause before a failed request is sent again; doubled up to one second, or this value where it is more.
+    #[serde(serialize_with = "serialize_duration")]
+    pub retry_backoff: Duration,
+    /// The age at which an undelivered record makes the agent declare the destination failing. The record is *not*
+    /// given up: the journal keeps it, and librdkafka goes on trying.
+    #[serde(serialize_with = "serialize_duration")]
+    pub delivery_timeout: Duration,
+    /// The largest request, and thereby the largest record, that is sent.
+    pub max_request_size: ByteSize,
+    /// How many requests may be unanswered on a connection: 1 to 5, the range in which Kafka keeps their order.
+    pub max_in_flight: u8,
+    /// How long a broker may take to answer a request.
+    #[serde(serialize_with = "serialize_duration")]
+    pub request_timeout: Duration,
+    /// How much the client may hold in memory.
+    pub buffer: ByteSize,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            batch_size: ByteSize::kib(64),
+            linger: Duration::from_millis(10),
+            compression: Compression::Lz4,
+            retry_backoff: Duration::from_secs(1),
+            delivery_timeout: Duration::from_secs(120),
+            max_request_size: ByteSize::mib(1),
+            max_in_flight: 5,
+            request_timeout: Duration::from_secs(30),
+            buffer: ByteSize::mib(32),
+        }
+    }
+}
+
+/// An enumeration whose values have a fixed spelling in every source.
+macro_rules! keyword {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant),+
+        }
+
+        impl $name {
+            /// Every value, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The value's spelling.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl crate::input::Keyword for $name {
+            const ALL: &'static [Self] = Self::ALL;
+
+            fn spelling(self) -> &'static str {
+                self.as_str()
+            }
+        }
+    };
+}
+
+keyword! {
+    /// How batches are compressed.
+    Compression {
+        /// Not at all.
+        None = "none",
+        /// gzip.
+        Gzip = "gzip",
+        /// Snappy.
+        Snappy = "snappy",
+        /// LZ4.
+        Lz4 = "lz4",
+        /// Zstandard.
+        Zstd = "zstd",
+    }
+}
+
+keyword! {
+    /// Which headers a record carries.
+    Headers {
+        /// CloudEvents 1.0 in binary mode, with Keyferry's own beside them.
+        CloudEvents = "cloudevents",
+        /// Only what tells a copy from a new record and a doubtful one from a sure one.
+        Minimal = "minimal",
+        /// None, as the listener that Keyferry replaces.
+        None = "none",
+    }
+}
+
+keyword! {
+    /// What becomes of events whose transaction has no known outcome, because Keycloak died within it.
+    InDoubt {
+        /// They are published, marked with the outcome `unknown`.
+        Publish = "publish",
+        /// They are counted and dropped.
+        Drop = "drop",
+    }
+}
+
+keyword! {
+    /// How the client and the brokers talk. The names are Kafka's.
+    Protocol {
+        /// Neither encrypted nor authenticated.
+        Plaintext = "PLAINTEXT",
+        /// TLS.
+        Ssl = "SSL",
+        /// SASL without encryption.
+        SaslPlaintext = "SASL_PLAINTEXT",
+        /// SASL over TLS.
+        SaslSsl = "SASL_SSL",
+    }
+}
+
+impl Protocol {
+    /// Whether connections are encrypted.
+    pub const fn uses_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+
+    /// Whether the client authenticates by SASL.
+    pub const fn uses_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+}
+
+keyword! {
+    /// How the client proves who it is. The names are SASL's.
+    Mechanism {
+        /// User and password.
+        Plain = "PLAIN",
+        /// User and salted password, SHA-256.
+        ScramSha256 = "SCRAM-SHA-256",
+        /// User and salted password, SHA-512.
+        ScramSha512 = "SCRAM-SHA-512",
+        /// A token from an OpenID Connect issuer, by client credentials.
+        OAuthBearer = "OAUTHBEARER",
+    }
+}
+
+keyword! {
+    /// The least severe message that is logged.
+    LogLevel {
+        /// Only errors.
+        Error = "error",
+        /// Also warnings.
+        Warn = "warn",
+        /// Also what an operator wants to know in normal operation.
+        Info = "info",
+        /// Also what a developer wants to know.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+keyword! {
+    /// The form of the log.
+    LogFormat {
+        /// Lines for people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+/// What the agent says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Log {
+    /// The least severe message that is logged.
+    pub level: LogLevel,
+    /// The form of the log. A child of the provider always writes JSON.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Text }
+    }
+}
+
+/// Encryption and authentication of one destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Security {
+    /// Encryption; `None` is plain text.
+    pub tls: Option<Tls>,
+    /// Authentication by SASL.
+    pub sasl: Option<Sasl>,
+}
+
+impl Security {
+    /// Kafka's name for the combination.
+    pub const fn protocol(&self) -> Protocol {
+        match (&self.tls, &self.sasl) {
+            (None, None) => Protocol::Plaintext,
+            (Some(_), None) => Protocol::Ssl,
+            (None, Some(_)) => Protocol::SaslPlaintext,
+            (Some(_), Some(_)) => Protocol::SaslSsl,
+        }
+    }
+}
+
+/// TLS to the brokers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tls {
+    /// Which authorities are believed.
+    pub trust: Trust,
+    /// The client's own certificate, where the brokers ask for one.
+    pub identity: Option<ClientIdentity>,
+    /// Whether the broker's certificate must carry the name that was connected to.
+    pub verify_hostname: bool,
+    /// The cipher suites of TLS 1.2, by their OpenSSL names and separated by colons; `None` leaves the choice to OpenSSL.
+    pub cipher_suites: Option<String>,
+}
+
+/// Which certificate authorities are believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// Those of the operating system.
+    System,
+    /// Those in a PEM file, or in a directory of such.
+    File(PathBuf),
+    /// Those in this PEM text.
+    Pem(String),
+}
+
+/// The client's own certificate and key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientIdentity {
+    /// Two PEM files, or one that holds both.
+    PemFiles {
+        /// The certificate and its chain.
+        certificate: PathBuf,
+        /// The private key.
+        key: PathBuf,
+        /// The private key's password, if it has one.
+        key_password: Option<Secret>,
+    },
+    /// PEM texts.
+    Pem {
+        /// The certificate and its chain.
+        certificate: String,
+        /// The private key.
+        key: Secret,
+        /// The private key's password, if it has one.
+        key_password: Option<Secret>,
+    },
+    /// A PKCS#12 file with key, certificate and chain.
+    Pkcs12 {
+        /// The file.
+        store: PathBuf,
+        /// Its password.
+        password: Secret,
+    },
+}
+
+/// Authentication by SASL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sasl {
+    /// User and password.
+    Plain(Credentials),
+    /// User and salted password, SHA-256.
+    ScramSha256(Credentials),
+    /// User and salted password, SHA-512.
+    ScramSha512(Credentials),
+    /// A token from an OpenID Connect issuer.
+    OAuthBearer(ClientCredentials),
+}
+
+impl Sasl {
+    /// SASL's name for it.
+    pub const fn mechanism(&self) -> Mechanism {
+        match self {
+            Self::Plain(_) => Mechanism::Plain,
+            Self::ScramSha256(_) => Mechanism::ScramSha256,
+            Self::ScramSha512(_) => Mechanism::ScramSha512,
+            Self::OAuthBearer(_) => Mechanism::OAuthBearer,
+        }
+    }
+}
+
+/// A user and a password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Credentials {
+    /// The user.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// What a token is asked for with: OAuth 2.0 client credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClientCredentials {
+    /// The issuer's token endpoint.
+    pub token_endpoint: String,
+    /// The client's id at the issuer.
+    pub client_id: String,
+    /// The client's secret at the issuer.
+    pub client_secret: Secret,
+    /// The scope that is asked for, if any.
+    pub scope: Option<String>,
+}
+
+/// The value of a librdkafka property.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum PropertyValue {
+    /// May be shown.
+    Plain(String),
+    /// Must not be shown.
+    Secret(Secret),
+}
+
+impl PropertyValue {
+    /// The value itself, for the Kafka client.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Plain(value) => value,
+            Self::Secret(secret) => secret.expose(),
+        }
+    }
+}
+
+impl fmt::Debug for PropertyValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(value) => fmt::Debug::fmt(value, f),
+            Self::Secret(_) => f.write_str(REDACTED),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Where a value comes from.
+//!
+//! The invariant: **every value that an error or a warning speaks of is named together with its origin**, because the
+//! same option may stand in a file, in two variables and in Keycloak's configuration at once.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The source of one value. The order is that of precedence: the greater wins.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Nobody said anything.
+    Default,
+    /// The configuration file.
+    File {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// A variable of the listener that Keyferry replaces, `KAFKA_…`.
+    KafkaVariable(String),
+    /// A variable of Keyferry's own, `KEYFERRY_…`.
+    KeyferryVariable(String),
+    /// The options that Keycloak hands over.
+    Keycloak,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("the built-in default"),
+            Self::File { path, line } => write!(f, "{}, line {line}", path.display()),
+            Self::KafkaVariable(name) | Self::KeyferryVariable(name) => f.write_str(name),
+            Self::Keycloak => f.write_str("Keycloak's configuration"),
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Encryption and authentication: from single values to one consistent whole.
+
+use std::path::Path;
+
+use crate::draft::{SaslDraft, SecurityDraft, TlsDraft};
+use crate::input::Rejected;
+use crate::jaas::LoginModule;
+use crate::load::{Context, missing_option};
+use crate::model::{
+    ClientCredentials, ClientIdentity, Credentials, Mechanism, MissingOption, Sasl, Security, Tls, Trust,
+};
+use crate::secret::Secret;
+use crate::stores::StoreFormat;
+
+const CA_FILE: &str = "destination.security.tls.ca_file";
+const CA_PEM: &str = "destination.security.tls.ca_pem";
+const CERTIFICATE_FILE: &str = "destination.security.tls.certificate_file";
+const CERTIFICATE_PEM: &str = "destination.security.tls.certificate_pem";
+const KEY_FILE: &str = "destination.security.tls.key_file";
+const KEY_PEM: &str = "destination.security.tls.key_pem";
+const KEYSTORE_FILE: &str = "destination.security.tls.keystore_file";
+const KEYSTORE_PASSWORD: &str = "destination.security.tls.keystore_password";
+const MECHANISM: &str = "destination.security.sasl.mechanism";
+const USERNAME: &str = "destination.security.sasl.username";
+const PASSWORD: &str = "destination.security.sasl.password";
+const TOKEN_ENDPOINT: &str = "destination.security.sasl.token_endpoint";
+const CLIENT_ID: &str = "destination.security.sasl.client_id";
+const CLIENT_SECRET: &str = "destination.security.sasl.client_secret";
+const SCOPE: &str = "destination.security.sasl.scope";
+const JAAS_CONFIG: &str = "destination.security.sasl.jaas_config";
+
+/// `None` if something is wrong (recorded in `context`) or missing (recorded in `missing`).
+pub(crate) fn assemble(
+    draft: SecurityDraft,
+    context: &mut Context,
+    missing: &mut Vec<MissingOption>,
+) -> Option<Security> {
+    let protocol = draft.protocol;
+    if !protocol.uses_tls() {
+        warn_of_unused(context, &[CA_FILE, CA_PEM, CERTIFICATE_FILE, CERTIFICATE_PEM, KEYSTORE_FILE], NO_TLS);
+    }
+    if !protocol.uses_sasl() {
+        warn_of_unused(context, &[JAAS_CONFIG, MECHANISM, USERNAME], NO_SASL);
+    }
+    let tls = if protocol.uses_tls() { Some(tls(draft.tls, context, missing)?) } else { None };
+    let sasl = if protocol.uses_sasl() { Some(sasl(draft.sasl, context, missing)?) } else { None };
+    Some(Security { tls, sasl })
+}
+
+const NO_TLS: &str = "the security protocol does not encrypt; it would need to be SSL or SASL_SSL";
+const NO_SASL: &str =
+    "the security protocol does not authenticate by SASL; it would need to be SASL_SSL or SASL_PLAINTEXT";
+
+fn warn_of_unused(context: &mut Context, keys: &[&'static str], reason: &str) {
+    for key in keys {
+        if context.origin_of(key).is_some() {
+            context.warn_ignored(key, reason);
+        }
+    }
+}
+
+fn tls(draft: TlsDraft, context: &mut Context, missing: &mut Vec<MissingOption>) -> Option<Tls> {
+    let verify_hostname = draft.verify_hostname;
+    let cipher_suites = draft.cipher_suites.clone();
+    let trust = trust(&draft, context);
+    let identity = identity(draft, context, missing);
+    Some(Tls { trust: trust?, identity: identity?, verify_hostname, cipher_suites })
+}
+
+fn trust(draft: &TlsDraft, context: &mut Context) -> Option<Trust> {
+    match (&draft.ca_file, &draft.ca_pem) {
+        (Some(_), Some(_)) => {
+            refuse(context, CA_PEM, "a trust store file is given as well; keep one of the two")
+        }
+        (None, Some(pem)) => Some(Trust::Pem(pem.clone())),
+        (Some(path), None) => match StoreFormat::of(path, draft.truststore_type) {
+            Some(StoreFormat::Pkcs12) => refuse(context, CA_FILE, &unusable_trust_store(path, "a PKCS#12")),
+            Some(StoreFormat::Jks) => refuse(context, CA_FILE, &unusable_trust_store(path, "a JKS")),
+            Some(StoreFormat::Pem) | None => Some(Trust::File(path.clone())),
+        },
+        (None, None) => Some(context.system_trust.clone().map_or(Trust::System, Trust::File)),
+    }
+}
+
+fn unusable_trust_store(path: &Path, kind: &str) -> String {
+    let store = path.display();
+    format!(
+        "{store} is {kind} store, and OpenSSL reads authorities from PEM. Make one with \
+         `keytool -list -rfc -keystore {store} > truststore.pem` and name it here"
+    )
+}
+
+/// The outer `None` is an error, the inner one means that the client shows no certificate.
+fn identity(
+    draft: TlsDraft,
+    context: &mut Context,
+    missing: &mut Vec<MissingOption>,
+) -> Option<Option<ClientIdentity>> {
+    let kinds = [
+        draft.keystore_file.is_some(),
+        draft.certificate_file.is_some() || draft.key_file.is_some(),
+        draft.certificate_pem.is_some() || draft.key_pem.is_some(),
+    ];
+    if kinds.iter().filter(|given| **given).count() > 1 {
+        let key = if draft.keystore_file.is_some() { KEYSTORE_FILE } else { CERTIFICATE_PEM };
+        return refuse(
+            context,
+            key,
+            "the client's certificate is given in more than one way; keep either the key store, or the certificate and \
+             key files, or the certificate and key texts",
+        );
+    }
+    if let Some(store) = draft.keystore_file {
+        return key_store(
+            &store,
+            draft.keystore_type,
+            draft.keystore_password,
+            draft.key_password,
+            context,
+            missing,
+        )
+        .map(Some);
+    }
+    match (draft.certificate_file, draft.key_file) {
+        (Some(certificate), Some(key)) => {
+            return Some(Some(ClientIdentity::PemFiles {
+                certificate,
+                key,
+                key_password: draft.key_password,
+            }));
+        }
+        (Some(_), None) => missing.extend(missing_option(KEY_FILE, "the key of the client's certificate")),
+        (None, Some(_)) => {
+            missing.extend(missing_option(CERTIFICATE_FILE, "the certificate of the client's key"))
+        }
+        (None, None) => {}
+    }
+    match (draft.certificate_pem, draft.key_pem) {
+        (Some(certificate), Some(key)) => {
+            return Some(Some(ClientIdentity::Pem { certificate, key, key_password: draft.key_password }));
+        }
+        (Some(_), None) => missing.extend(missing_option(KEY_PEM, "the key of the client's certificate")),
+        (None, Some(_)) => {
+            missing.extend(missing_option(CERTIFICATE_PEM, "the certificate of the client's key"))
+        }
+        (None, None) => {}
+    }
+    Some(None)
+}
+
+fn key_store(
+    store: &Path,
+    declared: Option<StoreFormat>,
+    store_password: Option<Secret>,
+    key_password: Option<Secret>,
+    context: &mut Context,
+    missing: &mut Vec<MissingOption>,
+) -> Option<ClientIdentity> {
+    let path = store.display();
+    match StoreFormat::of(store, declared) {
+        Some(StoreFormat::Pem) => Some(ClientIdentity::PemFiles {
+            certificate: store.to_owned(),
+            key: store.to_owned(),
+            key_password: key_password.or(store_password),
+        }),
+        Some(StoreFormat::Jks) => refuse(
+            context,
+            KEYSTORE_FILE,
+            &format!(
+                "{path} is a JKS store, which OpenSSL does not read. Make a PKCS#12 store with `keytool -importkeystore \
+                 -srckeystore {path} -destkeystore keystore.p12 -deststoretype PKCS12` and name it here"
+            ),
+        ),
+        Some(StoreFormat::Pkcs12) | None => match store_password {
+            Some(password) => Some(ClientIdentity::Pkcs12 { store: store.to_owned(), password }),
+            None => {
+                missing.extend(missing_option(KEYSTORE_PASSWORD, "the password of the PKCS#12 key store"));
+                None
+            }
+        },
+    }
+}
+
+fn sasl(draft: SaslDraft, context: &mut Context, missing: &mut Vec<MissingOption>) -> Option<Sasl> {
+    let draft = with_login_module(draft, context)?;
+    let Some(mechanism) = draft.mechanism else {
+        missing.extend(missing_option(MECHANISM, "how the client proves who it is"));
+        return None;
+    };
+    match mechanism {
+        Mechanism::Plain => credentials(draft, missing).map(Sasl::Plain),
+        Mechanism::ScramSha256 => credentials(draft, missing).map(Sasl::ScramSha256),
+        Mechanism::ScramSha512 => credentials(draft, missing).map(Sasl::ScramSha512),
+        Mechanism::OAuthBearer => client_credentials(draft, missing).map(Sasl::OAuthBearer),
+    }
+}
+
+fn credentials(draft: SaslDraft, missing: &mut Vec<MissingOption>) -> Option<Credentials> {
+    require(&draft.username, USERNAME, "the user of the SASL mechanism", missing);
+    require(&draft.password, PASSWORD, "the password of the SASL mechanism", missing);
+    Some(Credentials { username: draft.username?, password: draft.password? })
+}
+
+fn client_credentials(draft: SaslDraft, missing: &mut Vec<MissingOption>) -> Option<ClientCredentials> {
+    require(&draft.token_endpoint, TOKEN_ENDPOINT, "where OAUTHBEARER gets its token", missing);
+    require(&draft.client_id, CLIENT_ID, "the client's id at the issuer", missing);
+    require(&draft.client_secret, CLIENT_SECRET, "the client's secret at the issuer", missing);
+    Some(ClientCredentials {
+        token_endpoint: draft.token_endpoint?,
+        client_id: draft.client_id?,
+        client_secret: draft.client_secret?,
+        scope: draft.scope,
+    })
+}
+
+fn require<T>(value: &Option<T>, key: &'static str, purpose: &'static str, missing: &mut Vec<MissingOption>) {
+    if value.is_none() {
+        missing.extend(missing_option(key, purpose));
+    }
+}
+
+/// Fills in what the login module says, except where a source of more weight says it by itself.
+fn with_login_module(mut draft: SaslDraft, context: &mut Context) -> Option<SaslDraft> {
+    let Some(jaas_config) = draft.jaas_config.take() else { return Some(draft) };
+    let module = match LoginModule::parse(jaas_config.expose()) {
+        Ok(module) => module,
+        Err(error) => {
+            context.reject(JAAS_CONFIG, Rejected::Expected(error.to_string()));
+            return None;
+        }
+    };
+    match module.simple_name() {
+        name @ ("PlainLoginModule" | "ScramLoginModule") => {
+            if draft.mechanism == Some(Mechanism::OAuthBearer) {
+                return refuse(
+                    context,
+                    JAAS_CONFIG,
+                    "the mechanism OAUTHBEARER needs the OAuthBearerLoginModule",
+                );
+            }
+            if name == "PlainLoginModule" {
+                draft.mechanism.get_or_insert(Mechanism::Plain);
+            }
+            let login = Login { module: &module, context };
+            login.fill(&mut draft.username, USERNAME, &["username"], str::to_owned);
+            login.fill(&mut draft.password, PASSWORD, &["password"], Secret::new);
+            Some(draft)
+        }
+        "OAuthBearerLoginModule" => {
+            if *draft.mechanism.get_or_insert(Mechanism::OAuthBearer) != Mechanism::OAuthBearer {
+                return refuse(
+                    context,
+                    JAAS_CONFIG,
+                    "the OAuthBearerLoginModule goes with the mechanism OAUTHBEARER only; set `sasl-mechanism` to it",
+                );
+            }
+            let login = Login { module: &module, context };
+            login.fill(&mut draft.client_id, CLIENT_ID, &["clientId", "oauth.client.id"], str::to_owned);
+            login.fill(
+                &mut draft.client_secret,
+                CLIENT_SECRET,
+                &["clientSecret", "oauth.client.secret"],
+                Secret::new,
+            );
+            login.fill(&mut draft.scope, SCOPE, &["scope", "oauth.scope"], str::to_owned);
+            login.fill(
+                &mut draft.token_endpoint,
+                TOKEN_ENDPOINT,
+                &["oauth.token.endpoint.uri"],
+                str::to_owned,
+            );
+            Some(draft)
+        }
+        "Krb5LoginModule" => refuse(
+            context,
+            JAAS_CONFIG,
+            "Kerberos is not built in; use the ScramLoginModule, PlainLoginModule or OAuthBearerLoginModule, or a client \
+             certificate with the protocol SSL",
+        ),
+        "IAMLoginModule" => refuse(
+            context,
+            JAAS_CONFIG,
+            "AWS MSK IAM is not built in; use the ScramLoginModule with the cluster's SCRAM listener, or a client \
+             certificate with the protocol SSL",
+        ),
+        _ => refuse(
+            context,
+            JAAS_CONFIG,
+            "Java's login modules cannot run in the agent; those of Kafka are understood: PlainLoginModule, \
+             ScramLoginModule and OAuthBearerLoginModule",
+        ),
+    }
+}
+
+struct Login<'a> {
+    module: &'a LoginModule,
+    context: &'a Context,
+}
+
+impl Login<'_> {
+    /// Takes the first of the module's options that exists, unless `slot` was filled by a source of more weight.
+    fn fill<'m, T>(&'m self, slot: &mut Option<T>, key: &str, names: &[&str], make: impl Fn(&'m str) -> T) {
+        let outweighed = slot.is_some()
+            && self.context.origin_of(key).cloned() > self.context.origin_of(JAAS_CONFIG).cloned();
+        if outweighed {
+            return;
+        }
+        if let Some(value) = names.iter().find_map(|name| self.module.option(name)) {
+            *slot = Some(make(value));
+        }
+    }
+}
+
+fn refuse<T>(context: &mut Context, key: &'static str, remedy: &str) -> Option<T> {
+    context.reject(key, Rejected::Refused(remedy.to_owned()));
+    None
+}

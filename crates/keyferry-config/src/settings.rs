@@ -1,0 +1,505 @@
+//! Every setting that exists: its names, what it takes, its default, and where its value goes.
+//!
+//! This table is the only place where a setting is declared. The file's keys, the variables, the options, the error texts
+//! and `docs/configuration.md` all come from it, so they cannot drift apart.
+
+use crate::ciphers;
+use crate::draft::Draft;
+use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
+use crate::model::{Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Protocol};
+use crate::stores::StoreFormat;
+
+/// One setting.
+pub struct Setting {
+    /// The key in the configuration file, from its top: `destination.delivery.linger`.
+    pub key: &'static str,
+    /// The option of Keycloak, without its prefix: `linger-ms`. `None` where the provider owns the option.
+    pub option: Option<&'static str>,
+    /// What it takes, in words.
+    pub takes: fn() -> String,
+    /// The default, in words.
+    pub default: &'static str,
+    /// What it does, in one or two sentences.
+    pub purpose: &'static str,
+    /// Whether its value must never be shown.
+    pub secret: bool,
+    pub(crate) apply: fn(&mut Draft, Input<'_>) -> Applied,
+}
+
+/// Either the reason for which another value holds than the given one, or `None` when the given one does.
+pub(crate) type Applied = Result<Option<String>, Rejected>;
+
+/// The prefix of Keyferry's own variables.
+pub(crate) const VARIABLE_PREFIX: &str = "KEYFERRY_";
+
+impl Setting {
+    /// The variable: `KEYFERRY_` and the key in capitals, such as `KEYFERRY_DESTINATION_DELIVERY_LINGER`.
+    pub fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// The setting with this key.
+    pub fn by_key(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// The setting with this option of Keycloak.
+    pub fn by_option(option: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.option == Some(option))
+    }
+
+    /// The setting with this variable of Keyferry's own.
+    pub fn by_variable(variable: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.variable() == variable)
+    }
+}
+
+/// The table under which properties are handed to librdkafka as they are.
+pub(crate) const LIBRDKAFKA_TABLE: &str = "destination.librdkafka";
+
+/// The longest timer that librdkafka takes for most of its settings: fifteen minutes.
+const LONGEST_TIMER_MS: u64 = 900_000;
+
+/// Every setting, in the order of the documentation.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        key: "node",
+        option: None,
+        takes: || "text".into(),
+        default: "what the provider hands over",
+        purpose: "The node's name. It becomes part of the client id.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.node, input.text()),
+    },
+    Setting {
+        key: "journal.dir",
+        option: None,
+        takes: || "path".into(),
+        default: "what the provider hands over",
+        purpose: "The journal directory, for an agent that runs as a sidecar or a service.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.journal_dir, input.path()),
+    },
+    Setting {
+        key: "destination.bootstrap_servers",
+        option: Some("bootstrap-servers"),
+        takes: || "list of `host:port`; an IPv6 address in brackets".into(),
+        default: "none; the agent waits until it is set",
+        purpose: "The servers that the client asks first. Two or three of a cluster are enough.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.bootstrap_servers, input.parse()),
+    },
+    Setting {
+        key: "destination.topic_events",
+        option: Some("topic-events"),
+        takes: || "topic name".into(),
+        default: "none; the agent waits until it is set",
+        purpose: "The topic of user events.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.topic_events, input.parse()),
+    },
+    Setting {
+        key: "destination.topic_admin_events",
+        option: Some("topic-admin-events"),
+        takes: || "topic name".into(),
+        default: "none; admin events are not published",
+        purpose: "The topic of admin events.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.topic_admin_events, input.parse()),
+    },
+    Setting {
+        key: "destination.client_id",
+        option: Some("client-id"),
+        takes: || "text".into(),
+        default: "`keyferry-` and the node's name",
+        purpose: "How the client introduces itself to the brokers, whose logs and quotas go by it.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.client_id, input.text()),
+    },
+    Setting {
+        key: "destination.headers",
+        option: Some("headers"),
+        takes: one_of::<Headers>,
+        default: "`cloudevents`",
+        purpose: "Which headers a record carries: CloudEvents 1.0 in binary mode, only what tells copies and doubtful \
+                  events apart, or none, as the listener that Keyferry replaces.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.headers, input.keyword()),
+    },
+    Setting {
+        key: "destination.in_doubt",
+        option: Some("in-doubt"),
+        takes: one_of::<InDoubt>,
+        default: "`publish`",
+        purpose: "What becomes of events whose transaction has no known outcome, because Keycloak died within it: \
+                  published with the outcome `unknown`, or counted and dropped.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.in_doubt, input.keyword()),
+    },
+    Setting {
+        key: "destination.delivery.batch_size",
+        option: Some("batch-size"),
+        takes: || "size".into(),
+        default: "`64KiB`",
+        purpose: "The largest batch of records for one partition.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.delivery.batch_size, input.size(1..=i32::MAX as u64)),
+    },
+    Setting {
+        key: "destination.delivery.linger",
+        option: Some("linger-ms"),
+        takes: || "duration".into(),
+        default: "`10ms`",
+        purpose: "How long a record may wait for its batch to fill.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.delivery.linger, input.duration(0..=LONGEST_TIMER_MS)),
+    },
+    Setting {
+        key: "destination.delivery.compression",
+        option: Some("compression-type"),
+        takes: one_of::<Compression>,
+        default: "`lz4`",
+        purpose: "How batches are compressed.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.delivery.compression, input.keyword()),
+    },
+    Setting {
+        key: "destination.delivery.retry_backoff",
+        option: Some("retry-backoff-ms"),
+        takes: || "duration".into(),
+        default: "`1s`",
+        purpose: "The pause before a failed request is sent again.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.delivery.retry_backoff, input.duration(1..=300_000)),
+    },
+    Setting {
+        key: "destination.delivery.delivery_timeout",
+        option: Some("delivery-timeout-ms"),
+        takes: || "duration".into(),
+        default: "`2m`",
+        purpose: "The age at which an undelivered record makes the agent declare the destination failing. The record \
+                  is not given up: the journal keeps it, and the client goes on trying.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.delivery.delivery_timeout, input.duration(1_000..=86_400_000)),
+    },
+    Setting {
+        key: "destination.delivery.max_request_size",
+        option: Some("max-request-size"),
+        takes: || "size".into(),
+        default: "`1MiB`",
+        purpose: "The largest request, and thereby the largest record, that is sent. A larger one needs \
+                  `message.max.bytes` of the brokers or `max.message.bytes` of the topic raised as well.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.delivery.max_request_size, input.size(1_000..=1_000_000_000)),
+    },
+    Setting {
+        key: "destination.delivery.max_in_flight",
+        option: Some("max-in-flight-requests-per-connection"),
+        takes: || "whole number from 1 to 5".into(),
+        default: "`5`",
+        purpose: "How many requests may be unanswered on a connection. Beyond 5 Kafka does not keep their order.",
+        secret: false,
+        apply: |draft, input| {
+            let parsed = input.integer(1..=5, "")?;
+            set(&mut draft.delivery.max_in_flight, Ok(parsed.map(|requests| requests as u8)))
+        },
+    },
+    Setting {
+        key: "destination.delivery.request_timeout",
+        option: Some("request-timeout-ms"),
+        takes: || "duration".into(),
+        default: "`30s`",
+        purpose: "How long a broker may take to answer a request.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.delivery.request_timeout, input.duration(10..=300_000)),
+    },
+    Setting {
+        key: "destination.delivery.buffer",
+        option: Some("buffer-memory"),
+        takes: || "size".into(),
+        default: "`32MiB`",
+        purpose: "How much the client may hold in memory. What does not fit waits in the journal.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.delivery.buffer, input.size(1 << 20..=1 << 30)),
+    },
+    Setting {
+        key: "destination.security.protocol",
+        option: Some("security-protocol"),
+        takes: one_of::<Protocol>,
+        default: "`PLAINTEXT`",
+        purpose: "Whether connections are encrypted, and whether the client authenticates by SASL.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.security.protocol, input.keyword()),
+    },
+    Setting {
+        key: "destination.security.tls.ca_file",
+        option: Some("ssl-truststore-location"),
+        takes: || "path of a PEM file, or of a directory of such".into(),
+        default: "the authorities of the operating system (or of SSL_CERT_FILE)",
+        purpose: "The certificate authorities that are believed.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.tls.ca_file, input.path()),
+    },
+    Setting {
+        key: "destination.security.tls.ca_pem",
+        option: Some("ssl-truststore-certificates"),
+        takes: || "PEM text".into(),
+        default: "none",
+        purpose: "The same, as text.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.tls.ca_pem, pem(input)),
+    },
+    Setting {
+        key: "destination.security.tls.truststore_type",
+        option: Some("ssl-truststore-type"),
+        takes: one_of::<StoreFormat>,
+        default: "what the file begins with",
+        purpose: "The format of a trust store that cannot be read when the agent starts. Only PEM can be used.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.tls.truststore_type, input.keyword()),
+    },
+    Setting {
+        key: "destination.security.tls.certificate_file",
+        option: Some("ssl-certificate-location"),
+        takes: || "path of a PEM file".into(),
+        default: "none",
+        purpose: "The client's certificate and its chain.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.tls.certificate_file, input.path()),
+    },
+    Setting {
+        key: "destination.security.tls.certificate_pem",
+        option: Some("ssl-keystore-certificate-chain"),
+        takes: || "PEM text".into(),
+        default: "none",
+        purpose: "The same, as text.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.tls.certificate_pem, pem(input)),
+    },
+    Setting {
+        key: "destination.security.tls.key_file",
+        option: Some("ssl-key-location"),
+        takes: || "path of a PEM file".into(),
+        default: "none",
+        purpose: "The client's private key.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.tls.key_file, input.path()),
+    },
+    Setting {
+        key: "destination.security.tls.key_pem",
+        option: Some("ssl-keystore-key"),
+        takes: || "PEM text".into(),
+        default: "none",
+        purpose: "The same, as text.",
+        secret: true,
+        apply: |draft, input| {
+            let checked = pem(input)?;
+            set_some(&mut draft.security.tls.key_pem, Ok(checked.map(crate::Secret::new)))
+        },
+    },
+    Setting {
+        key: "destination.security.tls.key_password",
+        option: Some("ssl-key-password"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The password of a private key in PEM.",
+        secret: true,
+        apply: |draft, input| set_some(&mut draft.security.tls.key_password, input.secret()),
+    },
+    Setting {
+        key: "destination.security.tls.keystore_file",
+        option: Some("ssl-keystore-location"),
+        takes: || "path of a PKCS#12 file, or of a PEM file that holds key and certificates".into(),
+        default: "none",
+        purpose: "The client's private key and certificates in one file.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.tls.keystore_file, input.path()),
+    },
+    Setting {
+        key: "destination.security.tls.keystore_password",
+        option: Some("ssl-keystore-password"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The password of the PKCS#12 file.",
+        secret: true,
+        apply: |draft, input| set_some(&mut draft.security.tls.keystore_password, input.secret()),
+    },
+    Setting {
+        key: "destination.security.tls.keystore_type",
+        option: Some("ssl-keystore-type"),
+        takes: one_of::<StoreFormat>,
+        default: "what the file begins with",
+        purpose: "The format of a key store that cannot be read when the agent starts. PKCS12 and PEM can be used.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.tls.keystore_type, input.keyword()),
+    },
+    Setting {
+        key: "destination.security.tls.verify_hostname",
+        option: Some("ssl-endpoint-identification-algorithm"),
+        takes: || "`true` or `false`".into(),
+        default: "`true`",
+        purpose: "Whether the broker's certificate must carry the name that was connected to.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.security.tls.verify_hostname, verify_hostname(input)),
+    },
+    Setting {
+        key: "destination.security.tls.cipher_suites",
+        option: Some("ssl-cipher-suites"),
+        takes: || "OpenSSL's names, separated by colons".into(),
+        default: "OpenSSL's choice",
+        purpose: "The cipher suites of TLS 1.2. Those of TLS 1.3 are always allowed.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.security.tls.cipher_suites, cipher_suites(input)),
+    },
+    Setting {
+        key: "destination.security.sasl.mechanism",
+        option: Some("sasl-mechanism"),
+        takes: one_of::<Mechanism>,
+        default: "what the login module implies, else none; the agent waits until it is set",
+        purpose: "How the client proves who it is.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.sasl.mechanism, mechanism(input)),
+    },
+    Setting {
+        key: "destination.security.sasl.username",
+        option: Some("sasl-username"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The user, for PLAIN and SCRAM.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.sasl.username, input.text()),
+    },
+    Setting {
+        key: "destination.security.sasl.password",
+        option: Some("sasl-password"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The password, for PLAIN and SCRAM.",
+        secret: true,
+        apply: |draft, input| set_some(&mut draft.security.sasl.password, input.secret()),
+    },
+    Setting {
+        key: "destination.security.sasl.token_endpoint",
+        option: Some("sasl-oauthbearer-token-endpoint-url"),
+        takes: || "URL, `https://` or `http://`".into(),
+        default: "none",
+        purpose: "Where OAUTHBEARER gets its token: the issuer's token endpoint.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.sasl.token_endpoint, url(input)),
+    },
+    Setting {
+        key: "destination.security.sasl.client_id",
+        option: Some("sasl-oauthbearer-client-credentials-client-id"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The client's id at the issuer, for OAUTHBEARER.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.sasl.client_id, input.text()),
+    },
+    Setting {
+        key: "destination.security.sasl.client_secret",
+        option: Some("sasl-oauthbearer-client-credentials-client-secret"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The client's secret at the issuer, for OAUTHBEARER.",
+        secret: true,
+        apply: |draft, input| set_some(&mut draft.security.sasl.client_secret, input.secret()),
+    },
+    Setting {
+        key: "destination.security.sasl.scope",
+        option: Some("sasl-oauthbearer-scope"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The scope that is asked for, for OAUTHBEARER.",
+        secret: false,
+        apply: |draft, input| set_some(&mut draft.security.sasl.scope, input.text()),
+    },
+    Setting {
+        key: "destination.security.sasl.jaas_config",
+        option: Some("sasl-jaas-config"),
+        takes: || "a login module in Java's notation".into(),
+        default: "none",
+        purpose: "User and password, or client id and secret, as Kafka's Java clients take them.",
+        secret: true,
+        apply: |draft, input| set_some(&mut draft.security.sasl.jaas_config, input.secret()),
+    },
+    Setting {
+        key: "log.level",
+        option: Some("log-level"),
+        takes: one_of::<LogLevel>,
+        default: "`info`",
+        purpose: "The least severe message that is logged.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.log.level, input.keyword()),
+    },
+    Setting {
+        key: "log.format",
+        option: Some("log-format"),
+        takes: one_of::<LogFormat>,
+        default: "`text`",
+        purpose: "The form of the log. An agent that the provider starts always writes JSON.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.log.format, input.keyword()),
+    },
+];
+
+fn set<T>(slot: &mut T, parsed: ParseResult<T>) -> Applied {
+    let parsed = parsed?;
+    *slot = parsed.value;
+    Ok(parsed.overruled)
+}
+
+fn set_some<T>(slot: &mut Option<T>, parsed: ParseResult<T>) -> Applied {
+    let parsed = parsed?;
+    *slot = Some(parsed.value);
+    Ok(parsed.overruled)
+}
+
+/// Only the beginning is checked: a path in place of the text is the common mistake.
+fn pem(input: Input<'_>) -> ParseResult<String> {
+    let text = input.text()?;
+    if text.value.contains("-----BEGIN ") {
+        return Ok(text);
+    }
+    Err(expected("PEM text that begins with `-----BEGIN`, not the path of a file"))
+}
+
+fn url(input: Input<'_>) -> ParseResult<String> {
+    let text = input.text()?;
+    let host = text.value.strip_prefix("https://").or_else(|| text.value.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) && !host.contains('@') => {
+            Ok(text)
+        }
+        _ => Err(expected("a URL that begins with `https://` or `http://` and carries no credentials")),
+    }
+}
+
+/// Kafka's names are `https` and the empty text; the listener that Keyferry replaces wrote `disabled` for the latter.
+fn verify_hostname(input: Input<'_>) -> ParseResult<bool> {
+    if input.dialect == Dialect::Native {
+        return input.boolean();
+    }
+    match input.text.trim().to_ascii_lowercase().as_str() {
+        "https" => Ok(Parsed::as_given(true)),
+        "" | "disabled" | "none" => Ok(Parsed::as_given(false)),
+        _ => Err(expected("`https`, or `disabled` for none")),
+    }
+}
+
+fn cipher_suites(input: Input<'_>) -> ParseResult<Option<String>> {
+    match input.dialect {
+        Dialect::Native => Ok(input.text()?.map(Some)),
+        Dialect::Kafka => ciphers::from_java(input.text),
+    }
+}
+
+/// Mechanisms that Kafka's Java client knows and this one does not are refused by name.
+fn mechanism(input: Input<'_>) -> ParseResult<Mechanism> {
+    let usable = "use SCRAM-SHA-512, PLAIN or OAUTHBEARER, or a client certificate with the protocol SSL";
+    match input.text.trim().to_ascii_uppercase().as_str() {
+        "GSSAPI" => Err(Rejected::Refused(format!("Kerberos (GSSAPI) is not built in; {usable}"))),
+        "AWS_MSK_IAM" => Err(Rejected::Refused(format!("AWS MSK IAM is not built in; {usable}"))),
+        _ => input.keyword(),
+    }
+}

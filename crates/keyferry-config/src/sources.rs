@@ -1,0 +1,381 @@
+//! Where values are looked for, and which of several holds.
+//!
+//! The invariant: **the defaults give way to the file, the file to `KAFKA_…` variables, those to `KEYFERRY_…` variables,
+//! and all of them to the options that Keycloak hands over.** Only the value that holds is parsed, so a value that is
+//! overridden can do no harm.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::dropin::{self, DropIn, Property, Treatment};
+use crate::error::{ConfigError, ConfigErrors, Warning};
+use crate::file::ConfigFile;
+use crate::input::Dialect;
+use crate::origin::Origin;
+use crate::provider;
+use crate::settings::{self, LIBRDKAFKA_TABLE, SETTINGS, Setting};
+
+/// The sources of one configuration. Without any, everything has its default.
+#[derive(Clone, Default)]
+pub struct Sources {
+    file: Option<ConfigFile>,
+    environment: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
+    node: Option<String>,
+}
+
+/// A value, where it goes and where it comes from.
+pub(crate) struct Assignment {
+    pub(crate) target: Target,
+    pub(crate) text: String,
+    pub(crate) dialect: Dialect,
+    pub(crate) origin: Origin,
+    /// The option as messages call it: its key in a file, else its name as an option of Keycloak.
+    pub(crate) option: String,
+}
+
+/// Where a value goes.
+#[derive(Clone)]
+pub(crate) enum Target {
+    Setting(&'static Setting),
+    /// A property of librdkafka's by way of a drop-in option.
+    Translated(&'static Property),
+    /// A property of librdkafka's as it is.
+    Property(String),
+}
+
+impl Target {
+    /// Two values with the same slot exclude each other.
+    fn slot(&self) -> String {
+        match self {
+            Self::Setting(setting) => setting.key.to_owned(),
+            Self::Translated(property) => format!("{LIBRDKAFKA_TABLE}.{}", property.name),
+            Self::Property(name) => format!("{LIBRDKAFKA_TABLE}.{name}"),
+        }
+    }
+}
+
+/// The values that hold, and what was found on the way to them.
+#[derive(Default)]
+pub(crate) struct Collected {
+    pub(crate) assignments: BTreeMap<String, Assignment>,
+    pub(crate) errors: Vec<ConfigError>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Sources {
+    /// No source at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a configuration file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn with_file(mut self, path: &Path) -> Result<Self, ConfigErrors> {
+        self.file = Some(ConfigFile::read(path)?);
+        Ok(self)
+    }
+
+    /// Adds a configuration file that has been read already; `path` is what messages call it.
+    #[must_use]
+    pub fn with_file_text(mut self, path: &Path, text: impl Into<String>) -> Self {
+        self.file = Some(ConfigFile { path: path.to_owned(), text: text.into() });
+        self
+    }
+
+    /// Adds the variables of this process. Those that are not Unicode are left out.
+    #[must_use]
+    pub fn with_process_environment(self) -> Self {
+        let unicode = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        self.with_environment(unicode)
+    }
+
+    /// Adds variables.
+    #[must_use]
+    pub fn with_environment<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        self.environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Adds the options that Keycloak hands over.
+    #[must_use]
+    pub fn with_options<N, V>(mut self, options: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        self.options.extend(options.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Gives the node's name as the hand-over has it. It wins over every other source.
+    #[must_use]
+    pub fn with_node(mut self, node: impl Into<String>) -> Self {
+        self.node = Some(node.into());
+        self
+    }
+
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(String::as_str)
+    }
+
+    /// The values that hold. Sources are taken in the order of their precedence, the weakest first.
+    pub(crate) fn collect(&self) -> Collected {
+        let mut collected = Collected::default();
+        self.collect_file(&mut collected);
+        self.collect_kafka_variables(&mut collected);
+        self.collect_keyferry_variables(&mut collected);
+        self.collect_options(&mut collected);
+        collected
+    }
+
+    fn collect_file(&self, collected: &mut Collected) {
+        let Some(file) = &self.file else { return };
+        let (entries, errors) = file.entries();
+        collected.errors.extend(errors);
+        for entry in entries {
+            let origin = file.origin(entry.line);
+            let target =
+                match entry.key.strip_prefix(LIBRDKAFKA_TABLE).and_then(|rest| rest.strip_prefix('.')) {
+                    Some(property) => Target::Property(property.to_owned()),
+                    None => match Setting::by_key(&entry.key) {
+                        Some(setting) => Target::Setting(setting),
+                        None => {
+                            collected.unknown_key(entry.key, origin);
+                            continue;
+                        }
+                    },
+                };
+            collected.add(Assignment {
+                target,
+                text: entry.text,
+                dialect: Dialect::Native,
+                origin,
+                option: entry.key,
+            });
+        }
+    }
+
+    fn collect_kafka_variables(&self, collected: &mut Collected) {
+        let variables = self.environment.iter().filter(|(name, _)| name.starts_with(dropin::VARIABLE_PREFIX));
+        for (name, value) in variables {
+            let origin = Origin::KafkaVariable(name.clone());
+            match DropIn::by_variable(name) {
+                Some(entry) => collected.drop_in(entry, value, origin),
+                // Other programs use the prefix too, and Kubernetes does for a service called `kafka`.
+                None => collected.unknown_variable(name, origin, DROP_IN_SLIPS),
+            }
+        }
+    }
+
+    fn collect_keyferry_variables(&self, collected: &mut Collected) {
+        let properties_prefix = format!(
+            "{}{}_",
+            settings::VARIABLE_PREFIX,
+            LIBRDKAFKA_TABLE.replace('.', "_").to_ascii_uppercase()
+        );
+        let variables =
+            self.environment.iter().filter(|(name, _)| name.starts_with(settings::VARIABLE_PREFIX));
+        for (name, value) in variables {
+            let origin = Origin::KeyferryVariable(name.clone());
+            let (target, option) = match (Setting::by_variable(name), name.strip_prefix(&properties_prefix)) {
+                (Some(setting), _) => {
+                    (Target::Setting(setting), setting.option.unwrap_or(setting.key).to_owned())
+                }
+                (None, Some(property)) => {
+                    let property = property.replace('_', ".").to_ascii_lowercase();
+                    (Target::Property(property.clone()), format!("{LIBRDKAFKA_TABLE}.{property}"))
+                }
+                (None, None) => {
+                    collected.unknown_variable(name, origin, usize::MAX);
+                    continue;
+                }
+            };
+            if !is_blank(value) {
+                collected.add(Assignment {
+                    target,
+                    text: value.clone(),
+                    dialect: Dialect::Native,
+                    origin,
+                    option,
+                });
+            }
+        }
+    }
+
+    fn collect_options(&self, collected: &mut Collected) {
+        // A name in its proper spelling comes last, so that it wins over another spelling of the same.
+        let (proper, other): (Vec<_>, Vec<_>) =
+            self.options.iter().partition(|(name, _)| kebab_case(name) == **name);
+        for (name, value) in other.into_iter().chain(proper) {
+            let option = kebab_case(name);
+            match DropIn::by_option(&option) {
+                Some(entry) => collected.drop_in(entry, value, Origin::Keycloak),
+                None => collected.own_option(option, value),
+            }
+        }
+    }
+}
+
+/// A variable with the prefix of the replaced listener is taken for a slip of the pen if it is so near to a known one.
+const DROP_IN_SLIPS: usize = 2;
+
+/// The prefix of options that are handed to librdkafka as they are.
+const PROPERTY_OPTION_PREFIX: &str = "librdkafka-";
+
+/// Variables with Keyferry's prefix that are no settings: the command line's, and those that Kubernetes makes for a
+/// service called `keyferry`.
+const OTHER_KEYFERRY_VARIABLES: [&str; 3] = ["KEYFERRY_CONFIG", "KEYFERRY_PORT", "KEYFERRY_SERVICE_"];
+
+impl Collected {
+    fn add(&mut self, assignment: Assignment) {
+        self.assignments.insert(assignment.target.slot(), assignment);
+    }
+
+    fn drop_in(&mut self, entry: &'static DropIn, value: &str, origin: Origin) {
+        let empties_mean_something = matches!(
+            entry.treatment,
+            Treatment::Setting { key: "destination.security.tls.verify_hostname", .. }
+        );
+        if is_blank(value) && !empties_mean_something {
+            return;
+        }
+        let option = entry.option.to_owned();
+        match &entry.treatment {
+            Treatment::Setting { key, .. } => {
+                let Some(setting) = Setting::by_key(key) else { return };
+                let target = Target::Setting(setting);
+                self.add(Assignment {
+                    target,
+                    text: value.to_owned(),
+                    dialect: Dialect::Kafka,
+                    origin,
+                    option,
+                });
+            }
+            Treatment::Property(property) => {
+                let target = Target::Translated(property);
+                self.add(Assignment {
+                    target,
+                    text: value.to_owned(),
+                    dialect: Dialect::Kafka,
+                    origin,
+                    option,
+                });
+            }
+            Treatment::Fixed { accepted, reason } => {
+                if !accepted.iter().any(|accepted| accepted.eq_ignore_ascii_case(value.trim())) {
+                    let reason = (*reason).to_owned();
+                    self.warnings.push(Warning::Overruled { option, origin, reason });
+                }
+            }
+            Treatment::JavaClass { known, replacement } => {
+                match dropin::java_classes(value, known, replacement) {
+                    Ok("") => {}
+                    Ok(reason) => {
+                        self.warnings.push(Warning::Ignored { option, origin, reason: reason.to_owned() });
+                    }
+                    Err(rejected) => self.errors.push(rejected.into_error(option, origin, value, false)),
+                }
+            }
+            Treatment::Ignored { reason } => {
+                self.warnings.push(Warning::Ignored { option, origin, reason: (*reason).to_owned() });
+            }
+            Treatment::Provider { .. } => {}
+        }
+    }
+
+    /// An option that the replaced listener does not know.
+    fn own_option(&mut self, option: String, value: &str) {
+        if provider::owns(&option) || is_blank(value) {
+            return;
+        }
+        let target = match (Setting::by_option(&option), option.strip_prefix(PROPERTY_OPTION_PREFIX)) {
+            (Some(setting), _) => Target::Setting(setting),
+            (None, Some(property)) => Target::Property(property.replace('-', ".")),
+            (None, None) => {
+                let known = SETTINGS
+                    .iter()
+                    .filter_map(|setting| setting.option)
+                    .chain(dropin::DROP_IN.iter().map(|entry| entry.option))
+                    .chain(provider::PROVIDER_OPTIONS.iter().map(|known| known.name));
+                let suggestion = nearest(&option, known.map(str::to_owned));
+                self.warnings.push(Warning::Unknown { name: option, origin: Origin::Keycloak, suggestion });
+                return;
+            }
+        };
+        self.add(Assignment {
+            target,
+            text: value.to_owned(),
+            dialect: Dialect::Native,
+            origin: Origin::Keycloak,
+            option,
+        });
+    }
+
+    fn unknown_key(&mut self, key: String, origin: Origin) {
+        let suggestion = nearest(&key, SETTINGS.iter().map(|setting| setting.key.to_owned()));
+        self.errors.push(ConfigError::UnknownKey { key, origin, suggestion });
+    }
+
+    /// Warns of an unknown variable unless the nearest known one differs in more than `slips` characters.
+    fn unknown_variable(&mut self, name: &str, origin: Origin, slips: usize) {
+        if OTHER_KEYFERRY_VARIABLES.iter().any(|other| name.starts_with(other)) {
+            return;
+        }
+        let known = SETTINGS
+            .iter()
+            .map(Setting::variable)
+            .chain(dropin::DROP_IN.iter().map(|entry| entry.variable.to_owned()));
+        let suggestion = nearest(name, known);
+        let slip = suggestion.as_ref().is_some_and(|known| strsim::levenshtein(name, known) <= slips);
+        if slip || slips == usize::MAX {
+            self.warnings.push(Warning::Unknown { name: name.to_owned(), origin, suggestion });
+        }
+    }
+}
+
+/// A name is suggested if it shares so much with the unknown one.
+const LEAST_SIMILARITY: f64 = 0.7;
+
+fn nearest(unknown: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    known
+        .map(|name| (strsim::normalized_damerau_levenshtein(unknown, &name), name))
+        .filter(|(similarity, _)| *similarity >= LEAST_SIMILARITY)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}
+
+/// A value that is blank counts as not given: `KAFKA_X=${X:-}` is how container files leave something out.
+fn is_blank(value: &str) -> bool {
+    value.trim().is_empty()
+}
+
+/// `topicEvents`, `topic.events` and `topic_events` as `topic-events`.
+fn kebab_case(name: &str) -> String {
+    let mut kebab = String::with_capacity(name.len() + 4);
+    for character in name.chars() {
+        match character {
+            '.' | '_' => kebab.push('-'),
+            capital if capital.is_ascii_uppercase() => {
+                if !kebab.is_empty() && !kebab.ends_with('-') {
+                    kebab.push('-');
+                }
+                kebab.push(capital.to_ascii_lowercase());
+            }
+            other => kebab.push(other),
+        }
+    }
+    kebab
+}
