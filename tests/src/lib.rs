@@ -3,12 +3,17 @@
 //! A test owns a temporary directory and the servers in it; dropping them leaves nothing behind. What a test believes about the outcome it
 //! takes from clients alone: from the answers that Keycloak gave, and from the records that a consumer reads.
 
+pub mod admin;
+pub mod browser;
+pub mod consumer;
 pub mod error;
 pub mod http;
 pub mod kafka;
 pub mod keycloak;
+pub mod load;
 pub mod log;
 pub mod port;
+pub mod postgres;
 pub mod process;
 pub mod wait;
 

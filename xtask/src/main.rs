@@ -1,6 +1,7 @@
 //! `cargo xtask`: fetch, build, demo, test and distribution of Keyferry.
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
@@ -9,7 +10,7 @@ use xtask::dist::{self, Build, Platform};
 use xtask::parts::{self, CargoTool, Keycloak};
 use xtask::suites::{self, Suite};
 use xtask::tool::{self, CARGO};
-use xtask::{Result, progress, workspace};
+use xtask::{Error, Result, progress, workspace};
 
 /// The project's own tasks.
 #[derive(Debug, Parser)]
@@ -74,7 +75,7 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::Demo { once } => demo(&cache, once),
         Task::Test { list: true, .. } => {
-            suites::list(&mut io::stdout()).map_err(xtask::Error::io("write to", "standard output"))
+            suites::list(&mut io::stdout()).map_err(Error::io("write to", "standard output"))
         }
         Task::Test { suites, .. } if suites.is_empty() => suites::run(&cache, &Suite::ALL),
         Task::Test { suites, .. } => suites::run(&cache, &suites),
@@ -109,7 +110,9 @@ fn demo(cache: &Cache, once: bool) -> Result<()> {
     if once {
         demo.arg("--once");
     }
-    tool::run_visibly(&mut demo)
+    // The demo takes this process's place, so that Ctrl-C reaches it alone and nothing waits for it.
+    let error = demo.exec();
+    Err(Error::io("start", demo.get_program())(error))
 }
 
 fn deny(cache: &Cache) -> Result<()> {

@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::Result;
-
 /// Runs one step, showing `doing` while it lasts and how it ended.
 ///
 /// # Errors
 /// What the step returns.
-pub fn step<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn step<T, E>(doing: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let spinner = spinner(doing);
     let start = Instant::now();
     let result = work();
