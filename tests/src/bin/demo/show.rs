@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// What the demo's actions must leave in Kafka: the kinds of records of the realm, each with how many there are.
 const EXPECTED: [(&str, usize); 12] = [
     ("REGISTER", 1),
-    ("LOGIN", 2),
+    ("LOGIN", 3),
     ("CODE_TO_TOKEN", 3),
     ("LOGIN_ERROR", 1),
     ("REFRESH_TOKEN", 1),
