@@ -3,7 +3,9 @@
 //! The invariant: **a configuration that worked there works here, and every setting of it has a stated fate**: translated,
 //! ignored with its reason, or refused with its replacement. `docs/drop-in.md` is generated from this table.
 
+use crate::error::Warning;
 use crate::input::{Input, ParseResult, Parsed, Rejected, expected};
+use crate::origin::Origin;
 
 /// The prefix of the replaced listener's variables.
 pub(crate) const VARIABLE_PREFIX: &str = "KAFKA_";
@@ -75,6 +77,25 @@ impl DropIn {
     /// The entry with this variable.
     pub fn by_variable(variable: &str) -> Option<&'static Self> {
         DROP_IN.iter().find(|entry| entry.variable == variable)
+    }
+
+    /// What is to be said of a value that sets nothing.
+    pub(crate) fn check(&self, value: &str, origin: &Origin) -> Result<Option<Warning>, Rejected> {
+        let (option, origin) = (self.option.to_owned(), origin.clone());
+        Ok(match &self.treatment {
+            Treatment::Fixed { accepted, reason } => {
+                let fits = accepted.iter().any(|accepted| accepted.eq_ignore_ascii_case(value.trim()));
+                (!fits).then(|| Warning::Overruled { option, origin, reason: (*reason).to_owned() })
+            }
+            Treatment::JavaClass { known, replacement } => {
+                let reason = java_classes(value, known, replacement)?.to_owned();
+                (!reason.is_empty()).then_some(Warning::Ignored { option, origin, reason })
+            }
+            Treatment::Ignored { reason } => {
+                Some(Warning::Ignored { option, origin, reason: (*reason).to_owned() })
+            }
+            Treatment::Setting { .. } | Treatment::Property(_) | Treatment::Provider { .. } => None,
+        })
     }
 
     /// The entry that sets the setting with this key.
@@ -627,7 +648,7 @@ fn dns_lookup(input: Input<'_>) -> ParseResult<String> {
 }
 
 /// The reason why a list of Java classes has no effect (empty: it has), or why it cannot be honoured.
-pub(crate) fn java_classes(
+fn java_classes(
     classes: &str,
     known: &'static [(&'static str, &'static str)],
     replacement: &str,

@@ -74,6 +74,16 @@ pub enum Got {
     Secret,
 }
 
+impl Got {
+    /// A wrong value that is not declared secret. It is not shown either if it looks like one: a URL with credentials, or
+    /// a login configuration that was given to the wrong option.
+    pub(crate) fn value(text: &str) -> Self {
+        let lower = text.to_ascii_lowercase();
+        let tells = ["password", "secret", "private key", "@"].iter().any(|mark| lower.contains(mark));
+        if tells { Self::Secret } else { Self::Value(text.to_owned()) }
+    }
+}
+
 /// So much of a wrong value is shown.
 const LONGEST_SHOWN_VALUE: usize = 120;
 
@@ -85,7 +95,7 @@ impl fmt::Display for Got {
                 write!(f, ", got `{}…`", beginning.escape_debug())
             }
             Self::Value(value) => write!(f, ", got `{}`", value.escape_debug()),
-            Self::Secret => f.write_str(" (the value is secret and not shown)"),
+            Self::Secret => f.write_str(" (the value may be secret and is not shown)"),
         }
     }
 }
@@ -103,7 +113,7 @@ impl ConfigErrors {
         if errors.is_empty() { Ok(()) } else { Err(Self { errors }) }
     }
 
-    /// The errors, in the order of the sources.
+    /// The errors: those of the file as a whole first, then by setting.
     pub fn errors(&self) -> &[ConfigError] {
         &self.errors
     }

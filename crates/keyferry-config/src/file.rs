@@ -20,6 +20,8 @@ pub(crate) struct FileEntry {
     /// From the top of the file, joined by dots. Below `destination.librdkafka` it may contain further dots.
     pub(crate) key: String,
     pub(crate) text: String,
+    /// Whether the text is a list, joined by commas.
+    pub(crate) list: bool,
     pub(crate) line: usize,
 }
 
@@ -83,12 +85,12 @@ impl Found<'_> {
 
     fn value(&mut self, key: String, line: usize, value: &DeValue<'_>) {
         match as_text(value) {
-            Some(text) => self.entries.push(FileEntry { key, text, line }),
+            Some(text) => self.entries.push(FileEntry { key, text, list: value.is_array(), line }),
             None => self.errors.push(ConfigError::Invalid {
                 option: key,
                 origin: self.file.origin(line),
                 expected: "a text, a whole number, `true` or `false`, or a list of texts".to_owned(),
-                got: Got::Value(value.type_str().to_owned()),
+                got: Got::value(value.type_str()),
             }),
         }
     }

@@ -24,6 +24,7 @@ mod model;
 mod names;
 mod origin;
 mod provider;
+pub mod reference;
 mod secret;
 mod security;
 mod settings;

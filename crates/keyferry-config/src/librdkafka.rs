@@ -53,6 +53,7 @@ fn promised() -> Vec<Property> {
 /// What the destination says.
 fn configured(destination: &Destination) -> Vec<Property> {
     let delivery = &destination.delivery;
+    let buffer = delivery.buffer.max(delivery.max_request_size);
     let request_timeout = delivery.request_timeout.as_millis();
     vec![
         plain("bootstrap.servers", &destination.bootstrap_servers),
@@ -69,8 +70,9 @@ fn configured(destination: &Destination) -> Vec<Property> {
         // How long the broker waits for its replicas, and how long the client waits for the broker.
         plain("request.timeout.ms", request_timeout),
         plain("socket.timeout.ms", request_timeout),
-        // librdkafka's default is 1 GiB, which would move the backlog from the journal into memory.
-        plain("queue.buffering.max.kbytes", delivery.buffer.as_bytes() / 1024),
+        // librdkafka's default is 1 GiB, which would move the backlog from the journal into memory. The largest record must
+        // fit, or it would wait for room for ever.
+        plain("queue.buffering.max.kbytes", buffer.as_bytes().div_ceil(1024)),
     ]
 }
 
@@ -242,11 +244,15 @@ const RESERVED: &[(&[&str], &str)] = &[
     (&["https.ca.location", "https.ca.pem"], "use `destination.security.tls.ca_file`"),
 ];
 
-pub(crate) fn check_pass_through(name: &str) -> Result<(), Rejected> {
-    match RESERVED.iter().find(|(names, _)| names.contains(&name)) {
-        Some((_, remedy)) => Err(Rejected::Refused(format!("it cannot be passed through: {remedy}"))),
-        None => Ok(()),
+/// A property as it is, unless it is one of Keyferry's own.
+pub(crate) fn pass_through(name: &str, value: &str) -> Result<PropertyValue, Rejected> {
+    if let Some((_, remedy)) = RESERVED.iter().find(|(names, _)| names.contains(&name)) {
+        return Err(Rejected::Refused(format!("it cannot be passed through: {remedy}")));
     }
+    if is_sensitive(name) {
+        return Ok(PropertyValue::Secret(Secret::new(value)));
+    }
+    Ok(PropertyValue::Plain(value.to_owned()))
 }
 
 /// Pieces of names of properties whose values must not be shown.

@@ -10,7 +10,6 @@ use crate::input::{Input, Parsed, Rejected};
 use crate::librdkafka;
 use crate::model::{Config, Destination, Journal, MissingOption, PropertyValue, Readiness};
 use crate::origin::Origin;
-use crate::secret::Secret;
 use crate::security;
 use crate::settings::Setting;
 use crate::sources::{Assignment, Sources, Target};
@@ -20,7 +19,7 @@ use crate::sources::{Assignment, Sources, Target};
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What an operator should know, in the order of the sources.
+    /// What an operator should know.
     pub warnings: Vec<Warning>,
     /// Where each setting's value comes from, by key. A setting that is not listed has its default.
     pub origins: BTreeMap<String, Origin>,
@@ -88,13 +87,11 @@ impl Context {
                 overruled
             }
             Target::Property(name) => {
-                librdkafka::check_pass_through(name)?;
-                let value = if librdkafka::is_sensitive(name) {
-                    PropertyValue::Secret(Secret::new(&assignment.text))
-                } else {
-                    PropertyValue::Plain(assignment.text.clone())
-                };
-                draft.librdkafka.insert(name.clone(), value);
+                draft.librdkafka.insert(name.clone(), librdkafka::pass_through(name, &assignment.text)?);
+                None
+            }
+            Target::Checked(entry) => {
+                self.warnings.extend(entry.check(&assignment.text, &assignment.origin)?);
                 None
             }
         };
@@ -141,9 +138,14 @@ impl Context {
         }))
     }
 
-    /// How much the source of a setting's value counts; `None` if nobody gave one.
-    pub(crate) fn origin_of(&self, key: &str) -> Option<&Origin> {
-        self.assignments.get(key).map(|assignment| &assignment.origin)
+    /// Whether a source gives the setting.
+    pub(crate) fn is_given(&self, key: &str) -> bool {
+        self.assignments.contains_key(key)
+    }
+
+    /// How much the source of a setting's value counts.
+    pub(crate) fn weight_of(&self, key: &str) -> u8 {
+        self.assignments.get(key).map_or(Origin::Default.weight(), |assignment| assignment.origin.weight())
     }
 
     /// Records that the value of a setting cannot be used.
@@ -170,7 +172,7 @@ impl Assignment {
     fn is_secret(&self) -> bool {
         match &self.target {
             Target::Setting(setting) => setting.secret,
-            Target::Translated(_) => false,
+            Target::Translated(_) | Target::Checked(_) => false,
             Target::Property(name) => librdkafka::is_sensitive(name),
         }
     }
@@ -181,7 +183,7 @@ impl Rejected {
         match self {
             Self::Refused(remedy) => ConfigError::Refused { option, origin, remedy },
             Self::Expected(expected) => {
-                let got = if secret { Got::Secret } else { Got::Value(given.to_owned()) };
+                let got = if secret { Got::Secret } else { Got::value(given) };
                 ConfigError::Invalid { option, origin, expected, got }
             }
         }

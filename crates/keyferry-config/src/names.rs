@@ -79,12 +79,17 @@ pub enum IllegalServers {
         /// The entry.
         entry: String,
     },
+    /// A pasted URL with credentials. Nothing of it is repeated, because a password may contain the comma as well.
+    #[error(
+        "`host:port` in each entry, and no user and password in front of an `@`: set the SASL options instead"
+    )]
+    Credentials,
     /// An entry whose host is not one.
     #[error(
         "`host:port` in each entry (an IPv6 address in brackets: `[::1]:9092`), and `{entry}` is not that"
     )]
     HostIllegal {
-        /// The entry, without anything that looks like credentials.
+        /// The entry.
         entry: String,
     },
 }
@@ -101,27 +106,26 @@ impl Server {
     }
 
     fn parse(entry: &str) -> Result<Self, IllegalServers> {
-        let shown = without_credentials(entry);
         // Kafka's Java client accepts `SASL_SSL://host:port` and does not look at the protocol in it.
         let address = entry.split_once("://").map_or(entry, |(_, address)| address);
         let (host, port) = match address.strip_prefix('[') {
-            Some(bracketed) => bracketed.split_once(']').ok_or_else(|| host_illegal(&shown))?,
-            None => split_port(address).ok_or_else(|| host_illegal(&shown))?,
+            Some(bracketed) => bracketed.split_once(']').ok_or_else(|| host_illegal(entry))?,
+            None => split_port(address).ok_or_else(|| host_illegal(entry))?,
         };
         if !is_host(host, address.starts_with('[')) {
-            return Err(host_illegal(&shown));
+            return Err(host_illegal(entry));
         }
         let port = match port.strip_prefix(':') {
             Some(port) => port,
             None if port.is_empty() => {
-                let example = format!("{shown}:9092");
-                return Err(IllegalServers::PortMissing { entry: shown, example });
+                let example = format!("{entry}:9092");
+                return Err(IllegalServers::PortMissing { entry: entry.to_owned(), example });
             }
-            None => return Err(host_illegal(&shown)),
+            None => return Err(host_illegal(entry)),
         };
         match port.parse::<u16>() {
             Ok(port) if port != 0 => Ok(Self { host: host.to_owned(), port }),
-            _ => Err(IllegalServers::PortIllegal { entry: shown }),
+            _ => Err(IllegalServers::PortIllegal { entry: entry.to_owned() }),
         }
     }
 }
@@ -147,6 +151,9 @@ impl FromStr for BootstrapServers {
     type Err = IllegalServers;
 
     fn from_str(text: &str) -> Result<Self, IllegalServers> {
+        if text.contains('@') {
+            return Err(IllegalServers::Credentials);
+        }
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let servers = entries.map(Server::parse).collect::<Result<Vec<_>, _>>()?;
         if servers.is_empty() { Err(IllegalServers::Empty) } else { Ok(Self(servers)) }
@@ -187,14 +194,6 @@ fn is_host(host: &str, bracketed: bool) -> bool {
     !host.is_empty() && host.bytes().all(legal)
 }
 
-fn host_illegal(shown: &str) -> IllegalServers {
-    IllegalServers::HostIllegal { entry: shown.to_owned() }
-}
-
-/// An entry may be a pasted URL with a password in it, which must not reach a message.
-fn without_credentials(entry: &str) -> String {
-    match entry.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
-        None => entry.to_owned(),
-    }
+fn host_illegal(entry: &str) -> IllegalServers {
+    IllegalServers::HostIllegal { entry: entry.to_owned() }
 }

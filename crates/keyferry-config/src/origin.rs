@@ -6,8 +6,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// The source of one value. The order is that of precedence: the greater wins.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// The source of one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// Nobody said anything.
     Default,
@@ -24,6 +24,19 @@ pub enum Origin {
     KeyferryVariable(String),
     /// The options that Keycloak hands over.
     Keycloak,
+}
+
+impl Origin {
+    /// How much the source counts: of two values for the same setting the one whose source weighs more holds.
+    pub const fn weight(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::File { .. } => 1,
+            Self::KafkaVariable(_) => 2,
+            Self::KeyferryVariable(_) => 3,
+            Self::Keycloak => 4,
+        }
+    }
 }
 
 impl fmt::Display for Origin {

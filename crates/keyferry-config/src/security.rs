@@ -53,7 +53,7 @@ const NO_SASL: &str =
 
 fn warn_of_unused(context: &mut Context, keys: &[&'static str], reason: &str) {
     for key in keys {
-        if context.origin_of(key).is_some() {
+        if context.is_given(key) {
             context.warn_ignored(key, reason);
         }
     }
@@ -196,15 +196,35 @@ fn sasl(draft: SaslDraft, context: &mut Context, missing: &mut Vec<MissingOption
 }
 
 fn credentials(draft: SaslDraft, missing: &mut Vec<MissingOption>) -> Option<Credentials> {
-    require(&draft.username, USERNAME, "the user of the SASL mechanism", missing);
-    require(&draft.password, PASSWORD, "the password of the SASL mechanism", missing);
+    require(
+        &draft.username,
+        USERNAME,
+        "the user of the SASL mechanism, if `sasl-jaas-config` does not name it",
+        missing,
+    );
+    require(
+        &draft.password,
+        PASSWORD,
+        "the password of the SASL mechanism, if `sasl-jaas-config` does not hold it",
+        missing,
+    );
     Some(Credentials { username: draft.username?, password: draft.password? })
 }
 
 fn client_credentials(draft: SaslDraft, missing: &mut Vec<MissingOption>) -> Option<ClientCredentials> {
     require(&draft.token_endpoint, TOKEN_ENDPOINT, "where OAUTHBEARER gets its token", missing);
-    require(&draft.client_id, CLIENT_ID, "the client's id at the issuer", missing);
-    require(&draft.client_secret, CLIENT_SECRET, "the client's secret at the issuer", missing);
+    require(
+        &draft.client_id,
+        CLIENT_ID,
+        "the client's id at the issuer, if `sasl-jaas-config` does not name it",
+        missing,
+    );
+    require(
+        &draft.client_secret,
+        CLIENT_SECRET,
+        "the client's secret at the issuer, if `sasl-jaas-config` does not hold it",
+        missing,
+    );
     Some(ClientCredentials {
         token_endpoint: draft.token_endpoint?,
         client_id: draft.client_id?,
@@ -300,8 +320,7 @@ struct Login<'a> {
 impl Login<'_> {
     /// Takes the first of the module's options that exists, unless `slot` was filled by a source of more weight.
     fn fill<'m, T>(&'m self, slot: &mut Option<T>, key: &str, names: &[&str], make: impl Fn(&'m str) -> T) {
-        let outweighed = slot.is_some()
-            && self.context.origin_of(key).cloned() > self.context.origin_of(JAAS_CONFIG).cloned();
+        let outweighed = slot.is_some() && self.context.weight_of(key) >= self.context.weight_of(JAAS_CONFIG);
         if outweighed {
             return;
         }

@@ -38,6 +38,11 @@ impl Setting {
         format!("{VARIABLE_PREFIX}{}", self.key.replace('.', "_").to_ascii_uppercase())
     }
 
+    /// Whether the configuration file may give it as a list of texts.
+    pub fn takes_list(&self) -> bool {
+        self.key == "destination.bootstrap_servers"
+    }
+
     /// The setting with this key.
     pub fn by_key(key: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.key == key)

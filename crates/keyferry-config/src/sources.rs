@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::dropin::{self, DropIn, Property, Treatment};
-use crate::error::{ConfigError, ConfigErrors, Warning};
+use crate::dropin::{self, DROP_IN, DropIn, Property, Treatment};
+use crate::error::{ConfigError, ConfigErrors, Got, Warning};
 use crate::file::ConfigFile;
 use crate::input::Dialect;
 use crate::origin::Origin;
@@ -40,6 +40,8 @@ pub(crate) enum Target {
     Setting(&'static Setting),
     /// A property of librdkafka's by way of a drop-in option.
     Translated(&'static Property),
+    /// A drop-in option that sets nothing, but may deserve a warning or an error.
+    Checked(&'static DropIn),
     /// A property of librdkafka's as it is.
     Property(String),
 }
@@ -51,6 +53,7 @@ impl Target {
             Self::Setting(setting) => setting.key.to_owned(),
             Self::Translated(property) => format!("{LIBRDKAFKA_TABLE}.{}", property.name),
             Self::Property(name) => format!("{LIBRDKAFKA_TABLE}.{name}"),
+            Self::Checked(entry) => entry.option.to_owned(),
         }
     }
 }
@@ -157,6 +160,12 @@ impl Sources {
                         }
                     },
                 };
+            if entry.list && !matches!(&target, Target::Setting(setting) if setting.takes_list()) {
+                let expected = "one value".to_owned();
+                let got = Got::value("a list");
+                collected.errors.push(ConfigError::Invalid { option: entry.key, origin, expected, got });
+                continue;
+            }
             collected.add(Assignment {
                 target,
                 text: entry.text,
@@ -173,8 +182,7 @@ impl Sources {
             let origin = Origin::KafkaVariable(name.clone());
             match DropIn::by_variable(name) {
                 Some(entry) => collected.drop_in(entry, value, origin),
-                // Other programs use the prefix too, and Kubernetes does for a service called `kafka`.
-                None => collected.unknown_variable(name, origin, DROP_IN_SLIPS),
+                None => collected.unknown_kafka_variable(name, origin),
             }
         }
     }
@@ -198,7 +206,7 @@ impl Sources {
                     (Target::Property(property.clone()), format!("{LIBRDKAFKA_TABLE}.{property}"))
                 }
                 (None, None) => {
-                    collected.unknown_variable(name, origin, usize::MAX);
+                    collected.unknown_keyferry_variable(name, origin);
                     continue;
                 }
             };
@@ -228,8 +236,8 @@ impl Sources {
     }
 }
 
-/// A variable with the prefix of the replaced listener is taken for a slip of the pen if it is so near to a known one.
-const DROP_IN_SLIPS: usize = 2;
+/// So many characters may be wrong, missing or too much in a slip of the pen.
+const SLIP_OF_THE_PEN: usize = 2;
 
 /// The prefix of options that are handed to librdkafka as they are.
 const PROPERTY_OPTION_PREFIX: &str = "librdkafka-";
@@ -251,49 +259,19 @@ impl Collected {
         if is_blank(value) && !empties_mean_something {
             return;
         }
+        let target = match &entry.treatment {
+            Treatment::Setting { key, .. } => match Setting::by_key(key) {
+                Some(setting) => Target::Setting(setting),
+                None => return,
+            },
+            Treatment::Property(property) => Target::Translated(property),
+            Treatment::Fixed { .. } | Treatment::JavaClass { .. } | Treatment::Ignored { .. } => {
+                Target::Checked(entry)
+            }
+            Treatment::Provider { .. } => return,
+        };
         let option = entry.option.to_owned();
-        match &entry.treatment {
-            Treatment::Setting { key, .. } => {
-                let Some(setting) = Setting::by_key(key) else { return };
-                let target = Target::Setting(setting);
-                self.add(Assignment {
-                    target,
-                    text: value.to_owned(),
-                    dialect: Dialect::Kafka,
-                    origin,
-                    option,
-                });
-            }
-            Treatment::Property(property) => {
-                let target = Target::Translated(property);
-                self.add(Assignment {
-                    target,
-                    text: value.to_owned(),
-                    dialect: Dialect::Kafka,
-                    origin,
-                    option,
-                });
-            }
-            Treatment::Fixed { accepted, reason } => {
-                if !accepted.iter().any(|accepted| accepted.eq_ignore_ascii_case(value.trim())) {
-                    let reason = (*reason).to_owned();
-                    self.warnings.push(Warning::Overruled { option, origin, reason });
-                }
-            }
-            Treatment::JavaClass { known, replacement } => {
-                match dropin::java_classes(value, known, replacement) {
-                    Ok("") => {}
-                    Ok(reason) => {
-                        self.warnings.push(Warning::Ignored { option, origin, reason: reason.to_owned() });
-                    }
-                    Err(rejected) => self.errors.push(rejected.into_error(option, origin, value, false)),
-                }
-            }
-            Treatment::Ignored { reason } => {
-                self.warnings.push(Warning::Ignored { option, origin, reason: (*reason).to_owned() });
-            }
-            Treatment::Provider { .. } => {}
-        }
+        self.add(Assignment { target, text: value.to_owned(), dialect: Dialect::Kafka, origin, option });
     }
 
     /// An option that the replaced listener does not know.
@@ -308,7 +286,7 @@ impl Collected {
                 let known = SETTINGS
                     .iter()
                     .filter_map(|setting| setting.option)
-                    .chain(dropin::DROP_IN.iter().map(|entry| entry.option))
+                    .chain(DROP_IN.iter().map(|entry| entry.option))
                     .chain(provider::PROVIDER_OPTIONS.iter().map(|known| known.name));
                 let suggestion = nearest(&option, known.map(str::to_owned));
                 self.warnings.push(Warning::Unknown { name: option, origin: Origin::Keycloak, suggestion });
@@ -329,18 +307,21 @@ impl Collected {
         self.errors.push(ConfigError::UnknownKey { key, origin, suggestion });
     }
 
-    /// Warns of an unknown variable unless the nearest known one differs in more than `slips` characters.
-    fn unknown_variable(&mut self, name: &str, origin: Origin, slips: usize) {
+    /// A variable with Keyferry's prefix that is no setting.
+    fn unknown_keyferry_variable(&mut self, name: &str, origin: Origin) {
         if OTHER_KEYFERRY_VARIABLES.iter().any(|other| name.starts_with(other)) {
             return;
         }
-        let known = SETTINGS
-            .iter()
-            .map(Setting::variable)
-            .chain(dropin::DROP_IN.iter().map(|entry| entry.variable.to_owned()));
-        let suggestion = nearest(name, known);
-        let slip = suggestion.as_ref().is_some_and(|known| strsim::levenshtein(name, known) <= slips);
-        if slip || slips == usize::MAX {
+        let suggestion = nearest(name, SETTINGS.iter().map(Setting::variable));
+        self.warnings.push(Warning::Unknown { name: name.to_owned(), origin, suggestion });
+    }
+
+    /// A variable with Kafka's prefix that is none of the replaced listener's. Other programs use the prefix too, and so
+    /// does Kubernetes for a service called `kafka`: only what looks like a slip of the pen is worth a warning.
+    fn unknown_kafka_variable(&mut self, name: &str, origin: Origin) {
+        let suggestion = nearest(name, DROP_IN.iter().map(|entry| entry.variable.to_owned()))
+            .filter(|known| strsim::levenshtein(name, known) <= SLIP_OF_THE_PEN);
+        if suggestion.is_some() {
             self.warnings.push(Warning::Unknown { name: name.to_owned(), origin, suggestion });
         }
     }

@@ -85,7 +85,7 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 fn in_largest_unit(value: u64, units: &[(&str, u64)]) -> String {
     let fitting = units
         .iter()
-        .filter(|(_, factor)| value != 0 && value % factor == 0)
+        .filter(|(_, factor)| value != 0 && value.is_multiple_of(*factor))
         .max_by_key(|(_, factor)| *factor);
     let smallest = units.iter().min_by_key(|(_, factor)| *factor);
     match fitting.or(smallest) {

@@ -1,0 +1,401 @@
+//! Encryption and authentication: what the sources say, what librdkafka is told, and that no secret shows.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use keyferry_config::{Loaded, Readiness, Sources, librdkafka, load};
+use proptest::prelude::*;
+
+type Options<'a> = &'a [(&'a str, &'a str)];
+
+fn needed(options: Options<'_>) -> Sources {
+    Sources::new()
+        .with_options([("bootstrap-servers", "kafka:9092"), ("topic-events", "events")])
+        .with_options(options.iter().copied())
+}
+
+/// What librdkafka is told of security, or what is missing or wrong.
+fn outcome(sources: &Sources) -> Result<BTreeMap<String, String>, String> {
+    let Loaded { config, .. } = load(sources).map_err(|errors| errors.to_string())?;
+    match config.destination {
+        Readiness::Complete(destination) => Ok(librdkafka::properties(&destination)
+            .into_iter()
+            .filter(|(name, _)| {
+                ["sasl.", "ssl.", "https.", "security."].iter().any(|prefix| name.starts_with(prefix))
+            })
+            .map(|(name, value)| (name, value.expose().to_owned()))
+            .collect()),
+        Readiness::Incomplete { missing } => {
+            let names: Vec<&str> = missing.iter().map(|option| option.option).collect();
+            Err(format!("missing {}", names.join(" ")))
+        }
+    }
+}
+
+fn expect(sources: &Sources, expected: Options<'_>) {
+    let expected = expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    assert_eq!(outcome(sources), Ok(expected));
+}
+
+const SASL_PLAIN_TEXT: (&str, &str) = ("security-protocol", "SASL_PLAINTEXT");
+
+#[test]
+fn user_and_password_come_from_the_login_module() {
+    for (mechanism, module) in [
+        ("PLAIN", "org.apache.kafka.common.security.plain.PlainLoginModule"),
+        ("SCRAM-SHA-256", "org.apache.kafka.common.security.scram.ScramLoginModule"),
+        ("SCRAM-SHA-512", "org.apache.kafka.common.security.scram.ScramLoginModule"),
+    ] {
+        let jaas = format!("{module} required\n  username=\"u\"\n  password=\"p;\\\"\\\\=q\";");
+        expect(
+            &needed(&[SASL_PLAIN_TEXT, ("sasl-mechanism", mechanism), ("sasl-jaas-config", &jaas)]),
+            &[
+                ("security.protocol", "SASL_PLAINTEXT"),
+                ("sasl.mechanisms", mechanism),
+                ("sasl.username", "u"),
+                ("sasl.password", "p;\"\\=q"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn the_plain_login_module_implies_its_mechanism_and_the_scram_one_does_not() {
+    let plain = needed(&[
+        SASL_PLAIN_TEXT,
+        ("sasl-jaas-config", "x.PlainLoginModule required username=u password=p;"),
+    ]);
+    assert_eq!(
+        outcome(&plain).map(|properties| properties["sasl.mechanisms"].clone()),
+        Ok("PLAIN".to_owned())
+    );
+    let scram = needed(&[
+        SASL_PLAIN_TEXT,
+        ("sasl-jaas-config", "x.ScramLoginModule required username=u password=p;"),
+    ]);
+    assert_eq!(outcome(&scram), Err("missing sasl-mechanism".to_owned()));
+}
+
+#[test]
+fn what_sasl_lacks_is_missing_and_no_error() {
+    for (options, missing) in [
+        (vec![], "missing sasl-mechanism"),
+        (vec![("sasl-mechanism", "PLAIN")], "missing sasl-username sasl-password"),
+        (vec![("sasl-mechanism", "PLAIN"), ("sasl-username", "u")], "missing sasl-password"),
+        (
+            vec![("sasl-mechanism", "OAUTHBEARER")],
+            "missing sasl-oauthbearer-token-endpoint-url sasl-oauthbearer-client-credentials-client-id \
+             sasl-oauthbearer-client-credentials-client-secret",
+        ),
+    ] {
+        let mut all = vec![SASL_PLAIN_TEXT];
+        all.extend(options);
+        assert_eq!(outcome(&needed(&all)), Err(missing.to_owned()));
+    }
+}
+
+#[test]
+fn a_token_comes_from_the_issuer() {
+    let expected: Options<'_> = &[
+        ("security.protocol", "SASL_SSL"),
+        ("sasl.mechanisms", "OAUTHBEARER"),
+        ("sasl.oauthbearer.method", "oidc"),
+        ("sasl.oauthbearer.token.endpoint.url", "https://kc/token"),
+        ("sasl.oauthbearer.client.id", "me"),
+        ("sasl.oauthbearer.client.secret", "s"),
+        ("sasl.oauthbearer.scope", "kafka"),
+        ("ssl.endpoint.identification.algorithm", "https"),
+        ("ssl.ca.location", "probe"),
+        ("https.ca.location", "probe"),
+    ];
+    let kafka = "a.OAuthBearerLoginModule required clientId=\"me\" clientSecret='s' scope=kafka;";
+    expect(
+        &needed(&[
+            ("security-protocol", "sasl_ssl"),
+            ("sasl-oauthbearer-token-endpoint-url", "https://kc/token"),
+            ("sasl-login-callback-handler-class", "org.example.secured.OAuthBearerLoginCallbackHandler"),
+            ("sasl-jaas-config", kafka),
+        ]),
+        expected,
+    );
+    let strimzi = "a.OAuthBearerLoginModule required oauth.client.id=me oauth.client.secret=s oauth.scope=kafka \
+                   oauth.token.endpoint.uri=\"https://kc/token\";";
+    expect(&needed(&[("security-protocol", "SASL_SSL"), ("sasl-jaas-config", strimzi)]), expected);
+}
+
+#[test]
+fn a_login_module_that_cannot_be_used_is_refused_with_its_replacement() {
+    for (mechanism, jaas, expected) in [
+        (
+            None,
+            "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true;",
+            "Kerberos is not built in; use",
+        ),
+        (None, "software.amazon.msk.auth.iam.IAMLoginModule required;", "AWS MSK IAM is not built in; use"),
+        (None, "com.example.Own required a=b;", "Java's login modules cannot run in the agent"),
+        (
+            Some("OAUTHBEARER"),
+            "PlainLoginModule required username=u password=p;",
+            "the mechanism OAUTHBEARER needs",
+        ),
+        (
+            Some("PLAIN"),
+            "OAuthBearerLoginModule required clientId=u;",
+            "the OAuthBearerLoginModule goes with",
+        ),
+    ] {
+        let mut options = vec![SASL_PLAIN_TEXT, ("sasl-jaas-config", jaas)];
+        options.extend(mechanism.map(|mechanism| ("sasl-mechanism", mechanism)));
+        let message = outcome(&needed(&options)).unwrap_err();
+        let prefix = "option `sasl-jaas-config` (from Keycloak's configuration): ";
+        assert!(message.starts_with(&format!("{prefix}{expected}")), "{message}");
+    }
+}
+
+#[test]
+fn a_faulty_login_configuration_is_named_without_its_text() {
+    for (jaas, expected) in [
+        (";", "there is no login module"),
+        ("PlainLoginModule", "there is no control flag such as `required`"),
+        ("PlainLoginModule username=u password=hush;", "there is no control flag"),
+        ("PlainLoginModule required username=u password=hush", "expected `;` after the last option"),
+        ("PlainLoginModule required username u password=hush;", "expected `name=value` for each option"),
+        ("PlainLoginModule required username=u password=hu!sh;", "expected `name=value` for each option"),
+        ("PlainLoginModule required password=\"hush;", "expected a closing quote"),
+        ("PlainLoginModule required password=\"hu\nsh\";", "expected a closing quote"),
+        ("PlainLoginModule required password=hush; Other required;", "expected one login module"),
+    ] {
+        let message = outcome(&needed(&[SASL_PLAIN_TEXT, ("sasl-jaas-config", jaas)])).unwrap_err();
+        assert!(
+            message.starts_with("option `sasl-jaas-config` (from Keycloak's configuration): expected "),
+            "{message}"
+        );
+        assert!(message.contains(expected) && !message.contains("hu"), "{message}");
+    }
+}
+
+#[test]
+fn quotes_escapes_and_comments_are_javas() {
+    for (value, password) in [
+        ("plain", "plain"),
+        ("a.b-c_d$9", "a.b-c_d$9"),
+        ("\"with blank\"", "with blank"),
+        ("'single \"inside\"'", "single \"inside\""),
+        (r#""\"q\" \\ \t \101 \7z \478 \x""#, "\"q\" \\ \t A \u{7}z \u{27}8 x"),
+        ("\"// no comment\"", "// no comment"),
+        ("/* comment */ \"p\" // to the end\n", "p"),
+        ("\"p\" username=\"second\"", "p"),
+    ] {
+        let jaas = format!("PlainLoginModule required username=first password={value};");
+        let properties = outcome(&needed(&[SASL_PLAIN_TEXT, ("sasl-jaas-config", &jaas)])).unwrap();
+        assert_eq!(properties["sasl.password"], password, "{jaas}");
+        let user = if value.contains("second") { "second" } else { "first" };
+        assert_eq!(properties["sasl.username"], user);
+    }
+}
+
+#[test]
+fn the_source_of_more_weight_decides_between_login_module_and_single_options() {
+    let jaas = "PlainLoginModule required username=module password=p;";
+    let file = "[destination.security.sasl]\nusername = \"file\"\npassword = \"file\"\n";
+    let below =
+        needed(&[SASL_PLAIN_TEXT, ("sasl-jaas-config", jaas)]).with_file_text(Path::new("k.toml"), file);
+    assert_eq!(
+        outcome(&below).map(|properties| properties["sasl.username"].clone()),
+        Ok("module".to_owned())
+    );
+    let above = needed(&[SASL_PLAIN_TEXT, ("sasl-username", "option")])
+        .with_environment([("KAFKA_SASL_JAAS_CONFIG", jaas)]);
+    let properties = outcome(&above).unwrap();
+    assert_eq!((properties["sasl.username"].as_str(), properties["sasl.password"].as_str()), ("option", "p"));
+}
+
+#[test]
+fn the_check_of_the_brokers_name_goes_by_kafkas_words() {
+    for (value, expected) in
+        [("https", "https"), ("HTTPS", "https"), ("disabled", "none"), ("", "none"), ("none", "none")]
+    {
+        let sources =
+            needed(&[("security-protocol", "SSL"), ("ssl-endpoint-identification-algorithm", value)]);
+        expect(
+            &sources,
+            &[
+                ("security.protocol", "SSL"),
+                ("ssl.ca.location", "probe"),
+                ("ssl.endpoint.identification.algorithm", expected),
+            ],
+        );
+    }
+}
+
+#[test]
+fn java_names_of_cipher_suites_become_those_of_openssl() {
+    let suites = |value| outcome(&needed(&[("security-protocol", "SSL"), ("ssl-cipher-suites", value)]));
+    let both = suites(
+        "TLS_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_RSA_WITH_AES_128_GCM_SHA256",
+    );
+    assert_eq!(both.unwrap()["ssl.cipher.suites"], "ECDHE-RSA-AES256-GCM-SHA384:AES128-GCM-SHA256");
+    assert!(!suites("TLS_AES_256_GCM_SHA384").unwrap().contains_key("ssl.cipher.suites"));
+    assert!(suites("TLS_OWN").unwrap_err().contains("`TLS_OWN` has no known OpenSSL name: give the suites"));
+}
+
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----\n";
+const PKCS12: &[u8] = &[0x30, 0x82, 0x0A, 0x00];
+const JKS: &[u8] = &[0xFE, 0xED, 0xFE, 0xED, 0, 0, 0, 2];
+
+#[test]
+fn the_content_of_a_store_decides_over_its_name_and_declared_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let trust = |path: &str, kind: &str| {
+        outcome(&needed(&[
+            ("security-protocol", "SSL"),
+            ("ssl-truststore-location", path),
+            ("ssl-truststore-type", kind),
+        ]))
+    };
+    let keys = |path: &str, kind: &str| {
+        outcome(&needed(&[
+            ("security-protocol", "SSL"),
+            ("ssl-keystore-location", path),
+            ("ssl-keystore-type", kind),
+            ("ssl-keystore-password", "p"),
+        ]))
+    };
+
+    let pem = store("pem.jks", PEM);
+    assert_eq!(trust(&pem, "JKS").unwrap()["ssl.ca.location"], pem);
+    let identity = keys(&pem, "").unwrap();
+    assert_eq!((&identity["ssl.certificate.location"], &identity["ssl.key.location"]), (&pem, &pem));
+
+    let p12 = store("p12.jks", PKCS12);
+    assert_eq!(keys(&p12, "JKS").unwrap()["ssl.keystore.location"], p12);
+    assert_eq!(keys(&p12, "JKS").unwrap()["ssl.keystore.password"], "p");
+    let refused = trust(&p12, "PEM").unwrap_err();
+    assert!(
+        refused.contains(&format!(
+            "is a PKCS#12 store, and OpenSSL reads authorities from PEM. Make one with \
+        `keytool -list -rfc -keystore {p12} > truststore.pem`"
+        )),
+        "{refused}"
+    );
+
+    let jks = store("jks.pem", JKS);
+    assert!(trust(&jks, "PEM").unwrap_err().contains("is a JKS store"));
+    assert!(
+        keys(&jks, "PKCS12").unwrap_err().contains(&format!("`keytool -importkeystore -srckeystore {jks} "))
+    );
+
+    for (path, kind, expected) in
+        [("/nowhere/a.p12", "", "PKCS#12"), ("/nowhere/a", "jks", "JKS"), ("/nowhere/a.p12", "JKS", "JKS")]
+    {
+        assert!(
+            trust(path, kind).unwrap_err().contains(&format!("{path} is a {expected} store")),
+            "{path} {kind}"
+        );
+    }
+    assert_eq!(trust("/nowhere/a.jks", "PEM").unwrap()["ssl.ca.location"], "/nowhere/a.jks");
+}
+
+#[test]
+fn a_client_certificate_is_given_in_one_way_and_whole() {
+    let identity = |options: Options<'_>| {
+        let mut all = vec![("security-protocol", "SSL")];
+        all.extend(options);
+        outcome(&needed(&all))
+    };
+    let files = identity(&[
+        ("ssl-certificate-location", "/c.pem"),
+        ("ssl-key-location", "/k.pem"),
+        ("ssl-key-password", "kp"),
+    ])
+    .unwrap();
+    assert_eq!(files["ssl.certificate.location"], "/c.pem");
+    assert_eq!(files["ssl.key.location"], "/k.pem");
+    assert_eq!(files["ssl.key.password"], "kp");
+    let (chain, key) = ("-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----");
+    let texts = identity(&[("ssl-keystore-certificate-chain", chain), ("ssl-keystore-key", key)]).unwrap();
+    assert_eq!((texts["ssl.certificate.pem"].as_str(), texts["ssl.key.pem"].as_str()), (chain, key));
+    for (options, missing) in [
+        ([("ssl-certificate-location", "/c.pem")], "missing ssl-key-location"),
+        ([("ssl-key-location", "/k.pem")], "missing ssl-certificate-location"),
+        ([("ssl-keystore-certificate-chain", chain)], "missing ssl-keystore-key"),
+        ([("ssl-keystore-location", "/nowhere/k.p12")], "missing ssl-keystore-password"),
+    ] {
+        assert_eq!(identity(&options), Err(missing.to_owned()));
+    }
+    let twice =
+        identity(&[("ssl-keystore-location", "/k.p12"), ("ssl-certificate-location", "/c.pem")]).unwrap_err();
+    assert!(
+        twice.starts_with(
+            "option `ssl-keystore-location` (from Keycloak's configuration): the client's certificate is \
+        given in more than one way"
+        ),
+        "{twice}"
+    );
+}
+
+#[test]
+fn openssls_own_variable_names_the_systems_authorities() {
+    let sources =
+        needed(&[("security-protocol", "SSL")]).with_environment([("SSL_CERT_FILE", "/etc/ca.pem")]);
+    assert_eq!(outcome(&sources).unwrap()["ssl.ca.location"], "/etc/ca.pem");
+}
+
+/// Everything that a configuration, its warnings and its errors can show of themselves.
+fn everything_shown(sources: &Sources) -> String {
+    match load(sources) {
+        Ok(loaded) => {
+            let json = serde_json::to_string(&loaded.config).unwrap_or_else(|error| panic!("{error}"));
+            let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+            let properties = match &loaded.config.destination {
+                Readiness::Complete(destination) => format!("{:?}", librdkafka::properties(destination)),
+                Readiness::Incomplete { missing } => format!("{missing:?}"),
+            };
+            format!("{loaded:?} {json} {warnings:?} {properties}")
+        }
+        Err(errors) => format!("{errors} {errors:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_secret_is_ever_shown(random in "[A-Za-z0-9!#%&/()=?+*;:.,'\"\\\\ -]{0,24}", broken in any::<bool>()) {
+        // The marker makes the secret unlike anything else that is shown; pieces of it must not appear either.
+        let secret = format!("zQ9x{random}Kv7w");
+        let quoted = secret.replace('\\', "\\\\").replace('"', "\\\"");
+        let end = if broken { "" } else { ";" };
+        let jaas = format!("PlainLoginModule required username=\"u\" password=\"{quoted}\"{end}");
+        let oauth = format!("OAuthBearerLoginModule required clientId=\"u\" clientSecret=\"{quoted}\"{end}");
+        let toml = format!("[destination.security.sasl]\npassword = \"{quoted}\"\nusername = \"u\"\n");
+        let broken_toml = format!("[destination.security.sasl]\npassword = {secret}\n");
+        let sasl: Options<'_> = &[("security-protocol", "SASL_SSL"), ("sasl-mechanism", "PLAIN")];
+        let sources = [
+            needed(&[SASL_PLAIN_TEXT, ("sasl-mechanism", "PLAIN"), ("sasl-jaas-config", &jaas)]),
+            needed(&[SASL_PLAIN_TEXT, ("sasl-jaas-config", &oauth), ("sasl-oauthbearer-token-endpoint-url", "http://i")]),
+            needed(&[SASL_PLAIN_TEXT, ("sasl-mechanism", &jaas)]),
+            needed(&[("security-protocol", "SSL"), ("ssl-keystore-location", "/x.p12"), ("ssl-keystore-password", &secret)]),
+            needed(&[("security-protocol", "SSL"), ("ssl-keystore-key", &secret)]),
+            needed(&[("security-protocol", "SSL"), ("ssl-key-password", &secret), ("ssl-key-location", "/k"),
+                ("ssl-certificate-location", "/c")]),
+            needed(&[("ssl-truststore-password", &secret), ("ssl-keystore-password", &secret)]),
+            needed(&[("bootstrap-servers", &format!("SASL_SSL://u:{secret}@kafka:9092"))]),
+            needed(&[("librdkafka-sasl-password", &secret), ("librdkafka-sasl-oauthbearer-config", &secret)]),
+            needed(&[("librdkafka-sasl-oauthbearer-config", &secret)]),
+            needed(&[("sasl-pasword", &secret)]),
+            needed(sasl).with_file_text(Path::new("k.toml"), toml),
+            needed(sasl).with_file_text(Path::new("k.toml"), broken_toml),
+        ];
+        for sources in sources {
+            let shown = everything_shown(&sources);
+            prop_assert!(!shown.contains("zQ9x") && !shown.contains("Kv7w"), "{shown}");
+        }
+    }
+}
