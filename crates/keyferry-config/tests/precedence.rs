@@ -127,6 +127,8 @@ fn the_providers_options_are_none_of_the_agents_business() {
         "journal-dir",
         "journalDir",
         "journal-overflow",
+        "journal-keep",
+        "agent-log",
         "agent",
         "agent-path",
         "drain-timeout",

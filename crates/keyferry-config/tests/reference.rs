@@ -8,7 +8,7 @@ use keyferry_config::reference;
 fn compare(name: &str, generated: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
     if std::env::var("KEYFERRY_DOCS").as_deref() == Ok("write") {
-        fs::write(&path, generated).unwrap();
+        fs::write(&path, generated).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == generated, "docs/{name} is out of date: run the tests with KEYFERRY_DOCS=write");
