@@ -106,6 +106,22 @@ impl Admin {
         id.ok_or_else(|| Error::Missing(format!("the realm {realm} has no client {client_id}")))
     }
 
+    /// What a provider says of itself on the administration console's page of server information.
+    ///
+    /// # Errors
+    /// Where there is no such provider.
+    pub fn operational_info(&self, spi: &str, provider: &str) -> Result<Value> {
+        let address = format!("{}/admin/serverinfo", self.address);
+        let info = self.http.send(Method::Get, &address, &self.token()?, None)?.success()?.json()?;
+        let provider = &info["providers"][spi]["providers"][provider];
+        match &provider["operationalInfo"] {
+            Value::Null => {
+                Err(Error::Missing(format!("the server information has none of this provider: {provider}")))
+            }
+            info => Ok(info.clone()),
+        }
+    }
+
     fn token(&self) -> Result<String> {
         let mut kept = self.token.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some((token, since)) = &*kept

@@ -4,6 +4,7 @@
 //! takes from clients alone: from the answers that Keycloak gave, and from the records that a consumer reads.
 
 pub mod admin;
+pub mod audit;
 pub mod browser;
 pub mod consumer;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod log;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod stage;
 pub mod wait;
 
 pub use error::{Error, Result};

@@ -1,0 +1,157 @@
+//! Kafka is away for a minute under load: Keycloak does not notice, nothing is lost, and delivery goes on at once when it is back.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use keyferry_tests::keycloak::Database;
+use keyferry_tests::load::{Load, Requests};
+use keyferry_tests::stage::Stage;
+use keyferry_tests::{audit, process};
+
+const REALM: &str = "shop";
+/// A realm that does not publish anything and must not notice either.
+const BYSTANDER: &str = "bystander";
+const OUTAGE: Duration = Duration::from_secs(60);
+const BEFORE: Duration = Duration::from_secs(10);
+/// How much slower the slowest hundredth may be during the outage than before it. The listeners that wait for Kafka need 60 seconds a request.
+const SLOWER: u32 = 5;
+/// A pause of the JVM or of the machine is no fault of Keyferry; a minute is.
+const SLOWEST: Duration = Duration::from_secs(10);
+/// How soon after Kafka's return delivery goes on.
+const RETURN_LIMIT: Duration = Duration::from_secs(5);
+const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
+/// What the agent's memory may grow by while a minute's events wait for Kafka, in bytes. Its share for the backlog does not depend on the backlog.
+const GROWTH: u64 = 64 * 1024 * 1024;
+
+/// The ways in which a broker goes away.
+#[derive(Debug, Clone, Copy)]
+enum Outage {
+    Killed,
+    Stopped,
+    Paused,
+}
+
+impl Outage {
+    fn begin(self, stage: &mut Stage) {
+        match self {
+            Self::Killed => stage.kafka.kill().unwrap(),
+            Self::Stopped => stage.kafka.stop().unwrap(),
+            Self::Paused => stage.kafka.pause().unwrap(),
+        }
+    }
+
+    fn end(self, stage: &mut Stage) {
+        match self {
+            Self::Killed | Self::Stopped => stage.kafka.start().unwrap(),
+            Self::Paused => stage.kafka.resume().unwrap(),
+        }
+    }
+}
+
+/// Clients of both realms.
+struct Clients {
+    shop: Load,
+    bystander: Load,
+}
+
+impl Clients {
+    fn start(stage: &Stage, workers: usize) -> Self {
+        let address = stage.keycloak.address();
+        let bystanders = workers.div_ceil(8);
+        Self {
+            shop: Load::start(&address, REALM, workers - bystanders),
+            bystander: Load::start(&address, BYSTANDER, bystanders),
+        }
+    }
+
+    fn finish(self) -> [Requests; 2] {
+        [self.shop.finish(), self.bystander.finish()]
+    }
+}
+
+fn survive(workers: usize, outages: &[Outage]) {
+    let mut stage = Stage::start(Database::File).unwrap();
+    stage.admin.create_realm(REALM, &["kafka"]).unwrap();
+    stage.admin.create_realm(BYSTANDER, &["jboss-logging"]).unwrap();
+    // The first seconds of a JVM are slow whatever runs in it.
+    let warm_up = Clients::start(&stage, workers);
+    thread::sleep(BEFORE);
+    warm_up.finish();
+    let mut published = Requests::default();
+    for outage in outages {
+        published.extend(survive_one(&mut stage, workers, *outage));
+        let records = stage.settle().unwrap();
+        let lost = audit::lost(&published, &records);
+        println!("  {} events, {} lost, {} copies", records.len(), lost.len(), audit::copies(&records));
+        assert!(lost.is_empty(), "lost: {lost:?}");
+        assert_eq!(audit::gaps(&records), BTreeMap::new());
+    }
+}
+
+fn survive_one(stage: &mut Stage, workers: usize, outage: Outage) -> Requests {
+    let agent = stage.keycloak.agent().expect("the agent is running");
+    let clients = Clients::start(stage, workers);
+    thread::sleep(BEFORE);
+    let memory_before = process::resident_memory(agent).expect("the agent is running");
+    let begin = Instant::now();
+    outage.begin(stage);
+    thread::sleep(OUTAGE / 2);
+    let midway = SystemTime::now();
+    thread::sleep(OUTAGE.saturating_sub(begin.elapsed()));
+    let memory_during = process::resident_memory(agent).expect("the agent is running");
+    let end = Instant::now();
+    outage.end(stage);
+    let silence = first_delivery(stage, midway);
+    let [shop, bystander] = clients.finish();
+
+    println!(
+        "Kafka {outage:?} for {:?} under {workers} workers; first delivery {silence:?} after its return",
+        end - begin
+    );
+    println!("  agent memory {} MiB before, {} MiB during", memory_before >> 20, memory_during >> 20);
+    for (realm, requests) in [(REALM, &shop), (BYSTANDER, &bystander)] {
+        let before = requests.sent_between(begin - BEFORE, begin);
+        let during = requests.sent_between(begin, end);
+        println!(
+            "  {realm}: {} requests before, p99 {:?}; {} during, p99 {:?}, slowest {:?}",
+            before.len(),
+            before.latency(0.99),
+            during.len(),
+            during.latency(0.99),
+            during.latency(1.0)
+        );
+        assert_eq!(requests.failures().next(), None, "a request of {realm} failed");
+        assert!(
+            during.latency(0.99) <= before.latency(0.99) * SLOWER,
+            "requests of {realm} were slowed down"
+        );
+        assert!(during.latency(1.0) < SLOWEST, "a request of {realm} hung");
+    }
+    assert!(silence <= RETURN_LIMIT, "delivery went on only {silence:?} after Kafka's return");
+    assert!(memory_during <= memory_before + GROWTH, "the agent's memory grew with the backlog");
+    shop
+}
+
+/// How long after the broker's return the first record of an event arrives that was raised while the broker was away.
+fn first_delivery(stage: &mut Stage, raised_after: SystemTime) -> Duration {
+    let back = Instant::now();
+    let raised_after = raised_after.duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    stage
+        .events()
+        .wait_until("the first delivery after the outage", DELIVERY_LIMIT, |records| {
+            records.iter().any(|record| record.timestamp.is_some_and(|timestamp| timestamp > raised_after))
+        })
+        .unwrap();
+    back.elapsed()
+}
+
+#[test]
+fn keycloak_does_not_notice_an_outage_of_kafka_under_8_workers() {
+    survive(8, &[Outage::Killed, Outage::Stopped, Outage::Paused]);
+}
+
+#[test]
+fn keycloak_does_not_notice_an_outage_of_kafka_under_64_workers() {
+    survive(64, &[Outage::Killed, Outage::Stopped, Outage::Paused]);
+}
