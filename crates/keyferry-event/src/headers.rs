@@ -121,7 +121,9 @@ impl HeaderSpans {
         self.format(c"ce_source", format_args!("/realms/{realm}"), arena);
         let event_type = event.event_type().unwrap_or("UNKNOWN");
         match event.kind() {
-            EventKind::User => self.format(c"ce_type", format_args!("org.keycloak.event.{event_type}"), arena),
+            EventKind::User => {
+                self.format(c"ce_type", format_args!("org.keycloak.event.{event_type}"), arena)
+            }
             EventKind::Admin => {
                 let resource = event.resource_type().unwrap_or("UNKNOWN");
                 self.format(c"ce_type", format_args!("org.keycloak.admin.{resource}.{event_type}"), arena);

@@ -17,7 +17,9 @@ pub fn verdict(code: RDKafkaErrorCode) -> Verdict {
     use RDKafkaErrorCode as Code;
     match code {
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => Verdict::Batch,
-        Code::InvalidRecord | Code::InvalidTimestamp | Code::PolicyViolation => Verdict::Record(FailureClass::Poison),
+        Code::InvalidRecord | Code::InvalidTimestamp | Code::PolicyViolation => {
+            Verdict::Record(FailureClass::Poison)
+        }
         _ => Verdict::Record(FailureClass::Retriable),
     }
 }

@@ -60,7 +60,12 @@ impl RawProducer {
         let one = 1_u64.to_ne_bytes();
         // SAFETY: librdkafka copies the payload. The descriptor is the caller's and outlives the producer, see `KafkaSink`.
         unsafe {
-            sys::rd_kafka_queue_io_event_enable(queue.as_ptr(), wake.as_raw_fd(), one.as_ptr().cast(), one.len());
+            sys::rd_kafka_queue_io_event_enable(
+                queue.as_ptr(),
+                wake.as_raw_fd(),
+                one.as_ptr().cast(),
+                one.len(),
+            );
         }
         Ok(Self { topics: Vec::new(), queue, values: Vec::with_capacity(32), client })
     }
@@ -77,7 +82,9 @@ impl RawProducer {
         let timestamp = i64::try_from(record.timestamp_ms).unwrap_or(i64::MAX);
         values.push(value(vtype::RD_KAFKA_VTYPE_TIMESTAMP, |u| u.i64_ = timestamp));
         // The opaque is never followed: it is the token itself. 64-bit platforms only, see the assertion below.
-        values.push(value(vtype::RD_KAFKA_VTYPE_OPAQUE, |u| u.ptr = ptr::without_provenance_mut(token.0 as usize)));
+        values.push(value(vtype::RD_KAFKA_VTYPE_OPAQUE, |u| {
+            u.ptr = ptr::without_provenance_mut(token.0 as usize)
+        }));
         for header in record.headers() {
             values.push(value(vtype::RD_KAFKA_VTYPE_HEADER, |u| {
                 u.header = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2 {
@@ -88,9 +95,8 @@ impl RawProducer {
             }));
         }
         // SAFETY: every pointer in `values` is valid for the duration of the call, and librdkafka copies what they point to.
-        let error = unsafe {
-            sys::rd_kafka_produceva(self.client.native_ptr(), values.as_ptr(), values.len())
-        };
+        let error =
+            unsafe { sys::rd_kafka_produceva(self.client.native_ptr(), values.as_ptr(), values.len()) };
         if error.is_null() {
             return Ok(());
         }
@@ -119,7 +125,8 @@ impl RawProducer {
 
     /// Drops every message that is not yet acknowledged; they are reported as purged.
     pub(crate) fn purge(&mut self) {
-        let flags = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        let flags =
+            sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
         // SAFETY: the client is live. The call cannot fail for a producer with legal flags.
         unsafe { sys::rd_kafka_purge(self.client.native_ptr(), flags) };
     }
@@ -130,7 +137,8 @@ impl RawProducer {
         }
         let c_name = CString::new(name).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
         // SAFETY: the client is live, the name is a C string, no configuration is passed. The handle is destroyed in `drop`.
-        let handle = unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), c_name.as_ptr(), ptr::null_mut()) };
+        let handle =
+            unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), c_name.as_ptr(), ptr::null_mut()) };
         let handle = NonNull::new(handle).ok_or(RDKafkaErrorCode::InvalidTopic)?;
         self.topics.push((name.to_owned(), Topic(handle)));
         Ok(handle.as_ptr())
@@ -197,12 +205,18 @@ unsafe fn text<'a>(string: *const std::ffi::c_char) -> &'a CStr {
     unsafe { CStr::from_ptr(string) }
 }
 
-fn value(vtype: sys::rd_kafka_vtype_t, set: impl FnOnce(&mut sys::rd_kafka_vu_s__bindgen_ty_1)) -> sys::rd_kafka_vu_t {
+fn value(
+    vtype: sys::rd_kafka_vtype_t,
+    set: impl FnOnce(&mut sys::rd_kafka_vu_s__bindgen_ty_1),
+) -> sys::rd_kafka_vu_t {
     let mut u = sys::rd_kafka_vu_s__bindgen_ty_1 { _pad: [0; 64] };
     set(&mut u);
     sys::rd_kafka_vu_t { vtype, u }
 }
 
 fn memory(bytes: &[u8]) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
-    sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: bytes.as_ptr().cast_mut().cast(), size: bytes.len() }
+    sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+        ptr: bytes.as_ptr().cast_mut().cast(),
+        size: bytes.len(),
+    }
 }

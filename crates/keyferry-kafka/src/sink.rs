@@ -102,7 +102,9 @@ impl KafkaSink {
     }
 
     fn isolate(&mut self) {
-        tracing::warn!("Kafka refused a batch as too large: what is unacknowledged is sent again, one record a batch");
+        tracing::warn!(
+            "Kafka refused a batch as too large: what is unacknowledged is sent again, one record a batch"
+        );
         self.batching = Batching::Isolated;
     }
 
@@ -131,9 +133,12 @@ impl Sink for KafkaSink {
                 class: FailureClass::Poison,
                 reason: format!("{} bytes are more than max-request-size allows ({code})", record.size()),
             })),
-            Err(code) => {
-                Err(SendError::Failed(failure(verdict(code), running.batching, &code.to_string(), record.topic)))
-            }
+            Err(code) => Err(SendError::Failed(failure(
+                verdict(code),
+                running.batching,
+                &code.to_string(),
+                record.topic,
+            ))),
         }
     }
 
@@ -141,7 +146,8 @@ impl Sink for KafkaSink {
         self.drain_wake();
         let Some(running) = &mut self.running else { return };
         let (mut too_large, mut settled) = (false, false);
-        let (batching, outstanding, trouble) = (running.batching, &mut running.outstanding, &mut self.trouble);
+        let (batching, outstanding, trouble) =
+            (running.batching, &mut running.outstanding, &mut self.trouble);
         running.producer.drain(&mut |event| match event {
             Event::Delivered(token, result) => {
                 *outstanding -= 1;
@@ -208,11 +214,17 @@ fn note_trouble(trouble: &mut Option<String>, code: RDKafkaErrorCode, reason: &C
 fn advice(code: RDKafkaErrorCode) -> &'static str {
     use RDKafkaErrorCode as Code;
     match code {
-        Code::BrokerTransportFailure | Code::AllBrokersDown => "no connection (check bootstrap-servers and the network)",
+        Code::BrokerTransportFailure | Code::AllBrokersDown => {
+            "no connection (check bootstrap-servers and the network)"
+        }
         Code::Resolve => "a broker's name cannot be resolved (check bootstrap-servers and DNS)",
-        Code::Authentication | Code::SaslAuthenticationFailed => "authentication failed (check the credentials)",
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            "authentication failed (check the credentials)"
+        }
         Code::SSL => "TLS failed (check security-protocol, truststore, keystore and host name)",
-        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => "not authorised (check the ACLs)",
+        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+            "not authorised (check the ACLs)"
+        }
         Code::Fatal => "the producer has failed and is replaced",
         _ => "trouble",
     }

@@ -44,7 +44,10 @@ mod tests {
         let delays: Vec<_> = (0..1000).map(|_| backoff.next_delay()).collect();
         assert!(delays[0] <= Duration::from_millis(100));
         assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(4)));
-        assert!(delays.iter().any(|delay| *delay > Duration::from_secs(3)), "the ceiling is never approached");
+        assert!(
+            delays.iter().any(|delay| *delay > Duration::from_secs(3)),
+            "the ceiling is never approached"
+        );
         backoff.reset();
         assert!(backoff.next_delay() <= Duration::from_millis(100));
     }

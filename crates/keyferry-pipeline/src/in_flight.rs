@@ -21,6 +21,14 @@ pub struct Progress {
     pub next_sequence: u64,
 }
 
+impl Progress {
+    /// Whether this is less far than `other`.
+    pub fn is_before(&self, other: &Self) -> bool {
+        let place = |progress: &Self| (progress.resume.epoch, progress.resume.head, progress.resume.in_doubt);
+        place(self) < place(other)
+    }
+}
+
 /// What may be in flight at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credit {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use keyferry_event::{
     Encoder, Envelope, Failure, FailureClass, HeaderMode, Record, SendError, Sink, Token, Topics,
 };
-use keyferry_journal::{Checkpoint, Epoch, Feed, Item, Outcome, Resume, Storage, Transaction};
+use keyferry_journal::{
+    CheckpointFile, Epoch, Feed, Item, Outcome, Resume, SegmentName, Storage, Transaction,
+};
 
 use crate::backoff::Backoff;
 use crate::dead_letter::DeadLetters;
@@ -56,6 +58,10 @@ pub struct Turn {
     pub wake_at_ms: Option<u64>,
     /// Whether news in the journal are a reason to take the next turn. They are none while nothing more can be sent.
     pub journal: bool,
+    /// Whether this turn found anything new in the journal.
+    pub found: bool,
+    /// The segment being read.
+    pub segment: Option<SegmentName>,
 }
 
 /// The pipeline cannot go on.
@@ -84,14 +90,17 @@ pub struct Pipeline<S: Storage, K: Sink, D: DeadLetters> {
     sender: Sender<K, D>,
     flow: Flow,
     backoff: Backoff,
-    /// How far everything is settled.
-    settled: Progress,
-    /// How far segments have been looked at for removal.
-    cleared: Resume,
+    checkpoint: CheckpointFile,
+    /// How far everything is settled; `None` while that is nothing.
+    settled: Option<Progress>,
+    /// The oldest segment that was needed when segments were last removed.
+    needed: Option<SegmentName>,
     /// When progress was last written down; `unsaved` says whether there is more since.
     saved_at_ms: u64,
     unsaved: bool,
     caught_up: bool,
+    /// Whether this turn has found anything new in the journal.
+    found: bool,
 }
 
 /// Whether records may be sent.
@@ -99,35 +108,38 @@ pub struct Pipeline<S: Storage, K: Sink, D: DeadLetters> {
 enum Flow {
     Open,
     /// The sink was reset and is given time.
-    Paused { until_ms: u64 },
+    Paused {
+        until_ms: u64,
+    },
     /// The sink must be reset before anything is sent.
-    Broken { until_ms: u64 },
+    Broken {
+        until_ms: u64,
+    },
 }
 
 impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
-    /// A pipeline that goes on where `checkpoint` says, or begins with the oldest segment of the journal.
+    /// A pipeline that goes on after `settled`, which is where `feed` was opened, and writes its progress to `checkpoint`.
     pub fn new(
-        mut feed: Feed<S>,
-        checkpoint: Option<Checkpoint>,
+        feed: Feed<S>,
+        checkpoint: CheckpointFile,
+        settled: Option<Progress>,
         sink: K,
         dead_letters: D,
         settings: Settings,
     ) -> Self {
-        let settled = match checkpoint {
-            Some(checkpoint) => Progress { resume: checkpoint.resume, next_sequence: checkpoint.next_sequence },
-            None => Progress { resume: feed.resume_point(), next_sequence: 1 },
-        };
         let backoff = Backoff::new(RESET_BACKOFF.0, RESET_BACKOFF.1, settings.seed);
         Self {
             feed,
             sender: Sender::new(sink, dead_letters, settings, settled),
             flow: Flow::Open,
             backoff,
+            checkpoint,
             settled,
-            cleared: settled.resume,
+            needed: settled.map(|progress| progress.resume.segment()),
             saved_at_ms: 0,
             unsaved: false,
             caught_up: false,
+            found: false,
         }
     }
 
@@ -148,9 +160,9 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         self.caught_up && self.sender.in_flight.is_empty()
     }
 
-    /// Milliseconds since anything was settled while something was in flight; 0 if nothing is.
+    /// For how many milliseconds nothing has been settled although there was something to settle.
     pub fn stalled_ms(&self, clock: Clock) -> u64 {
-        self.sender.stalled_ms(clock)
+        if self.is_drained() { 0 } else { clock.monotonic_ms.saturating_sub(self.sender.settled_at_ms) }
     }
 
     /// Writes the progress down, whatever the interval.
@@ -158,10 +170,10 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
     /// # Errors
     /// The checkpoint cannot be written.
     pub fn checkpoint(&mut self, clock: Clock) -> Result<(), Error> {
-        if self.unsaved {
-            self.write_checkpoint(clock, Durability::Synced)?;
+        match self.settled {
+            Some(settled) if self.unsaved => self.write_checkpoint(settled, clock),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The sink.
@@ -173,12 +185,14 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
     pub fn report(&mut self, clock: Clock) -> Report {
         let mut report = self.sender.report.clone();
         // A backlog that cannot be measured is reported as before; the next turn meets the same fault and names it.
-        report.backlog_bytes = self.feed.backlog(&self.settled.resume).unwrap_or(report.backlog_bytes);
+        let settled = self.settled.map(|progress| progress.resume);
+        report.backlog_bytes =
+            self.feed.backlog(settled.as_ref(), clock.monotonic_ms).unwrap_or(report.backlog_bytes);
         report.oldest_unacknowledged_ms = self.sender.in_flight.oldest_written_ms();
         let open = self.flow == Flow::Open;
         (report.state, report.reason) = if open && self.is_drained() {
             (State::Idle, None)
-        } else if !open || self.sender.stalled_ms(clock) >= BLOCKED_AFTER_MS {
+        } else if !open || !self.sender.in_flight.is_empty() && self.stalled_ms(clock) >= BLOCKED_AFTER_MS {
             (State::Blocked, self.sender.last_failure.clone().or(self.sender.sink.trouble()))
         } else {
             (State::Delivering, None)
@@ -199,8 +213,11 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
     }
 
     fn reach(&mut self, progress: Progress) {
-        assert!(progress.resume >= self.settled.resume, "progress goes backwards");
-        self.settled = progress;
+        if self.settled == Some(progress) {
+            return;
+        }
+        assert!(self.settled.is_none_or(|settled| !progress.is_before(&settled)), "progress goes backwards");
+        self.settled = Some(progress);
         self.unsaved = true;
         self.backoff.reset();
         self.sender.forget_condemned(progress);
@@ -215,7 +232,7 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         let until_ms = clock.monotonic_ms + delay.as_millis() as u64;
         self.sender.note_failure(failure);
         self.sender.rewind(self.settled);
-        self.feed.seek(&self.settled.resume)?;
+        self.feed.seek(self.settled.map(|progress| progress.resume).as_ref())?;
         self.caught_up = false;
         self.reset_sink(until_ms);
         Ok(())
@@ -244,6 +261,7 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
 
     /// Sends what may be sent; answers whether that was all there is.
     fn dispatch(&mut self, clock: Clock) -> Result<bool, Error> {
+        self.found = false;
         for _ in 0..TRANSACTIONS_A_TURN {
             if self.flow != Flow::Open || !self.sender.in_flight.has_credit() {
                 return Ok(false);
@@ -251,15 +269,17 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
             let before = self.feed.resume_point();
             let Some(item) = self.feed.next(clock.monotonic_ms)? else {
                 self.caught_up = true;
-                self.sender.pass(self.feed.resume_point(), clock);
+                if let Some(resume) = self.feed.resume_point() {
+                    self.sender.pass(resume, clock);
+                }
                 return Ok(true);
             };
-            self.caught_up = false;
+            (self.caught_up, self.found) = (false, true);
             match item {
                 Item::Transaction(transaction) => match self.sender.send(&transaction, clock)? {
                     Sent::All => {}
                     Sent::Full => {
-                        self.feed.seek(&before)?;
+                        self.feed.seek(before.as_ref())?;
                         return Ok(false);
                     }
                     Sent::Failed(failure) => {
@@ -277,25 +297,29 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         if let Some(progress) = self.sender.in_flight.take_progress() {
             self.reach(progress);
         }
-        if !self.unsaved || clock.monotonic_ms < self.saved_at_ms + CHECKPOINT_INTERVAL_MS {
-            return Ok(());
+        match self.settled {
+            Some(settled)
+                if self.unsaved && clock.monotonic_ms >= self.saved_at_ms + CHECKPOINT_INTERVAL_MS =>
+            {
+                self.write_checkpoint(settled, clock)
+            }
+            _ => Ok(()),
         }
-        let settled = self.settled.resume;
-        if (settled.epoch, settled.segment) == (self.cleared.epoch, self.cleared.segment) {
-            return self.write_checkpoint(clock, Durability::Written);
-        }
-        // Segments may only go once the checkpoint that is beyond them would survive a power cut.
-        self.write_checkpoint(clock, Durability::Synced)?;
-        self.feed.remove_delivered(&settled)?;
-        self.cleared = settled;
-        Ok(())
     }
 
-    fn write_checkpoint(&mut self, clock: Clock, durability: Durability) -> Result<(), Error> {
-        let Progress { resume, next_sequence } = self.settled;
-        match durability {
-            Durability::Written => self.feed.write_checkpoint(resume, next_sequence)?,
-            Durability::Synced => self.feed.write_checkpoint_durable(resume, next_sequence)?,
+    fn write_checkpoint(&mut self, settled: Progress, clock: Clock) -> Result<(), Error> {
+        let needed = settled.resume.segment();
+        if self.needed == Some(needed) {
+            self.checkpoint.write(self.feed.storage(), Some(settled.resume), settled.next_sequence)?;
+        } else {
+            // Segments may only go once the checkpoint that is beyond them would survive a power cut.
+            self.checkpoint.write_durable(
+                self.feed.storage(),
+                Some(settled.resume),
+                settled.next_sequence,
+            )?;
+            self.feed.remove_delivered(&settled.resume)?;
+            self.needed = Some(needed);
         }
         self.saved_at_ms = clock.monotonic_ms;
         self.unsaved = false;
@@ -303,7 +327,8 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
     }
 
     fn what_next(&self, clock: Clock, sent_all: bool) -> Turn {
-        let can_send = self.flow == Flow::Open && self.sender.in_flight.has_credit() && !self.sender.sink_is_full;
+        let can_send =
+            self.flow == Flow::Open && self.sender.in_flight.has_credit() && !self.sender.sink_is_full;
         let at_once = (can_send && !sent_all).then_some(clock.monotonic_ms);
         let checkpoint = self.unsaved.then_some(self.saved_at_ms + CHECKPOINT_INTERVAL_MS);
         let flow = match self.flow {
@@ -311,14 +336,8 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
             Flow::Paused { until_ms } | Flow::Broken { until_ms } => Some(until_ms),
         };
         let wake_at_ms = [at_once, checkpoint, flow].into_iter().flatten().min();
-        Turn { wake_at_ms, journal: can_send }
+        Turn { wake_at_ms, journal: can_send, found: self.found, segment: self.feed.segment() }
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Durability {
-    Written,
-    Synced,
 }
 
 /// How much of a transaction was sent.
@@ -344,7 +363,7 @@ struct Sender<K, D> {
     encoder: Encoder,
     in_flight: InFlight,
     /// The number of the first record of the next transaction, and the epoch that it counts in.
-    epoch: Epoch,
+    epoch: Option<Epoch>,
     next_sequence: u64,
     /// How many records of the next transaction were sent before the sink was full.
     already_sent: u64,
@@ -357,15 +376,15 @@ struct Sender<K, D> {
 }
 
 impl<K: Sink, D: DeadLetters> Sender<K, D> {
-    fn new(sink: K, dead_letters: D, settings: Settings, from: Progress) -> Self {
+    fn new(sink: K, dead_letters: D, settings: Settings, from: Option<Progress>) -> Self {
         Self {
             sink,
             dead_letters,
             encoder: Encoder::new(settings.headers),
             in_flight: InFlight::new(settings.credit),
             settings,
-            epoch: from.resume.epoch,
-            next_sequence: from.next_sequence,
+            epoch: from.map(|progress| progress.resume.epoch),
+            next_sequence: from.map_or(1, |progress| progress.next_sequence),
             already_sent: 0,
             sink_is_full: false,
             condemned: BTreeMap::new(),
@@ -406,8 +425,9 @@ impl<K: Sink, D: DeadLetters> Sender<K, D> {
 
     /// Sends the records of `transaction`, from the first that was not sent yet.
     fn send(&mut self, transaction: &Transaction<'_>, clock: Clock) -> Result<Sent, keyferry_journal::Error> {
-        if transaction.epoch != self.epoch {
-            (self.epoch, self.next_sequence, self.already_sent) = (transaction.epoch, 1, 0);
+        let epoch = transaction.epoch;
+        if self.epoch != Some(epoch) {
+            (self.epoch, self.next_sequence, self.already_sent) = (Some(epoch), 1, 0);
         }
         let mut sequence = self.next_sequence;
         let mut filtered = 0;
@@ -422,14 +442,14 @@ impl<K: Sink, D: DeadLetters> Sender<K, D> {
                 filtered += 1;
                 continue;
             };
-            let id = RecordId { epoch: self.epoch, sequence };
+            let id = RecordId { epoch, sequence };
             sequence += 1;
             if sequence <= self.next_sequence + self.already_sent {
                 continue;
             }
             let envelope = Envelope {
                 node: transaction.node,
-                epoch: self.epoch,
+                epoch,
                 outcome: transaction.outcome,
                 sequence: id.sequence,
             };
@@ -441,7 +461,7 @@ impl<K: Sink, D: DeadLetters> Sender<K, D> {
                 self.already_sent += 1;
                 continue;
             }
-            if self.in_flight.is_empty() {
+            if self.in_flight.is_empty() && self.last_failure.is_none() {
                 self.settled_at_ms = clock.monotonic_ms;
             }
             let token = self.in_flight.next_token();
@@ -473,15 +493,15 @@ impl<K: Sink, D: DeadLetters> Sender<K, D> {
 
     /// Notes that the journal holds nothing to publish up to `resume`.
     fn pass(&mut self, resume: Resume, clock: Clock) {
-        let next_sequence = if resume.epoch == self.epoch { self.next_sequence } else { 1 };
+        let next_sequence = if Some(resume.epoch) == self.epoch { self.next_sequence } else { 1 };
         self.in_flight.transaction_sent(Progress { resume, next_sequence }, clock.wall_ms);
     }
 
     /// Goes back to `progress`: nothing after it counts as sent any more.
-    fn rewind(&mut self, progress: Progress) {
+    fn rewind(&mut self, progress: Option<Progress>) {
         self.in_flight.forget();
-        self.epoch = progress.resume.epoch;
-        self.next_sequence = progress.next_sequence;
+        self.epoch = progress.map(|progress| progress.resume.epoch);
+        self.next_sequence = progress.map_or(1, |progress| progress.next_sequence);
         self.already_sent = 0;
         self.sink_is_full = false;
         self.report.resets += 1;
@@ -500,19 +520,78 @@ impl<K: Sink, D: DeadLetters> Sender<K, D> {
     fn note_failure(&mut self, failure: &Failure) {
         if self.last_failure.as_deref() != Some(&failure.reason) {
             match failure.class {
-                FailureClass::Retriable => tracing::warn!("delivery failed, the journal keeps the events: {failure}"),
+                FailureClass::Retriable => {
+                    tracing::warn!("delivery failed, the journal keeps the events: {failure}")
+                }
                 FailureClass::Poison => tracing::error!("a record can never be delivered: {failure}"),
             }
             self.last_failure = Some(failure.reason.clone());
         }
     }
 
-    fn stalled_ms(&self, clock: Clock) -> u64 {
-        if self.in_flight.is_empty() { 0 } else { clock.monotonic_ms.saturating_sub(self.settled_at_ms) }
-    }
-
+    /// Takes note of what the journal holds besides transactions: nothing of it is silent.
     fn notice(&mut self, item: &Item<'_>) {
-        let _ = item;
+        match item {
+            // Sent, not noticed.
+            Item::Transaction(_) => {}
+            Item::Gap(gap) => {
+                self.report.missing_events += gap.user_events + gap.admin_events;
+                tracing::error!(
+                    "{} user events and {} admin events could not be journaled by Keycloak ({:?}) and are missing; segment {}, offset {}",
+                    gap.user_events,
+                    gap.admin_events,
+                    gap.cause,
+                    gap.segment,
+                    gap.offset
+                );
+            }
+            Item::Damage(range) => {
+                self.report.damaged_ranges += 1;
+                tracing::error!(
+                    "the journal is damaged: bytes {} to {} of segment {} cannot be read; what was in them is lost",
+                    range.from,
+                    range.to,
+                    range.segment
+                );
+            }
+            Item::MissingSegments { epoch, first, last } => {
+                self.report.damaged_ranges += 1;
+                tracing::error!(
+                    "segments {first} to {last:?} of epoch {epoch} are missing; what was in them is lost"
+                );
+            }
+            Item::MissingCommits { epoch, expected, found } => {
+                self.report.damaged_ranges += 1;
+                tracing::error!(
+                    "transaction {found} of epoch {epoch} follows where {expected} was expected: those between are lost"
+                );
+            }
+            Item::LostTransaction { epoch, commit, id, cause, .. } => {
+                self.report.damaged_ranges += 1;
+                tracing::error!(
+                    "the events of transaction {commit} (id {id}) of epoch {epoch} are lost: {cause:?}"
+                );
+            }
+            Item::UnknownRecord { segment, offset, kind } => tracing::warn!(
+                "segment {segment} holds a record of kind {kind} at offset {offset} that this release does not know: update the agent"
+            ),
+            Item::EpochReopened { epoch } => tracing::warn!(
+                "epoch {epoch} goes on although its writer's lock was free: POSIX locks do not work on this mount; use a local file system"
+            ),
+            Item::TornTail(range) => tracing::info!(
+                "a write was cut short when Keycloak died: bytes {} to {} of segment {}; it had not been acknowledged",
+                range.from,
+                range.to,
+                range.segment
+            ),
+            Item::Abandoned(segment) => tracing::warn!(
+                "segment {segment} was given up by Keycloak after a write error; nothing is lost"
+            ),
+            Item::EpochEnded { epoch, commit, closed } => {
+                let how = if *closed { "in order" } else { "without a CLOSE" };
+                tracing::info!("epoch {epoch} has ended {how} with transaction {commit}");
+            }
+        }
     }
 }
 

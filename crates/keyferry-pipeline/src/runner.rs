@@ -86,32 +86,58 @@ pub fn run<S: Storage, K: Sink, D: DeadLetters>(
     let mut phase = Phase::Running;
     let mut draining_since = 0;
     let mut observed_at = None;
+    let mut followed = None;
+    let mut woken = Woken::default();
     loop {
         let now = clock.read();
         let turn = pipeline.turn(now)?;
+        if woken.watched {
+            watch.judge(woken.journal, turn.found);
+        }
         if observed_at.is_none_or(|at| now.monotonic_ms >= at + REPORT_INTERVAL_MS) {
             observed_at = Some(now.monotonic_ms);
             observe(&pipeline.report(now), phase);
         }
-        if phase == Phase::Draining {
-            let drained = pipeline.is_drained();
-            let late = now.monotonic_ms - draining_since >= millis(limits.total)
-                || pipeline.stalled_ms(now) >= millis(limits.stalled);
-            if drained || late {
-                pipeline.checkpoint(now)?;
-                observe(&pipeline.report(now), Phase::Stopped);
-                return Ok(if drained { Ended::Drained } else { Ended::Undelivered });
-            }
+        if phase == Phase::Draining
+            && let Some(ended) = drained(pipeline, limits, now, draining_since)
+        {
+            pipeline.checkpoint(now)?;
+            observe(&pipeline.report(now), Phase::Stopped);
+            return Ok(ended);
+        }
+        if turn.segment != followed
+            && let Some(segment) = turn.segment
+        {
+            followed = turn.segment;
+            watch.follow(segment);
+            // What was written before the watch began would wake nobody.
+            woken = Woken::default();
+            continue;
         }
         // A stop that has been given stays readable: waiting for it again would spin.
         let stops = if phase == Phase::Running { stop.descriptors() } else { Vec::new() };
-        let stop_is_ready = wait(pipeline, watch, &stops, turn, now)?;
-        if stop_is_ready && stop.is_given() {
+        woken = wait(pipeline, watch, &stops, turn, now)?;
+        if woken.stop && stop.is_given() {
             phase = Phase::Draining;
             draining_since = now.monotonic_ms;
             observed_at = None;
         }
     }
+}
+
+/// How draining has ended, if it has.
+fn drained<S: Storage, K: Sink, D: DeadLetters>(
+    pipeline: &Pipeline<S, K, D>,
+    limits: DrainLimits,
+    now: Clock,
+    since_ms: u64,
+) -> Option<Ended> {
+    if pipeline.is_drained() {
+        return Some(Ended::Drained);
+    }
+    let taken = now.monotonic_ms - since_ms;
+    let stalled = pipeline.stalled_ms(now).min(taken);
+    (taken >= millis(limits.total) || stalled >= millis(limits.stalled)).then_some(Ended::Undelivered)
 }
 
 /// What the run is in the middle of.
@@ -136,40 +162,49 @@ pub enum RunError {
     Wait(#[source] io::Error),
 }
 
-/// Waits for what `turn` asks for; answers whether one of `stops` is ready.
+/// What ended a wait.
+#[derive(Clone, Copy, Default)]
+struct Woken {
+    /// A descriptor that may carry the word to stop is ready.
+    stop: bool,
+    /// The journal was waited for, and either it or nothing ended the wait.
+    watched: bool,
+    /// The journal has signalled.
+    journal: bool,
+}
+
+/// Waits for what `turn` asks for.
 fn wait<S: Storage, K: Sink, D: DeadLetters>(
     pipeline: &Pipeline<S, K, D>,
     watch: &mut Watch,
     stops: &[BorrowedFd<'_>],
     turn: Turn,
     now: Clock,
-) -> Result<bool, RunError> {
+) -> Result<Woken, RunError> {
+    let until = turn.wake_at_ms.map(|at| Duration::from_millis(at.saturating_sub(now.monotonic_ms)));
+    let timeout = until.unwrap_or(Duration::MAX).min(watch.timeout());
     let journal = turn.journal.then(|| watch.descriptor()).flatten();
     let sink = pipeline.sink().readiness();
     let first_stop = usize::from(journal.is_some()) + usize::from(sink.is_some());
     let mut descriptors: Vec<PollFd<'_>> = journal
         .iter()
         .chain(sink.iter())
-        .chain(stops.iter())
+        .chain(stops)
         .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
         .collect();
-    let patience = if turn.journal { watch.patience() } else { Duration::from_millis(REPORT_INTERVAL_MS) };
-    let timeout = turn
-        .wake_at_ms
-        .map_or(patience, |at| patience.min(Duration::from_millis(at.saturating_sub(now.monotonic_ms))));
-    match poll(&mut descriptors, Some(&timespec(timeout))) {
+    let ready = match poll(&mut descriptors, Some(&timespec(timeout))) {
+        Ok(ready) => ready,
         // A signal: its handler has written to a descriptor that the next round finds readable.
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(Woken::default()),
         Err(error) => return Err(RunError::Wait(error.into())),
-    }
+    };
     let is_ready = |descriptor: &PollFd<'_>| !descriptor.revents().is_empty();
-    let stop_is_ready = descriptors[first_stop..].iter().any(is_ready);
-    let journal_is_ready = journal.is_some() && is_ready(&descriptors[0]);
+    let stop = descriptors[first_stop..].iter().any(is_ready);
+    let watched = journal.is_some();
+    let signalled = watched && is_ready(&descriptors[0]);
     drop(descriptors);
-    if journal_is_ready {
-        watch.drain();
-    }
-    Ok(stop_is_ready)
+    let journal = signalled && watch.drain().map_err(Error::from)?;
+    Ok(Woken { stop, watched: watched && (journal || ready == 0), journal })
 }
 
 fn timespec(duration: Duration) -> Timespec {

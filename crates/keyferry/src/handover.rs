@@ -31,7 +31,7 @@ impl HandOver {
     /// There is no such line.
     pub fn read(input: &mut impl io::Read) -> Result<Self, Error> {
         let mut line = Vec::new();
-        for byte in input.bytes() {
+        for byte in io::Read::bytes(input) {
             match byte {
                 Ok(b'\n') => break,
                 Ok(byte) => line.push(byte),
@@ -39,8 +39,9 @@ impl HandOver {
             }
         }
         // serde's message would quote the text, and with it a secret: only its place is told.
-        let hand_over: Self = serde_json::from_slice(&line)
-            .map_err(|error| Error::HandOver(format!("line of {} bytes, wrong at column {}", line.len(), error.column())))?;
+        let hand_over: Self = serde_json::from_slice(&line).map_err(|error| {
+            Error::HandOver(format!("line of {} bytes, wrong at column {}", line.len(), error.column()))
+        })?;
         if hand_over.version != 1 {
             return Err(Error::HandOver(format!("version {} instead of 1", hand_over.version)));
         }
@@ -66,7 +67,8 @@ mod tests {
 
     #[test]
     fn a_wrong_line_is_refused_without_quoting_it() {
-        for line in [&LINE[..LINE.len() - 3], &LINE.replace("\"version\":1", "\"version\":2"), "", "hunter2"] {
+        for line in [&LINE[..LINE.len() - 3], &LINE.replace("\"version\":1", "\"version\":2"), "", "hunter2"]
+        {
             let error = HandOver::read(&mut line.as_bytes()).err().map(|error| error.to_string());
             let error = error.unwrap_or_else(|| panic!("accepted: {line}"));
             assert!(!error.contains("hunter2"), "{error}");

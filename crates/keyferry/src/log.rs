@@ -24,6 +24,8 @@ pub fn init(format: Format) {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             builder.with_ansi(colours).with_target(false).init();
         }
-        Format::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+        Format::Json => {
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+        }
     }
 }

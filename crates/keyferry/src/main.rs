@@ -6,6 +6,7 @@
 //! - `cli`: the command line.
 //! - `handover`: what the provider says on standard input.
 //! - `agent`: one slot, from its lock to its last checkpoint.
+//! - `read_only`: a slot that is only looked at.
 //! - `stop`: the word to stop, from a signal or from the parent's end.
 //! - `stdout`: a sink for a first look without Kafka.
 
@@ -14,6 +15,7 @@ mod cli;
 mod error;
 mod handover;
 mod log;
+mod read_only;
 mod stdout;
 mod stop;
 

@@ -15,6 +15,10 @@ pub struct StdoutSink {
 impl Sink for StdoutSink {
     fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
         print(record).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                // The reader (`head`, a pager) has seen enough: the end of a dry run, and nothing to tidy up.
+                std::process::exit(0);
+            }
             let reason = format!("cannot write to standard output: {error}");
             SendError::Failed(Failure { class: FailureClass::Retriable, reason })
         })?;
@@ -57,8 +61,12 @@ fn print(record: &Record<'_>) -> std::io::Result<()> {
         .headers()
         .map(|header| (header.name.to_string_lossy().into_owned(), Value::from(text(header.value))))
         .collect();
-    let printed =
-        Printed { topic: record.topic, key: text(record.key), headers, value: serde_json::from_slice(record.value)? };
+    let printed = Printed {
+        topic: record.topic,
+        key: text(record.key),
+        headers,
+        value: serde_json::from_slice(record.value)?,
+    };
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &printed)?;
     out.write_all(b"\n")

@@ -6,8 +6,10 @@
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use keyferry_pipeline::Stop;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::error::Error;
@@ -33,6 +35,21 @@ impl StopSources {
         Ok(Self { signals, parent: parent.then(io::stdin) })
     }
 
+    /// Waits up to `timeout` for the word to stop; answers whether it came.
+    pub fn wait(&mut self, timeout: Duration) -> bool {
+        let mut ready: Vec<PollFd<'_>> = self
+            .descriptors()
+            .into_iter()
+            .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
+            .collect();
+        let timeout =
+            Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: i64::from(timeout.subsec_nanos()) };
+        // A signal interrupts the wait and is found below.
+        let _ = poll(&mut ready, Some(&timeout));
+        drop(ready);
+        self.is_given()
+    }
+
     fn signal_arrived(&mut self) -> bool {
         matches!(self.signals.read(&mut [0; 16]), Ok(bytes) if bytes > 0)
     }
@@ -40,7 +57,6 @@ impl StopSources {
     /// Whether standard input is at its end. Anything before that is not for this version, and read over.
     fn parent_is_gone(&self) -> bool {
         self.parent.as_ref().is_some_and(|stdin| {
-            use rustix::event::{PollFd, PollFlags, Timespec, poll};
             let mut ready = [PollFd::new(stdin, PollFlags::IN)];
             let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
             let readable = poll(&mut ready, Some(&at_once)).is_ok_and(|count| count > 0);
