@@ -34,7 +34,8 @@ pub static PROVIDER_OPTIONS: &[ProviderOption] = &[
     option(
         "journal-fsync",
         "`never`",
-        "When the journal is forced to disk: `never` survives the end of any process, the other modes also a power cut.",
+        "When the journal is forced to disk: `never` (it survives the end of any process), `interval`, or `commit` (before \
+         the database commits, so that it survives a power cut).",
     ),
     option(
         "agent",

@@ -168,7 +168,8 @@ Keyferry's choices that this table can change: `partitioner` = `murmur2_random` 
 const PROVIDER_INTRODUCTION: &str = "
 ## Options of the provider
 
-The provider reads these itself, before there is an agent; they are options of Keycloak only, and none of them is a key of the file.
+The provider reads these itself, before there is an agent; they are options of Keycloak only. (The keys
+`node` and `journal.dir` above are for an agent that runs by itself.)
 
 | option | default | what it does |
 |---|---|---|
