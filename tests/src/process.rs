@@ -170,7 +170,7 @@ fn children(parent: Pid) -> Vec<Pid> {
 
 fn start_watchdog(group: Pid) -> Result<Child> {
     let mut watchdog = Command::new("sh");
-    watchdog.args(["-c", "read -r _; kill -KILL -- \"-$1\"", "watchdog"]);
+    watchdog.args(["-c", "read -r _; kill -s KILL -- \"-$1\"", "watchdog"]);
     watchdog.arg(group.as_raw_nonzero().to_string());
     watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     watchdog.spawn().map_err(Error::io("start", "sh"))
