@@ -1,0 +1,774 @@
+//! What the pipeline reads: transactions whose outcome is known, in order, and everything that is wrong with the journal.
+//!
+//! The invariants:
+//!
+//! - A [`Transaction`] is returned once, in the order of the COMMITs; those in doubt follow the last COMMIT of their
+//!   epoch, in the order of their first PREPARE.
+//! - A [`Resume`] taken after an item leads, after any restart, to exactly the items after it.
+//! - Nothing is passed in silence: whatever cannot be read becomes an [`Item`] or an [`Error`].
+//!
+//! # Resuming
+//!
+//! Committed transactions come out in the order of their COMMITs, but their PREPAREs lie before, interleaved with those
+//! of others. A resume point is therefore two places: `from`, the oldest PREPARE still without an outcome, where reading
+//! begins; and `head`, up to which everything has been returned. What is settled or reported between the two was
+//! returned before and is passed over. In the tail of an epoch, where several transactions are in doubt at the same
+//! head, `in_doubt` counts how many of those open at the head have been returned.
+//!
+//! # No clock, no thread
+//!
+//! The caller passes a monotonic time and decides when to call again; see [`Watch`](crate::watch::Watch).
+
+use crate::assembler::{Assembler, Open, Prepared};
+use crate::error::Error;
+use crate::event::{EventView, Events};
+use crate::format::{
+    Epoch, GapCause, GapPayload, Kind, Place, RECORD_HEADER, SegmentHeader, SegmentName, decode_commit,
+};
+use crate::scanner::{EpochOver, Met, Range, Scanner, Step};
+use crate::storage::Storage;
+
+pub use crate::scanner::FeedOptions;
+
+/// The scratch buffer keeps no more than this between transactions, in bytes.
+const SCRATCH: usize = 1 << 20;
+/// How old the lengths behind [`Feed::backlog`] may be, in milliseconds.
+const BACKLOG_AGE_MS: u64 = 1000;
+
+/// Where to go on reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Resume {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Where to begin reading: at or before the first PREPARE of every transaction still open.
+    pub from: Place,
+    /// Everything that was settled or reported before this has been returned.
+    pub head: Place,
+    /// The number of the last transaction returned; 0 for none.
+    pub commit: u64,
+    /// How many of the transactions open at `head` have been returned as in doubt.
+    pub in_doubt: u64,
+}
+
+impl Resume {
+    /// The oldest segment that is still needed.
+    #[must_use]
+    pub fn segment(&self) -> SegmentName {
+        SegmentName { epoch: self.epoch, number: self.from.segment }
+    }
+
+    fn reaches(&self, segment: SegmentName, offset: u64) -> bool {
+        segment.epoch == self.epoch && Place { segment: segment.number, offset } <= self.head
+    }
+}
+
+/// Whether a transaction committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It did.
+    Committed,
+    /// Its epoch ended without telling.
+    Unknown,
+}
+
+/// A transaction's events.
+#[derive(Debug, Clone, Copy)]
+pub struct Transaction<'a> {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its number in the epoch, from 1.
+    pub commit: u64,
+    /// Its id in the epoch.
+    pub id: u64,
+    /// Whether it committed.
+    pub outcome: Outcome,
+    /// When the COMMIT was written, or the last PREPARE if the outcome is unknown; in milliseconds since the Unix epoch.
+    pub written_ms: u64,
+    /// The node that wrote it; empty if the segment's header cannot be read.
+    pub node: &'a str,
+    /// Where to go on after this transaction.
+    pub resume: Resume,
+    first: Place,
+    bytes: &'a [u8],
+    /// How long the payload of each PREPARE in `bytes` is.
+    lengths: &'a [usize],
+}
+
+impl<'a> Transaction<'a> {
+    /// Its events, in the order in which they were raised. Ends after the first that is malformed.
+    #[must_use]
+    pub fn events(&self) -> TransactionEvents<'a> {
+        TransactionEvents {
+            segment: SegmentName { epoch: self.epoch, number: self.first.segment },
+            place: self.first,
+            events: Events::none(),
+            bytes: self.bytes,
+            lengths: self.lengths.iter(),
+        }
+    }
+}
+
+/// The events of a [`Transaction`].
+#[derive(Debug, Clone)]
+pub struct TransactionEvents<'a> {
+    segment: SegmentName,
+    place: Place,
+    events: Events<'a>,
+    bytes: &'a [u8],
+    lengths: std::slice::Iter<'a, usize>,
+}
+
+impl<'a> Iterator for TransactionEvents<'a> {
+    type Item = Result<EventView<'a>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.events.next() {
+                Some(Ok(event)) => return Some(Ok(event)),
+                Some(Err(what)) => {
+                    self.lengths = [].iter();
+                    let (segment, place, index) = (self.segment, self.place, self.events.last_index());
+                    return Some(Err(Error::MalformedEvent { segment, place, index, what }));
+                }
+                None => {
+                    let (payload, rest) = self.bytes.split_at(*self.lengths.next()?);
+                    self.bytes = rest;
+                    self.events = Events::of(payload);
+                }
+            }
+        }
+    }
+}
+
+/// Events that the writer could not journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The segment.
+    pub segment: SegmentName,
+    /// Where the GAP record lies in it, in bytes.
+    pub offset: u64,
+    /// When it was written, in milliseconds since the Unix epoch.
+    pub written_ms: u64,
+    /// How many user events.
+    pub user_events: u64,
+    /// How many admin events.
+    pub admin_events: u64,
+    /// Time of the first, in milliseconds since the Unix epoch.
+    pub first_ms: u64,
+    /// Time of the last, in milliseconds since the Unix epoch.
+    pub last_ms: u64,
+    /// Why.
+    pub cause: GapCause,
+}
+
+/// A range of bytes in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The segment.
+    pub segment: SegmentName,
+    /// Its first byte.
+    pub from: u64,
+    /// The byte after its last.
+    pub to: u64,
+}
+
+/// Why a committed transaction's events cannot be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostCause {
+    /// No PREPARE of it was met: it lies in a damaged range or a missing segment.
+    NoPrepare,
+    /// Its PREPARE at this place was valid once, but can no longer be read.
+    Unreadable(Place),
+}
+
+/// What the journal holds next.
+#[derive(Debug, Clone, Copy)]
+pub enum Item<'a> {
+    /// Events to publish.
+    Transaction(Transaction<'a>),
+    /// Events that the writer could not journal.
+    Gap(Gap),
+    /// Bytes that cannot be read; what was in them is lost.
+    Damage(ByteRange),
+    /// A write that was cut short when its writer died. Normal: it was not acknowledged.
+    TornTail(ByteRange),
+    /// A segment that its writer gave up after a write error. Normal: nothing is lost.
+    Abandoned(SegmentName),
+    /// Segments are not there. `last` is `None` if it is not known how many.
+    MissingSegments {
+        /// The epoch.
+        epoch: Epoch,
+        /// Number of the first missing segment.
+        first: u32,
+        /// Number of the last missing segment.
+        last: Option<u32>,
+    },
+    /// A commit number is not the one after the last: if it is higher, the transactions between are missing.
+    MissingCommits {
+        /// The epoch.
+        epoch: Epoch,
+        /// The number that should have followed.
+        expected: u64,
+        /// The number that did.
+        found: u64,
+    },
+    /// A committed transaction whose events cannot be read.
+    LostTransaction {
+        /// The epoch.
+        epoch: Epoch,
+        /// Its number.
+        commit: u64,
+        /// Its id.
+        id: u64,
+        /// Whether it committed.
+        outcome: Outcome,
+        /// What became of its events.
+        cause: LostCause,
+    },
+    /// A record of a kind that this release does not know, or whose payload it does not understand. Reported once per
+    /// segment.
+    UnknownRecord {
+        /// The segment.
+        segment: SegmentName,
+        /// Where it lies, in bytes.
+        offset: u64,
+        /// Its kind.
+        kind: u8,
+    },
+    /// An epoch has ended and all of it has been returned.
+    EpochEnded {
+        /// The epoch.
+        epoch: Epoch,
+        /// The number of its last transaction, those in doubt included.
+        commit: u64,
+        /// Whether its writer closed it in order.
+        closed: bool,
+    },
+    /// An epoch goes on although nobody held the writer's lock: locks do not work on this mount. Transactions may have
+    /// been returned as in doubt that were merely under way. Reported once per epoch.
+    EpochReopened {
+        /// The epoch.
+        epoch: Epoch,
+    },
+}
+
+/// A transaction that is about to be returned.
+#[derive(Debug, Clone, Copy)]
+struct Settled {
+    id: u64,
+    first: Place,
+    commit: u64,
+    outcome: Outcome,
+    written_ms: u64,
+    payloads: Payloads,
+}
+
+/// Where the payloads of a transaction are.
+#[derive(Debug, Clone, Copy)]
+enum Payloads {
+    /// Its only PREPARE is still in the window.
+    InWindow(Prepared),
+    /// They were read again into the scratch buffer.
+    InScratch,
+    /// The PREPARE at this place cannot be read any more.
+    Unreadable(Place),
+}
+
+enum Ready {
+    Settled(Settled),
+    Item(Item<'static>),
+}
+
+/// The transactions in doubt that are being handed out.
+#[derive(Debug, Clone, Copy)]
+struct HandOut {
+    /// Where the first PREPARE of the first of them lies.
+    from: Place,
+    delivered: u64,
+}
+
+/// What is known of the epoch being read.
+#[derive(Debug, Clone, Copy)]
+struct CurrentEpoch {
+    epoch: Epoch,
+    /// The number of the next transaction; `None` if the first one met decides.
+    next_commit: Option<u64>,
+    end_reported: bool,
+    reopening_reported: bool,
+}
+
+impl CurrentEpoch {
+    fn new(epoch: Epoch, next_commit: Option<u64>) -> Self {
+        Self { epoch, next_commit, end_reported: false, reopening_reported: false }
+    }
+}
+
+/// The transactions of one slot. See the [module](self).
+#[derive(Debug)]
+pub struct Feed<S> {
+    scanner: Scanner<S>,
+    assembler: Assembler,
+    current: Option<CurrentEpoch>,
+    /// Where the feed was told to resume, until it has got there.
+    catching_up: Option<Resume>,
+    hand_out: Option<HandOut>,
+    /// Whether the open transactions are being handed out because their epoch has ended.
+    draining: bool,
+    unknown_in: Option<SegmentName>,
+    scratch: Vec<u8>,
+    lengths: Vec<usize>,
+}
+
+impl<S: Storage> Feed<S> {
+    /// Reads the slot from `resume` on, or from its oldest segment.
+    ///
+    /// # Errors
+    /// [`Error::WentBack`] if `resume` lies after everything in the slot, or [`Error::Io`].
+    pub fn open(storage: S, resume: Option<&Resume>, options: FeedOptions) -> Result<Self, Error> {
+        let mut feed = Self {
+            scanner: Scanner::new(storage, options),
+            assembler: Assembler::default(),
+            current: None,
+            catching_up: None,
+            hand_out: None,
+            draining: false,
+            unknown_in: None,
+            scratch: Vec::new(),
+            lengths: Vec::new(),
+        };
+        feed.seek(resume)?;
+        Ok(feed)
+    }
+
+    /// Goes back (or forth) to `resume`, or to the oldest segment.
+    ///
+    /// # Errors
+    /// As [`Feed::open`].
+    pub fn seek(&mut self, resume: Option<&Resume>) -> Result<(), Error> {
+        self.assembler.clear();
+        self.hand_out = None;
+        self.draining = false;
+        self.unknown_in = None;
+        self.catching_up = resume.copied();
+        self.current = resume.map(|resume| CurrentEpoch::new(resume.epoch, Some(resume.commit + 1)));
+        match resume {
+            Some(resume) => self.scanner.go_to(resume.segment(), resume.from.offset),
+            None => {
+                self.scanner.go_to_oldest();
+                Ok(())
+            }
+        }
+    }
+
+    /// The next item, or `None` if there is none yet. `now_ms` is a monotonic time in milliseconds.
+    ///
+    /// # Errors
+    /// [`Error::LaterVersion`], [`Error::WentBack`] or [`Error::Io`]. The feed stays where it is: calling again tries
+    /// again.
+    pub fn next(&mut self, now_ms: u64) -> Result<Option<Item<'_>>, Error> {
+        match self.advance(now_ms)? {
+            None => Ok(None),
+            Some(Ready::Item(item)) => Ok(Some(item)),
+            Some(Ready::Settled(settled)) => Ok(Some(self.present(&settled))),
+        }
+    }
+
+    /// Where to go on after the last item; `None` if nothing has been read, that is, at the oldest segment.
+    #[must_use]
+    pub fn resume_point(&self) -> Option<Resume> {
+        if self.catching_up.is_some() {
+            return self.catching_up;
+        }
+        let (segment, restart) = self.scanner.restart()?;
+        let (_, reported) = self.scanner.reported()?;
+        let current = self.current?;
+        let restart = Place { segment: segment.number, offset: restart };
+        let from = self.hand_out.map(|hand_out| hand_out.from).or_else(|| self.assembler.oldest());
+        Some(Resume {
+            epoch: segment.epoch,
+            from: from.unwrap_or(restart),
+            head: Place { segment: segment.number, offset: reported },
+            commit: if current.epoch == segment.epoch { current.next_commit?.saturating_sub(1) } else { 0 },
+            in_doubt: self.hand_out.map_or(0, |hand_out| hand_out.delivered),
+        })
+    }
+
+    /// The segment being read: the one to [watch](crate::watch::Watch::follow).
+    #[must_use]
+    pub fn segment(&self) -> Option<SegmentName> {
+        self.scanner.segment()
+    }
+
+    /// How many transactions have a PREPARE and no outcome yet.
+    #[must_use]
+    pub fn open_transactions(&self) -> usize {
+        self.assembler.len()
+    }
+
+    /// Bytes of journal after `from` (`None`: all of it). At most a second old, so that it may be asked for often.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::WentBack`].
+    pub fn backlog(&mut self, from: Option<&Resume>, now_ms: u64) -> Result<u64, Error> {
+        self.scanner.list_if_older(now_ms, BACKLOG_AGE_MS)?;
+        let lengths = self.scanner.segments().iter();
+        let Some(from) = from else { return Ok(lengths.map(|segment| segment.length).sum()) };
+        let head = SegmentName { epoch: from.epoch, number: from.head.segment };
+        let after = lengths.filter(|segment| segment.name >= head).map(|segment| {
+            let passed = if segment.name == head { from.head.offset } else { 0 };
+            segment.length.saturating_sub(passed)
+        });
+        Ok(after.sum())
+    }
+
+    /// Deletes the segments that lie wholly before `upto`, except the newest of the slot, and returns their names. The
+    /// checkpoint must have been [made durable](crate::checkpoint::CheckpointFile::write_durable) at or after `upto`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; some segments may have been deleted.
+    pub fn remove_delivered(&mut self, upto: &Resume) -> Result<Vec<SegmentName>, Error> {
+        let newest = self.scanner.segments().last().map(|segment| segment.name);
+        let delivered = self.scanner.segments().iter().map(|segment| segment.name);
+        let delivered: Vec<_> =
+            delivered.filter(|name| *name < upto.segment() && Some(*name) != newest).collect();
+        for name in &delivered {
+            let storage = self.scanner.storage();
+            storage
+                .remove(*name)
+                .map_err(|source| Error::io("remove", format!("{}/{name}", storage.describe()), source))?;
+        }
+        self.scanner.forget(&delivered);
+        Ok(delivered)
+    }
+
+    /// The slot's storage, for its checkpoint.
+    pub fn storage(&mut self) -> &mut S {
+        self.scanner.storage()
+    }
+
+    fn advance(&mut self, now_ms: u64) -> Result<Option<Ready>, Error> {
+        loop {
+            if let Some(settled) = self.next_in_doubt()? {
+                return Ok(Some(Ready::Settled(settled)));
+            }
+            let step = self.scanner.step(now_ms)?;
+            self.track_epoch();
+            let ready = match step {
+                Step::Record(met) => self.record(&met)?,
+                Step::Segment(header) => self.segment_begun(&header).map(Ready::Item),
+                Step::Damage(range) => self.unless_returned(range, Item::Damage(range.public())),
+                Step::TornTail(range) => self.unless_returned(range, Item::TornTail(range.public())),
+                Step::Abandoned(segment, end) => {
+                    let range = Range { segment, from: end, to: end };
+                    self.unless_returned(range, Item::Abandoned(segment))
+                }
+                Step::MissingSegments { epoch, first, last } => {
+                    Some(Ready::Item(Item::MissingSegments { epoch, first, last }))
+                }
+                Step::EpochOver(over) => match self.epoch_over(over, now_ms)? {
+                    AfterEpoch::Return(item) => Some(Ready::Item(item)),
+                    AfterEpoch::Continue => None,
+                    AfterEpoch::Wait => return Ok(None),
+                },
+                Step::CaughtUp => {
+                    self.arrive_if_there();
+                    return Ok(None);
+                }
+            };
+            if ready.is_some() {
+                return Ok(ready);
+            }
+        }
+    }
+
+    /// Begins the epoch that the scanner has entered, if it is another one.
+    fn track_epoch(&mut self) {
+        let Some(segment) = self.scanner.segment() else { return };
+        if self.current.is_some_and(|current| current.epoch == segment.epoch) {
+            return;
+        }
+        self.arrive();
+        assert!(
+            self.assembler.len() == 0,
+            "open transactions were left behind before epoch {}",
+            segment.epoch
+        );
+        let whole = self.current.is_some() || segment.number == 0;
+        self.current = Some(CurrentEpoch::new(segment.epoch, whole.then_some(1)));
+        self.assembler.clear();
+        self.hand_out = None;
+    }
+
+    fn segment_begun(&mut self, header: &SegmentHeader) -> Option<Item<'static>> {
+        if self.catching_up.is_some_and(|resume| resume.reaches(header.name, 1)) {
+            return None;
+        }
+        self.arrive();
+        let current = self.current.as_mut()?;
+        let expected = current.next_commit.unwrap_or(header.first_commit);
+        current.next_commit = Some(expected.max(header.first_commit));
+        (header.first_commit > expected).then_some(Item::MissingCommits {
+            epoch: header.name.epoch,
+            expected,
+            found: header.first_commit,
+        })
+    }
+
+    fn record(&mut self, met: &Met) -> Result<Option<Ready>, Error> {
+        let returned = self.catching_up.is_some_and(|resume| resume.reaches(met.segment, met.end()));
+        if !returned {
+            self.arrive();
+            self.hand_out = None;
+        }
+        let id = met.header.transaction;
+        let item = match met.header.kind {
+            Kind::Commit if !returned => return self.commit(met),
+            Kind::Commit | Kind::Abort => {
+                self.assembler.settle(id);
+                None
+            }
+            Kind::Prepare => {
+                let prepared = Prepared { place: met.place(), length: met.header.unpadded() };
+                self.assembler.prepare(id, prepared, met.header.written_ms);
+                None
+            }
+            Kind::Seal | Kind::Close => None,
+            Kind::Gap => self.gap(met, returned),
+            Kind::Unknown(_) => self.unknown(met, returned),
+        };
+        self.scanner.consume(met);
+        Ok(item.map(Ready::Item))
+    }
+
+    fn commit(&mut self, met: &Met) -> Result<Option<Ready>, Error> {
+        let Some(current) = &mut self.current else { return Ok(None) };
+        let epoch = current.epoch;
+        let carried = self.scanner.payload(met).and_then(decode_commit);
+        let number = carried.or(current.next_commit).unwrap_or(1);
+        if let Some(expected) = current.next_commit.replace(number)
+            && expected != number
+        {
+            return Ok(Some(Ready::Item(Item::MissingCommits { epoch, expected, found: number })));
+        }
+        let id = met.header.transaction;
+        let settled = match self.assembler.get(id).cloned() {
+            Some(open) => Some(self.settled(&open, number, Outcome::Committed, met.header.written_ms)?),
+            None => None,
+        };
+        self.count_commit();
+        self.assembler.settle(id);
+        self.scanner.consume(met);
+        Ok(match settled {
+            Some(settled) => Some(Ready::Settled(settled)),
+            None if self.assembler.was_in_doubt(id) => None,
+            None => Some(Ready::Item(Item::LostTransaction {
+                epoch,
+                commit: number,
+                id,
+                outcome: Outcome::Committed,
+                cause: LostCause::NoPrepare,
+            })),
+        })
+    }
+
+    /// The next commit number is one higher.
+    fn count_commit(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.next_commit = Some(current.next_commit.unwrap_or(1).saturating_add(1));
+        }
+    }
+
+    /// Finds the payloads of a transaction before anything moves on, so that a failed read can be tried again.
+    fn settled(
+        &mut self,
+        open: &Open,
+        commit: u64,
+        outcome: Outcome,
+        written_ms: u64,
+    ) -> Result<Settled, Error> {
+        let payloads = self.payloads(open)?;
+        Ok(Settled { id: open.id, first: open.first.place, commit, outcome, written_ms, payloads })
+    }
+
+    fn payloads(&mut self, open: &Open) -> Result<Payloads, Error> {
+        self.lengths.clear();
+        let first = open.first;
+        if open.more.is_empty() && self.in_window(first).is_some() {
+            self.lengths.push(first.length - RECORD_HEADER);
+            return Ok(Payloads::InWindow(first));
+        }
+        self.scratch.clear();
+        self.scratch.shrink_to(SCRATCH);
+        for prepared in std::iter::once(&first).chain(&open.more) {
+            let segment = self.name(prepared.place);
+            let offset = prepared.place.offset;
+            if !self.scanner.read_again(segment, offset, prepared.length, &mut self.scratch)? {
+                return Ok(Payloads::Unreadable(prepared.place));
+            }
+            self.lengths.push(prepared.length - RECORD_HEADER);
+        }
+        Ok(Payloads::InScratch)
+    }
+
+    /// The segment of a place in the current epoch.
+    fn name(&self, place: Place) -> SegmentName {
+        let epoch = self.current.map_or(Epoch(0), |current| current.epoch);
+        SegmentName { epoch, number: place.segment }
+    }
+
+    fn in_window(&self, prepared: Prepared) -> Option<&[u8]> {
+        let record = self.scanner.peek(self.name(prepared.place), prepared.place.offset, prepared.length)?;
+        Some(&record[RECORD_HEADER..])
+    }
+
+    fn gap(&mut self, met: &Met, returned: bool) -> Option<Item<'static>> {
+        let payload = self.scanner.payload(met).and_then(GapPayload::decode);
+        let Some(payload) = payload else { return self.unknown(met, returned) };
+        if returned {
+            return None;
+        }
+        Some(Item::Gap(Gap {
+            segment: met.segment,
+            offset: met.offset,
+            written_ms: met.header.written_ms,
+            user_events: payload.user_events,
+            admin_events: payload.admin_events,
+            first_ms: payload.first_ms,
+            last_ms: payload.last_ms,
+            cause: payload.cause,
+        }))
+    }
+
+    fn unknown(&mut self, met: &Met, returned: bool) -> Option<Item<'static>> {
+        let again = self.unknown_in.replace(met.segment) == Some(met.segment);
+        (!again && !returned).then_some(Item::UnknownRecord {
+            segment: met.segment,
+            offset: met.offset,
+            kind: met.header.kind.code(),
+        })
+    }
+
+    fn unless_returned(&mut self, range: Range, item: Item<'static>) -> Option<Ready> {
+        if self.catching_up.is_some_and(|resume| resume.reaches(range.segment, range.to)) {
+            return None;
+        }
+        self.arrive();
+        Some(Ready::Item(item))
+    }
+
+    /// All of the epoch has been read: the transactions still open are in doubt, then the next epoch begins.
+    fn epoch_over(&mut self, over: EpochOver, now_ms: u64) -> Result<AfterEpoch, Error> {
+        self.arrive();
+        if self.assembler.len() > 0 {
+            self.draining = true;
+            return Ok(AfterEpoch::Continue);
+        }
+        let epoch = over.last.epoch;
+        let Some(current) = &mut self.current else { return Ok(AfterEpoch::Wait) };
+        if !current.end_reported {
+            current.end_reported = true;
+            let commit = current.next_commit.unwrap_or(1).saturating_sub(1);
+            return Ok(AfterEpoch::Return(Item::EpochEnded { epoch, commit, closed: over.closed }));
+        }
+        if self.scanner.reopen(now_ms)? {
+            current.end_reported = false;
+            let first = !std::mem::replace(&mut current.reopening_reported, true);
+            return Ok(if first {
+                AfterEpoch::Return(Item::EpochReopened { epoch })
+            } else {
+                AfterEpoch::Continue
+            });
+        }
+        Ok(match self.scanner.leave_epoch() {
+            None => AfterEpoch::Wait,
+            Some(SegmentName { number: 0, .. }) => AfterEpoch::Continue,
+            Some(SegmentName { epoch, number }) => {
+                self.track_epoch();
+                AfterEpoch::Return(Item::MissingSegments { epoch, first: 0, last: Some(number - 1) })
+            }
+        })
+    }
+
+    /// The resume point is reached if everything before it has been read.
+    fn arrive_if_there(&mut self) {
+        let Some(resume) = self.catching_up else { return };
+        if let Some((segment, offset)) = self.scanner.reported()
+            && (segment.epoch, segment.number, offset)
+                >= (resume.epoch, resume.head.segment, resume.head.offset)
+        {
+            self.arrive();
+        }
+    }
+
+    /// Ends catching up: the transactions open at the head that were returned as in doubt are not open any more.
+    fn arrive(&mut self) {
+        let Some(resume) = self.catching_up.take() else { return };
+        for _ in 0..resume.in_doubt {
+            self.assembler.take_in_doubt();
+        }
+        if resume.in_doubt > 0 && self.assembler.len() > 0 {
+            self.hand_out = Some(HandOut { from: resume.from, delivered: resume.in_doubt });
+        }
+    }
+
+    fn next_in_doubt(&mut self) -> Result<Option<Settled>, Error> {
+        if !self.draining {
+            return Ok(None);
+        }
+        let Some(open) = self.assembler.front().cloned() else {
+            self.draining = false;
+            return Ok(None);
+        };
+        let commit = self.current.and_then(|current| current.next_commit).unwrap_or(1);
+        let settled = self.settled(&open, commit, Outcome::Unknown, open.written_ms)?;
+        let hand_out = self.hand_out.get_or_insert(HandOut { from: open.first.place, delivered: 0 });
+        hand_out.delivered += 1;
+        self.count_commit();
+        self.assembler.take_in_doubt();
+        if self.assembler.len() == 0 {
+            self.draining = false;
+            self.hand_out = None;
+        }
+        Ok(Some(settled))
+    }
+
+    fn present(&self, settled: &Settled) -> Item<'_> {
+        let epoch = self.current.map_or(Epoch(0), |current| current.epoch);
+        let &Settled { id, first, commit, outcome, written_ms, payloads } = settled;
+        let bytes = match payloads {
+            Payloads::InWindow(prepared) => self.in_window(prepared),
+            Payloads::InScratch => Some(&self.scratch[..]),
+            Payloads::Unreadable(_) => None,
+        };
+        let (Some(bytes), Some(resume)) = (bytes, self.resume_point()) else {
+            let place = if let Payloads::Unreadable(place) = payloads { place } else { first };
+            let cause = LostCause::Unreadable(place);
+            return Item::LostTransaction { epoch, commit, id, outcome, cause };
+        };
+        Item::Transaction(Transaction {
+            epoch,
+            commit,
+            id,
+            outcome,
+            written_ms,
+            node: self.scanner.node(),
+            resume,
+            first,
+            bytes,
+            lengths: &self.lengths,
+        })
+    }
+}
+
+/// What follows the end of an epoch.
+enum AfterEpoch {
+    Return(Item<'static>),
+    Continue,
+    Wait,
+}
+
+impl Range {
+    fn public(self) -> ByteRange {
+        ByteRange { segment: self.segment, from: self.from, to: self.to }
+    }
+}
