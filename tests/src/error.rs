@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::log;
+
 /// The result of a step of the harness.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -87,5 +89,17 @@ impl Error {
     /// Wraps an [`io::Error`] with what was tried and with what.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
+    }
+
+    /// Adds the end of a log to an error that something did not happen in time.
+    #[must_use]
+    pub fn with_log(self, log: &Path) -> Self {
+        match self {
+            Self::TooLate { what, limit, hint } => {
+                let hint = format!("{hint}; the end of {}:\n{}", log.display(), log::tail(log));
+                Self::TooLate { what, limit, hint }
+            }
+            other => other,
+        }
     }
 }

@@ -224,12 +224,8 @@ impl Keycloak {
     /// [`Error::TooLate`] with the end of the log.
     pub fn wait_for_log(&self, text: &str, limit: Duration) -> Result<String> {
         let what = format!("a line with `{text}` in Keycloak's log");
-        wait::until(&what, limit, || log::lines_with(&self.log(), text).pop()).map_err(|error| match error {
-            Error::TooLate { what, limit, .. } => {
-                Error::TooLate { what, limit, hint: format!("; its end:\n{}", log::tail(&self.log())) }
-            }
-            other => other,
-        })
+        wait::until(&what, limit, || log::lines_with(&self.log(), text).pop())
+            .map_err(|error| error.with_log(&self.log()))
     }
 
     /// The default journal directory.
@@ -248,12 +244,8 @@ impl Keycloak {
     /// # Errors
     /// [`Error::TooLate`] with the end of the log.
     pub fn wait_for_agent(&self, limit: Duration) -> Result<Pid> {
-        wait::until("the start of the agent", limit, || self.agent()).map_err(|error| match error {
-            Error::TooLate { what, limit, .. } => {
-                Error::TooLate { what, limit, hint: format!("; Keycloak's log:\n{}", log::tail(&self.log())) }
-            }
-            other => other,
-        })
+        wait::until("the start of the agent", limit, || self.agent())
+            .map_err(|error| error.with_log(&self.log()))
     }
 
     /// The Java process, which the start script waits for.

@@ -15,7 +15,7 @@ use crate::consumer::{Consumer, Record};
 use crate::kafka::Kafka;
 use crate::keycloak::{Database, Distribution, Keycloak};
 use crate::postgres::Postgres;
-use crate::{Error, Result, log};
+use crate::{Error, Result};
 
 /// The topic of user events.
 pub const EVENTS: &str = "events";
@@ -137,7 +137,7 @@ impl Stage {
             self.admin_events.wait_until(&format!("the arrival of {path}"), DELIVERY_LIMIT, |records| {
                 records.iter().any(is_sentinel)
             });
-        arrived.map(drop).map_err(|error| explained(error, &self.keycloak))?;
+        arrived.map(drop).map_err(|error| error.with_log(&self.keycloak.log()))?;
         let sentinel = self.admin_events.records().iter().find(|record| is_sentinel(record)).cloned();
         match sentinel {
             Some(sentinel) => self.wait_for_predecessors(&sentinel)?,
@@ -206,15 +206,5 @@ impl Stage {
 
     fn all(&self) -> Vec<Record> {
         [self.events.records(), self.admin_events.records()].concat()
-    }
-}
-
-fn explained(error: Error, keycloak: &Keycloak) -> Error {
-    match error {
-        Error::TooLate { what, limit, hint } => {
-            let log = log::tail(&keycloak.log());
-            Error::TooLate { what, limit, hint: format!("{hint}; Keycloak's log:\n{log}") }
-        }
-        other => other,
     }
 }

@@ -75,7 +75,8 @@ impl Show {
         step("make a realm and change it", || self.administer())?;
         step("log users in and out", || self.use_a_browser())?;
         let mut topics = self.topics()?;
-        step("read the events from Kafka", || wait_for_expected(&mut topics))?;
+        step("read the events from Kafka", || wait_for_expected(&mut topics))
+            .map_err(|error| error.with_log(&self.keycloak.log()))?;
         let shown = topics.map(|topic| show_from(topic, 0));
         println!("\nEvery expected event is in Kafka.");
         if once { Ok(()) } else { self.stay(shown) }
