@@ -216,7 +216,11 @@ impl<S: Storage> Scanner<S> {
 
     /// The node that wrote what is being read; empty as long as no header has told.
     pub(crate) fn node(&self) -> &str {
-        self.header.as_ref().map_or("", |header| &header.node)
+        let epoch = self.cursor.map(|cursor| cursor.segment.epoch);
+        match &self.header {
+            Some(header) if Some(header.name.epoch) == epoch => &header.node,
+            _ => "",
+        }
     }
 
     /// Goes to `offset` of `segment`. If that is gone, the next step reports it as missing.

@@ -2,12 +2,15 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod model;
+
 use keyferry_journal::event::{EventEncoder, EventKind, Field};
 use keyferry_journal::feed::{Gap, LostCause};
 use keyferry_journal::format::GapCause;
 use keyferry_journal::writer::{Clock, WriterOptions};
 use keyferry_journal::{
-    Epoch, Feed, FeedOptions, Item, MemoryStorage, Outcome, Resume, SegmentName, SegmentStore, Storage, Writer,
+    Epoch, Feed, FeedOptions, Item, MemoryStorage, Outcome, Resume, SegmentName, SegmentStore, Storage,
+    Writer,
 };
 
 /// A time that goes forward by one millisecond each time it is asked for.
