@@ -10,12 +10,13 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use sha2::{Digest as _, Sha256};
 use xtask::cache::Cache;
-use xtask::{parts, workspace};
+use xtask::{parts, progress, workspace};
 
 use crate::http::Http;
 use crate::process::{self, Server};
 use crate::{Error, Result, log, port, wait};
 
+const BUILD_LIMIT: Duration = Duration::from_secs(300);
 const START_LIMIT: Duration = Duration::from_secs(180);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const HEAP: &str = "-Xms128m -Xmx768m";
@@ -63,14 +64,12 @@ impl Distribution {
         let name =
             format!("{version}-{}-{}", database.name(), jar.map_or(Ok("plain".to_owned()), fingerprint)?);
         let home = Cache::at(workspace::target().join("end-to-end")).part(&name, |home| {
-            xtask::progress::step(&format!("build Keycloak {} with the jar", version.version()), || {
+            progress::step(&format!("build Keycloak {}", version.version()), || {
                 copy_tree(&pristine, home)?;
                 if let Some(jar) = jar {
                     copy_file(jar, &home.join("providers/keyferry.jar"))?;
                 }
-                let mut build = Command::new(home.join("bin/kc.sh"));
-                build.args(["build", "--health-enabled=true", "--metrics-enabled=true"]);
-                xtask::tool::run_silently(build.arg(format!("--db={}", database.name())))
+                optimise(home, database)
             })
         })?;
         Ok(Self { home, java_home: None })
@@ -81,6 +80,19 @@ impl Distribution {
         self.java_home = Some(java_home.to_owned());
         self
     }
+}
+
+/// Lets Keycloak build itself. As a server, so that it too ends when its test does.
+fn optimise(home: &Path, database: Database) -> Result<()> {
+    let log = home.join("build.log");
+    let mut command = Command::new(home.join("bin/kc.sh"));
+    command.args(["build", "--health-enabled=true", "--metrics-enabled=true"]);
+    command.arg(format!("--db={}", database.name()));
+    let status = Server::start("the build of Keycloak", &mut command, &log)?.wait(BUILD_LIMIT)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::Ended { what: format!("the build of Keycloak ({status})"), log: log::tail(&log) })
 }
 
 /// A Keycloak with its data directory. Its address stays the same over restarts.
@@ -282,28 +294,22 @@ fn fingerprint(path: &Path) -> Result<String> {
 }
 
 /// Copies a directory tree.
-fn copy_tree(from: &Path, to: &Path) -> xtask::Result<()> {
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     visit_tree(from, to, &mut |from, to| copy_file(from, to))
 }
 
-/// Copies a directory tree by hard links, for files that nobody writes into; what Keycloak writes (its data and its configuration) is copied.
+/// Copies a directory tree, the jars, which nobody writes into, by hard links.
 fn link_tree(from: &Path, to: &Path) -> Result<()> {
-    Ok(visit_tree(from, to, &mut |from, to| {
-        let is_written = from
-            .components()
-            .any(|part| [OsStr::new("data"), OsStr::new("conf")].contains(&part.as_os_str()));
-        if is_written || fs::hard_link(from, to).is_err() { copy_file(from, to) } else { Ok(()) }
-    })?)
+    visit_tree(from, to, &mut |from, to| {
+        let is_jar = from.extension() == Some(OsStr::new("jar"));
+        if is_jar && fs::hard_link(from, to).is_ok() { Ok(()) } else { copy_file(from, to) }
+    })
 }
 
-fn visit_tree(
-    from: &Path,
-    to: &Path,
-    file: &mut impl FnMut(&Path, &Path) -> xtask::Result<()>,
-) -> xtask::Result<()> {
-    fs::create_dir_all(to).map_err(xtask::Error::io("create", to))?;
-    for entry in fs::read_dir(from).map_err(xtask::Error::io("read", from))? {
-        let entry = entry.map_err(xtask::Error::io("read", from))?;
+fn visit_tree(from: &Path, to: &Path, file: &mut impl FnMut(&Path, &Path) -> Result<()>) -> Result<()> {
+    fs::create_dir_all(to).map_err(Error::io("create", to))?;
+    for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
+        let entry = entry.map_err(Error::io("read", from))?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         if source.is_dir() {
             visit_tree(&source, &target, file)?;
@@ -314,6 +320,6 @@ fn visit_tree(
     Ok(())
 }
 
-fn copy_file(from: &Path, to: &Path) -> xtask::Result<()> {
-    fs::copy(from, to).map(drop).map_err(xtask::Error::io("copy", from))
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map(drop).map_err(Error::io("copy", from))
 }

@@ -38,7 +38,11 @@ impl Cache {
     ///
     /// # Errors
     /// What `make` returns, and [`Error::Io`] where the cache cannot be written.
-    pub fn part(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    pub fn part<E: From<Error>>(
+        &self,
+        name: &str,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
         let part = self.root.join(name);
         if part.exists() {
             return Ok(part);
@@ -109,7 +113,7 @@ mod tests {
             Err(fail())
         });
         assert!(interrupted.is_err());
-        let part = cache.part("part", |_| Ok(())).unwrap();
+        let part = cache.part::<Error>("part", |_| Ok(())).unwrap();
         assert_eq!(fs::read_dir(part).unwrap().count(), 0);
     }
 }
