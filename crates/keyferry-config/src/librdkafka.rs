@@ -42,6 +42,9 @@ fn promised() -> Vec<Property> {
         plain("enable.idempotence", true),
         // A record is acknowledged when every in-sync replica has it, so that the loss of a broker takes nothing along.
         plain("acks", "all"),
+        // A record that fails for good stops the producer instead of letting later ones of its partition pass it: the agent
+        // replaces the producer and sends everything again, in order.
+        plain("enable.gapless.guarantee", true),
         // Endless. A record that timed out inside librdkafka while a later one of the same key got through would break
         // their order; the journal keeps the record anyway, and `delivery_timeout` is what declares a destination failing.
         plain("message.timeout.ms", 0),

@@ -59,6 +59,7 @@ fn the_defaults_are_those_of_the_requirement_sheet_and_keep_the_promises() {
         ("client.id", "keyferry"),
         ("compression.type", "lz4"),
         ("delivery.report.only.error", "false"),
+        ("enable.gapless.guarantee", "true"),
         ("enable.idempotence", "true"),
         ("enable.metrics.push", "false"),
         ("linger.ms", "10"),

@@ -24,7 +24,7 @@ pub struct Progress {
 impl Progress {
     /// Whether this is less far than `other`.
     pub fn is_before(&self, other: &Self) -> bool {
-        let place = |progress: &Self| (progress.resume.epoch, progress.resume.head, progress.resume.in_doubt);
+        let place = |progress: &Self| (progress.resume.epoch, progress.resume.head, progress.resume.commit);
         place(self) < place(other)
     }
 }

@@ -1,0 +1,222 @@
+//! A Kafka made of memory: partitions, delivery reports, and everything that can go wrong between the two.
+//!
+//! Within a partition records arrive in the order in which they were sent, as with an idempotent producer, and after one that fails none that was sent later
+//! arrives, as librdkafka promises with `enable.gapless.guarantee`. Whether a record arrives before the producer is reset, and whether its arrival is
+//! reported, are two things.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
+
+/// How many partitions the topics have together.
+const PARTITIONS: usize = 3;
+
+/// More than this many records are refused as "queue full".
+const QUEUE: usize = 40;
+
+/// A record as a consumer reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumed {
+    /// The topic.
+    pub topic: String,
+    /// The key.
+    pub key: String,
+    /// `ce_id`.
+    pub id: String,
+    /// `ce_epoch`.
+    pub epoch: String,
+    /// `ce_sequence`.
+    pub sequence: u64,
+    /// `ce_outcome`.
+    pub outcome: String,
+    /// The value.
+    pub value: String,
+}
+
+impl Consumed {
+    /// What a consumer sees of `record`.
+    pub fn of(record: &Record<'_>) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let header = |name: &str| {
+            let found = record.headers().find(|header| header.name.to_bytes() == name.as_bytes());
+            found.map(|header| text(header.value)).unwrap_or_default()
+        };
+        Self {
+            topic: record.topic.to_owned(),
+            key: text(record.key),
+            id: header("ce_id"),
+            epoch: header("ce_epoch"),
+            sequence: header("ce_sequence").parse().unwrap_or(0),
+            outcome: header("ce_outcome"),
+            value: text(record.value),
+        }
+    }
+
+    /// Whether this is a record that Kafka refuses for good.
+    fn is_poison(&self) -> bool {
+        self.value.contains("poison")
+    }
+}
+
+#[derive(Debug)]
+struct Pending {
+    token: Token,
+    record: Consumed,
+}
+
+/// The state that outlives every producer.
+#[derive(Debug)]
+struct Cluster {
+    random: fastrand::Rng,
+    available: bool,
+    /// In the order of arrival, all partitions.
+    partitions: Vec<Vec<Consumed>>,
+    /// Sent by the present producer, not arrived.
+    pending: Vec<VecDeque<Pending>>,
+    /// A record has failed: nothing arrives any more until the producer is replaced.
+    failed: bool,
+    /// Arrived, not reported.
+    unreported: VecDeque<(Token, Result<(), Failure>)>,
+}
+
+/// A producer and its cluster. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct SimulatedKafka {
+    cluster: Rc<RefCell<Cluster>>,
+}
+
+impl SimulatedKafka {
+    /// An empty cluster.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            cluster: Rc::new(RefCell::new(Cluster {
+                random: fastrand::Rng::with_seed(seed),
+                available: true,
+                partitions: vec![Vec::new(); PARTITIONS],
+                pending: (0..PARTITIONS).map(|_| VecDeque::new()).collect(),
+                failed: false,
+                unreported: VecDeque::new(),
+            })),
+        }
+    }
+
+    /// Whether brokers answer.
+    pub fn set_available(&self, available: bool) {
+        self.cluster.borrow_mut().available = available;
+    }
+
+    /// All records of a partition, for each partition.
+    pub fn logs(&self) -> Vec<Vec<Consumed>> {
+        self.cluster.borrow().partitions.clone()
+    }
+
+    /// How many records were sent and have not arrived.
+    pub fn pending(&self) -> usize {
+        self.cluster.borrow().pending.iter().map(VecDeque::len).sum()
+    }
+
+    /// The producer's process has died: what is under way arrives or does not, and nothing of it is reported.
+    pub fn producer_dies(&self) {
+        self.cluster.borrow_mut().cut_off();
+    }
+
+    /// Fails one record of those that are under way, together with all that follow it in its partition, as librdkafka does when it gives up.
+    pub fn give_up(&self) {
+        let mut cluster = self.cluster.borrow_mut();
+        let partition = cluster.random.usize(..PARTITIONS);
+        let given_up = cluster.pending[partition].drain(..).collect::<Vec<_>>();
+        for pending in given_up {
+            cluster.failed = true;
+            cluster.unreported.push_back((pending.token, Err(retriable("given up"))));
+        }
+    }
+}
+
+impl Cluster {
+    /// Lets some of what is under way arrive.
+    fn carry(&mut self) {
+        for partition in 0..PARTITIONS {
+            let count = self.random.usize(..=self.pending[partition].len());
+            for _ in 0..count {
+                if !self.available || self.failed {
+                    return;
+                }
+                let Some(Pending { token, record }) = self.pending[partition].pop_front() else { break };
+                if record.is_poison() {
+                    self.failed = true;
+                    let failure =
+                        Failure { class: FailureClass::Poison, reason: "refused for good".to_owned() };
+                    self.unreported.push_back((token, Err(failure)));
+                } else {
+                    self.partitions[partition].push(record);
+                    self.unreported.push_back((token, Ok(())));
+                }
+            }
+        }
+    }
+
+    /// Some of what is under way arrives all the same, in order; the rest is lost, and nothing is reported.
+    fn cut_off(&mut self) {
+        self.carry();
+        for pending in &mut self.pending {
+            pending.clear();
+        }
+        self.failed = false;
+        self.unreported.clear();
+    }
+}
+
+impl Sink for SimulatedKafka {
+    fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
+        let mut cluster = self.cluster.borrow_mut();
+        if cluster.pending.iter().map(VecDeque::len).sum::<usize>() >= QUEUE {
+            return Err(SendError::Full);
+        }
+        let record = Consumed::of(record);
+        if record.value.contains("poison-at-once") {
+            let failure = Failure { class: FailureClass::Poison, reason: "too large".to_owned() };
+            return Err(SendError::Failed(failure));
+        }
+        if cluster.random.u32(..400) == 0 {
+            return Err(SendError::Failed(retriable("not taken")));
+        }
+        let partition = partition_of(&record.key);
+        cluster.pending[partition].push_back(Pending { token, record });
+        Ok(())
+    }
+
+    fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
+        let mut cluster = self.cluster.borrow_mut();
+        cluster.carry();
+        let reportable = cluster.unreported.len();
+        let count = cluster.random.usize(..=reportable);
+        for (token, result) in cluster.unreported.drain(..count) {
+            outcome(token, result);
+        }
+    }
+
+    fn reset(&mut self) -> Result<(), Failure> {
+        let mut cluster = self.cluster.borrow_mut();
+        cluster.cut_off();
+        if cluster.random.u32(..10) == 0 { Err(retriable("no new producer")) } else { Ok(()) }
+    }
+
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+fn retriable(reason: &str) -> Failure {
+    Failure { class: FailureClass::Retriable, reason: reason.to_owned() }
+}
+
+fn partition_of(key: &str) -> usize {
+    key.bytes().map(usize::from).sum::<usize>() % PARTITIONS
+}
