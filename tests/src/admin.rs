@@ -11,6 +11,7 @@ use crate::{Error, Result};
 
 /// The administrator's tokens live 60 seconds; a new one is asked for well before.
 const TOKEN_LIFE: Duration = Duration::from_secs(30);
+const UNAUTHORIZED: u16 = 401;
 
 /// An administrator of one Keycloak.
 #[derive(Debug)]
@@ -32,6 +33,12 @@ impl Admin {
     /// Where the connection fails or the administrator gets no token.
     pub fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         let address = format!("{}/admin/realms{path}", self.address);
+        let answer = self.http.send(method, &address, &self.token()?, body)?;
+        if answer.status != UNAUTHORIZED {
+            return Ok(answer);
+        }
+        // Keycloak was restarted and does not know the session any more.
+        self.forget_token();
         self.http.send(method, &address, &self.token()?, body)
     }
 
@@ -132,6 +139,10 @@ impl Admin {
         let token = self.new_token()?;
         *kept = Some((token.clone(), Instant::now()));
         Ok(token)
+    }
+
+    fn forget_token(&self) {
+        *self.token.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
     }
 
     fn new_token(&self) -> Result<String> {

@@ -100,7 +100,12 @@ impl Consumer {
         limit: Duration,
         mut enough: impl FnMut(&[Record]) -> bool,
     ) -> Result<&[Record]> {
-        let outcome = wait::try_until(what, limit, || Ok(enough(self.read()?).then_some(())));
+        let outcome = wait::try_until(what, limit, || match self.read() {
+            Ok(records) => Ok(enough(records).then_some(())),
+            // The broker may be on its way back.
+            Err(Error::Kafka(_)) => Ok(None),
+            Err(error) => Err(error),
+        });
         match outcome {
             Ok(()) => Ok(&self.records),
             Err(Error::TooLate { what, limit, .. }) => {

@@ -105,6 +105,8 @@ pub struct Keycloak {
     options: BTreeMap<String, String>,
     variables: BTreeMap<String, String>,
     server: Option<Server>,
+    /// The last life, kept because dropping it would end an agent that is still delivering.
+    departed: Option<Server>,
 }
 
 impl Keycloak {
@@ -123,6 +125,7 @@ impl Keycloak {
             options: BTreeMap::new(),
             variables: BTreeMap::new(),
             server: None,
+            departed: None,
         })
     }
 
@@ -165,21 +168,13 @@ impl Keycloak {
         })
     }
 
-    /// Kills the Java process of Keycloak with SIGKILL, and nothing else.
+    /// Kills the Java process of Keycloak with SIGKILL, and nothing else: the agent notices that its parent is gone.
     ///
     /// # Errors
     /// Where it is not running.
     pub fn kill(&mut self) -> Result<()> {
         process::signal(self.java()?, Signal::KILL)?;
-        if let Some(mut server) = self.server.take() {
-            let agent = self.agent();
-            server.wait(STOP_LIMIT)?;
-            // The agent notices that its parent is gone and goes by itself; it must not be killed here.
-            wait::until("the end of the agent", STOP_LIMIT, || {
-                agent.is_none_or(|agent| !process::is_alive(agent)).then_some(())
-            })?;
-        }
-        Ok(())
+        self.wait_for_end()
     }
 
     /// Kills Keycloak and its agent at once with SIGKILL.
@@ -193,13 +188,16 @@ impl Keycloak {
     /// Asks Keycloak to stop, as an init system does, and waits until it has.
     ///
     /// # Errors
-    /// Where it does not stop.
+    /// Where it is not running or does not stop.
     pub fn stop(&mut self) -> Result<()> {
-        if let Ok(java) = self.java() {
-            process::signal(java, Signal::TERM)?;
-        }
+        process::signal(self.java()?, Signal::TERM)?;
+        self.wait_for_end()
+    }
+
+    fn wait_for_end(&mut self) -> Result<()> {
         if let Some(mut server) = self.server.take() {
             server.wait(STOP_LIMIT)?;
+            self.departed = Some(server);
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ impl Suite {
     /// Prepares what the suite needs and says how to run it.
     fn command(self, cache: &Cache) -> Result<Command> {
         match self {
-            Self::Unit => Ok(cargo_test(&["--workspace", "--exclude", "keyferry-tests"])),
+            Self::Unit => Ok(cargo_test(&["--workspace", "--exclude", "keyferry-tests", "--no-fail-fast"])),
             Self::Java => {
                 JAVA.require()?;
                 MAVEN.require()?;

@@ -11,6 +11,7 @@ use keyferry_tests::keycloak::Database;
 use keyferry_tests::load::{Load, Requests};
 use keyferry_tests::process;
 use keyferry_tests::stage::Stage;
+use keyferry_tests::wait;
 use rustix::process::Signal;
 
 use crate::rollback::{Contest, existing_users};
@@ -20,6 +21,7 @@ const WORKERS: usize = 8;
 const TRIALS: usize = 5;
 const ROUNDS: usize = 10;
 const LOAD: Duration = Duration::from_secs(3);
+const REST_LIMIT: Duration = Duration::from_secs(10);
 const AGENT_LIMIT: Duration = Duration::from_secs(60);
 
 fn stage() -> Stage {
@@ -30,12 +32,17 @@ fn stage() -> Stage {
 
 /// Checks and states what became of a load.
 fn judge(stage: &mut Stage, requests: &Requests, what: &str) {
-    let records = stage.settle().unwrap();
+    let mut records = stage.settle().unwrap();
+    // What an earlier life left may lie in other partitions and arrive a moment later than the end of the present one.
+    let _ = wait::try_until("the arrival of the rest", REST_LIMIT, || {
+        records = stage.read()?;
+        Ok(audit::lost(requests, &records).is_empty().then_some(()))
+    });
     let lost = audit::lost(requests, &records);
     let successes = requests.tokens().count();
     let copies = audit::copies(&records);
     println!(
-        "{what}: {successes} requests succeeded, {} lost, {copies} copies of {} records",
+        "{what}: {successes} requests succeeded, {} lost, {copies} copies among {} records",
         lost.len(),
         records.len()
     );
@@ -67,7 +74,7 @@ fn nothing_is_lost_when_the_agent_is_killed_under_load_and_copies_are_recognisab
         thread::sleep(LOAD);
         process::signal(agent, Signal::KILL).unwrap();
         let killed = agent;
-        agent = keyferry_tests::wait::until("the restart of the agent", AGENT_LIMIT, || {
+        agent = wait::until("the restart of the agent", AGENT_LIMIT, || {
             stage.keycloak.agent().filter(|agent| *agent != killed)
         })
         .unwrap();
@@ -89,6 +96,26 @@ fn nothing_is_lost_when_keycloak_stops_while_kafka_is_paused() {
     stage.kafka.resume().unwrap();
     stage.keycloak.start().unwrap();
     judge(&mut stage, &requests, "SIGTERM while Kafka is paused");
+}
+
+/// However Keycloak ends and whatever Kafka does, the agent does not stay behind.
+#[test]
+fn the_agent_ends_with_keycloak() {
+    let mut stage = stage();
+    let mut agent = stage.keycloak.wait_for_agent(AGENT_LIMIT).unwrap();
+    stage.keycloak.stop().unwrap();
+    assert!(!process::is_alive(agent), "the agent outlived an orderly stop");
+    for pause in [false, true] {
+        stage.keycloak.start().unwrap();
+        agent = stage.keycloak.wait_for_agent(AGENT_LIMIT).unwrap();
+        if pause {
+            stage.kafka.pause().unwrap();
+            stage.admin.create_user(REALM, "late").unwrap();
+        }
+        stage.keycloak.kill().unwrap();
+        wait::until("the end of the agent", AGENT_LIMIT, || (!process::is_alive(agent)).then_some(()))
+            .unwrap();
+    }
 }
 
 /// Loads the token endpoint and creates users who compete for one e-mail address, so that there are transactions of every kind to be cut off.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use keyferry_tests::admin::{Admin, user};
 use keyferry_tests::audit;
@@ -15,6 +16,8 @@ use serde_json::json;
 
 const REALM: &str = "shop";
 const ROUNDS: usize = 20;
+/// How long to wait after a request without an answer: the server is down.
+const PAUSE_WITHOUT_ANSWER: Duration = Duration::from_millis(20);
 const COMPETITORS: usize = 20;
 
 /// Makes the commit itself fail, after everything before it has succeeded.
@@ -39,6 +42,7 @@ enum Attempt {
 fn try_to_create(admin: &Admin, realm: &str, username: &str, email: &str) -> Attempt {
     let Ok(answer) = admin.send(Method::Post, &format!("/{realm}/users"), Some(&user(username, email)))
     else {
+        thread::sleep(PAUSE_WITHOUT_ANSWER);
         return Attempt::Unanswered;
     };
     let id = answer.location.as_deref().and_then(|location| location.rsplit('/').next()).map(str::to_owned);
@@ -54,7 +58,7 @@ pub fn existing_users(admin: &Admin, realm: &str) -> BTreeSet<String> {
     users.as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Users who are created four at a time with one e-mail address, of whom Keycloak can keep only one.
+/// Users who are created several at a time with one e-mail address, of whom Keycloak can keep only one.
 pub struct Contest {
     stop: Arc<AtomicBool>,
     workers: Vec<JoinHandle<Vec<Attempt>>>,
@@ -69,23 +73,28 @@ pub struct Outcome {
 }
 
 impl Contest {
+    const WORKERS: usize = 4;
+    /// For how long the workers compete for one address.
+    const TURN: Duration = Duration::from_millis(100);
+
     /// Starts it. `name` becomes part of the usernames.
     pub fn start(address: &str, realm: &str, name: &str) -> Self {
-        const WORKERS: usize = 4;
         let admin = Arc::new(Admin::new(address));
         let stop = Arc::new(AtomicBool::new(false));
+        let begin = Instant::now();
         let worker = |number: usize| {
             let (admin, stop, realm, name) =
                 (Arc::clone(&admin), Arc::clone(&stop), realm.to_owned(), name.to_owned());
             thread::spawn(move || {
-                let attempt = |turn: usize| {
+                let attempt = |count: usize| {
+                    let turn = begin.elapsed().as_millis() / Self::TURN.as_millis();
                     let email = format!("{name}-{turn}@example.org");
-                    try_to_create(&admin, &realm, &format!("{name}-{turn}-{number}"), &email)
+                    try_to_create(&admin, &realm, &format!("{name}-{number}-{count}"), &email)
                 };
                 (0..).take_while(|_| !stop.load(Ordering::Relaxed)).map(attempt).collect()
             })
         };
-        Self { workers: (0..WORKERS).map(worker).collect(), stop }
+        Self { workers: (0..Self::WORKERS).map(worker).collect(), stop }
     }
 
     /// Ends it.
