@@ -1,0 +1,310 @@
+package org.keyferry.journal;
+
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.LongAdder;
+import java.util.function.Consumer;
+
+/**
+ * The journal as the listener sees it: always there, whatever the disk does.
+ *
+ * <p>A journal that cannot be opened is tried again in the background; until then, and whenever an
+ * append fails, events are counted as lost, reported by one error a while, and told by a gap record
+ * as soon as one can be written. Safe for use by many threads.
+ */
+public final class EventJournal implements AutoCloseable {
+  private static final Duration TICK = Duration.ofSeconds(1);
+  private static final Duration RETRY_MAX = Duration.ofSeconds(30);
+
+  /**
+   * What the journal needs to know.
+   *
+   * @param directory the journal directory
+   * @param node this node's name; cut to 255 bytes of UTF-8 where it is longer
+   * @param segmentSize the size at which the next segment begins, in bytes
+   */
+  public record Settings(Path directory, String node, long segmentSize) {}
+
+  /**
+   * What there is to tell about the journal.
+   *
+   * @param slot the slot's directory; {@code null} while the journal is not open
+   * @param epoch the epoch's id as in the names of the segments; {@code null} while the journal is
+   *     not open
+   * @param problem why the journal is not open or the last append failed; {@code null} if all is
+   *     well
+   */
+  public record Status(Path slot, String epoch, String problem) {}
+
+  private final Disk disk;
+  private final Settings settings;
+  private final Journal.Settings journalSettings;
+  private final Losses losses = new Losses();
+  private final LossLog lossLog;
+  private final LongAdder appendedUserEvents = new LongAdder();
+  private final LongAdder appendedAdminEvents = new LongAdder();
+  private final LongAdder droppedUserEvents = new LongAdder();
+  private final LongAdder droppedAdminEvents = new LongAdder();
+  private final LongAdder refusedTransactions = new LongAdder();
+  private final ScheduledExecutorService background =
+      Executors.newSingleThreadScheduledExecutor(EventJournal::daemon);
+
+  private volatile Journal journal;
+  private volatile String problem;
+  private volatile GapCause openFailure = GapCause.IO_ERROR;
+  private Consumer<Path> opened = slot -> {};
+  private Duration retry = TICK;
+  private boolean closed;
+
+  /** A journal that is not open yet. */
+  public EventJournal(Settings settings) {
+    this(settings, new LocalDisk(), Clock.systemUTC());
+  }
+
+  EventJournal(Settings settings, Disk disk, Clock clock) {
+    this.disk = disk;
+    this.settings = settings;
+    this.journalSettings =
+        new Journal.Settings(NodeName.fitting(settings.node()), settings.segmentSize(), clock);
+    this.lossLog = new LossLog(clock);
+  }
+
+  private static Thread daemon(Runnable task) {
+    Thread thread = new Thread(task, "keyferry-journal");
+    thread.setDaemon(true);
+    return thread;
+  }
+
+  /**
+   * Opens the journal, in the background again and again if it does not succeed at once. Never
+   * throws.
+   *
+   * @param opened is called once with the slot's directory when the journal is open
+   */
+  public synchronized void open(Consumer<Path> opened) {
+    this.opened = opened;
+    tryOpen();
+    background.scheduleWithFixedDelay(
+        this::settle, TICK.toMillis(), TICK.toMillis(), TimeUnit.MILLISECONDS);
+  }
+
+  private synchronized void tryOpen() {
+    if (closed) {
+      return;
+    }
+    try {
+      Journal open = Journal.open(disk, settings.directory(), journalSettings, losses);
+      problem = null;
+      journal = open;
+      Log.JOURNAL.infof("Journal opened: %s, epoch %016x", open.slot(), open.epoch());
+      opened.accept(open.slot());
+    } catch (IOException | RuntimeException e) {
+      problem = unusable(e);
+      openFailure = e instanceof IOException failure ? GapCause.of(failure) : GapCause.IO_ERROR;
+      Log.JOURNAL.error(problem);
+      background.schedule(this::tryOpen, retry.toMillis(), TimeUnit.MILLISECONDS);
+      retry = retry.multipliedBy(2).compareTo(RETRY_MAX) < 0 ? retry.multipliedBy(2) : RETRY_MAX;
+    }
+  }
+
+  private String unusable(Exception cause) {
+    return String.format(
+        "The journal directory %s cannot be used: %s. Events are lost until it can; Keycloak goes on. Make it a directory that Keycloak's"
+            + " user can write to, with free space, or choose another one with the option journal-dir."
+            + " It is tried again at least every %d s.",
+        settings.directory().toAbsolutePath(), reason(cause), RETRY_MAX.toSeconds());
+  }
+
+  private static String reason(Exception cause) {
+    if (cause instanceof AccessDeniedException denied) {
+      return "no permission for " + denied.getFile();
+    }
+    if (cause instanceof FileAlreadyExistsException exists) {
+      return exists.getFile() + " is not a directory";
+    }
+    if (cause instanceof FileSystemException failed && failed.getReason() != null) {
+      return failed.getReason() + " (" + failed.getFile() + ")";
+    }
+    return cause.getMessage() == null ? cause.getClass().getSimpleName() : cause.getMessage();
+  }
+
+  private void settle() {
+    try {
+      Journal open = journal;
+      if (open != null) {
+        open.settle();
+        recovered();
+      }
+    } catch (JournalException e) {
+      problem = e.getMessage();
+    } catch (RuntimeException e) {
+      Log.JOURNAL.error("The journal's background task failed and goes on", e);
+    }
+    lossLog.reportIfDue();
+  }
+
+  /**
+   * Appends the events of a transaction whose outcome is still open, and empties the buffer.
+   *
+   * @throws JournalException if they could not be written; they stay in the buffer
+   */
+  public void prepare(JournalTransaction transaction, EventBuffer events) throws JournalException {
+    append(events, journal -> journal.prepare(transaction, events));
+  }
+
+  /**
+   * Appends the events of a transaction and its commit by one write, and empties the buffer.
+   *
+   * @throws JournalException if they could not be written; they stay in the buffer, and earlier
+   *     events of the transaction have no outcome yet
+   */
+  public void prepareAndCommit(JournalTransaction transaction, EventBuffer events)
+      throws JournalException {
+    append(events, journal -> journal.prepareAndCommit(transaction, events));
+  }
+
+  private interface Append {
+    void to(Journal journal) throws JournalException;
+  }
+
+  private void append(EventBuffer events, Append append) throws JournalException {
+    int userEvents = events.userEvents();
+    int adminEvents = events.adminEvents();
+    try {
+      if (events.exceedsRecord()) {
+        throw new JournalException(
+            GapCause.TOO_LARGE,
+            "events of " + events.size() + " bytes are larger than a record of the journal can be");
+      }
+      append.to(openJournal());
+    } catch (JournalException e) {
+      problem = e.getMessage();
+      throw e;
+    }
+    appendedUserEvents.add(userEvents);
+    appendedAdminEvents.add(adminEvents);
+    recovered();
+  }
+
+  private void recovered() {
+    if (problem != null) {
+      problem = null;
+    }
+  }
+
+  private Journal openJournal() throws JournalException {
+    Journal open = journal;
+    if (open == null) {
+      String why = problem;
+      throw new JournalException(openFailure, why != null ? why : "the journal is not open yet");
+    }
+    return open;
+  }
+
+  /** Commits the events that were appended for the transaction. Does nothing if there are none. */
+  public void commit(JournalTransaction transaction) {
+    Journal open = journal;
+    if (open != null) {
+      open.commit(transaction);
+    }
+  }
+
+  /** Drops the events that were appended for the transaction. Does nothing if there are none. */
+  public void abort(JournalTransaction transaction) {
+    Journal open = journal;
+    if (open != null) {
+      open.abort(transaction);
+    }
+  }
+
+  /** Counts the buffer's events as lost and empties it. */
+  public void lose(EventBuffer events, JournalException cause) {
+    lose(events.asLost(cause.gapCause()), cause.getMessage());
+    events.clear();
+  }
+
+  /**
+   * Counts an event as lost that cannot be encoded. {@code time} is its own, in milliseconds since
+   * the Unix epoch.
+   */
+  public void loseUnencodable(EventKind kind, long time, Exception cause) {
+    int users = kind == EventKind.USER ? 1 : 0;
+    lose(
+        new Losses.Report(users, 1 - users, time, time, GapCause.IO_ERROR),
+        "the event cannot be encoded: " + cause);
+  }
+
+  private void lose(Losses.Report lost, String cause) {
+    losses.add(lost);
+    droppedUserEvents.add(lost.userEvents());
+    droppedAdminEvents.add(lost.adminEvents());
+    lossLog.add(lost, cause);
+  }
+
+  /** Counts a transaction that is made to fail because its events could not be journaled. */
+  public void countRefused() {
+    refusedTransactions.increment();
+  }
+
+  /** The node's name as it stands in the segment headers. */
+  public String node() {
+    return journalSettings.node();
+  }
+
+  /** How many events of the kind have been appended. */
+  public long appended(EventKind kind) {
+    return (kind == EventKind.USER ? appendedUserEvents : appendedAdminEvents).sum();
+  }
+
+  /** How many events of the kind have been lost because they could not be appended. */
+  public long dropped(EventKind kind) {
+    return (kind == EventKind.USER ? droppedUserEvents : droppedAdminEvents).sum();
+  }
+
+  /** How many transactions have been refused because their events could not be journaled. */
+  public long refused() {
+    return refusedTransactions.sum();
+  }
+
+  /** What there is to tell about the journal now. */
+  public Status status() {
+    Journal open = journal;
+    return open == null
+        ? new Status(null, null, problem)
+        : new Status(open.slot(), String.format("%016x", open.epoch()), problem);
+  }
+
+  /**
+   * Ends the epoch in order, when the transactions that are under way have their outcome.
+   *
+   * @param grace how long to wait for that; afterwards the last of their outcomes ends the epoch
+   */
+  public void close(Duration grace) {
+    background.shutdownNow();
+    Journal open;
+    synchronized (this) {
+      closed = true;
+      open = journal;
+    }
+    if (open != null && !open.close(grace.toMillis())) {
+      Log.JOURNAL.warnf(
+          "Transactions are still without outcome after %d s; the last outcome closes the journal.",
+          grace.toSeconds());
+    }
+    lossLog.reportNow();
+  }
+
+  /** Ends the epoch in order without waiting. */
+  @Override
+  public void close() {
+    close(Duration.ZERO);
+  }
+}

@@ -1,0 +1,13 @@
+package org.keyferry.journal;
+
+import java.io.Closeable;
+import java.io.IOException;
+
+/** A file that grows at its end. */
+interface SegmentFile extends Closeable {
+  /** Writes at the end of the file. After an error any part of the bytes may have been written. */
+  void write(byte[] bytes, int length) throws IOException;
+
+  /** Cuts the file to that length, at which the next write goes on. */
+  void truncate(long length) throws IOException;
+}

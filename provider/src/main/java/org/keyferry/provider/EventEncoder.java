@@ -1,0 +1,139 @@
+package org.keyferry.provider;
+
+import com.fasterxml.jackson.annotation.JsonFilter;
+import com.fasterxml.jackson.annotation.JsonInclude;
+import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.ObjectWriter;
+import com.fasterxml.jackson.databind.SerializerProvider;
+import com.fasterxml.jackson.databind.ser.PropertyWriter;
+import com.fasterxml.jackson.databind.ser.impl.SimpleBeanPropertyFilter;
+import com.fasterxml.jackson.databind.ser.impl.SimpleFilterProvider;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import org.keycloak.events.Event;
+import org.keycloak.events.admin.AdminEvent;
+import org.keycloak.events.admin.AuthDetails;
+import org.keycloak.util.JsonSerialization;
+import org.keyferry.journal.EventBuffer;
+import org.keyferry.journal.EventKind;
+import org.keyferry.journal.Field;
+
+/**
+ * Encodes Keycloak's events into a buffer: the JSON by Keycloak's own mapper, so that fields of
+ * later versions pass through, and beside it the few fields by which the agent routes.
+ *
+ * <p>Keycloak's mapper leaves null values out. The listener that this one replaces writes them, and
+ * consumers rely on the form: so they are included here.
+ */
+final class EventEncoder {
+  private static final String REPRESENTATION = "representation";
+
+  private static final ObjectMapper MAPPER =
+      JsonSerialization.mapper
+          .copy()
+          .setDefaultPropertyInclusion(JsonInclude.Include.ALWAYS)
+          .disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET);
+
+  private static final ObjectWriter WHOLE = MAPPER.writer();
+
+  private static final ObjectWriter WITHOUT_REPRESENTATION =
+      MAPPER
+          .copy()
+          .addMixIn(AdminEvent.class, Filtered.class)
+          .writer(new SimpleFilterProvider().addFilter(REPRESENTATION, new NullRepresentation()));
+
+  @JsonFilter(REPRESENTATION)
+  private interface Filtered {}
+
+  /**
+   * Writes null for the representation: Keycloak's object is not changed, other listeners get it
+   * too.
+   */
+  private static final class NullRepresentation extends SimpleBeanPropertyFilter {
+    @Override
+    public void serializeAsField(
+        Object event, JsonGenerator json, SerializerProvider provider, PropertyWriter property)
+        throws Exception {
+      if (property.getName().equals(REPRESENTATION)) {
+        json.writeNullField(REPRESENTATION);
+      } else {
+        property.serializeAsField(event, json, provider);
+      }
+    }
+  }
+
+  private EventEncoder() {}
+
+  /**
+   * Adds a user event to the buffer.
+   *
+   * @param traceparent may be {@code null}
+   * @throws IOException if the event has no JSON form; nothing is added then
+   */
+  static void encode(Event event, String traceparent, EventBuffer buffer) throws IOException {
+    buffer.begin(EventKind.USER, event.getTime());
+    buffer.field(Field.ID, event.getId());
+    buffer.field(Field.TYPE, nameOf(event.getType()));
+    buffer.field(Field.REALM_ID, event.getRealmId());
+    buffer.field(Field.REALM_NAME, event.getRealmName());
+    buffer.field(Field.CLIENT, event.getClientId());
+    buffer.field(Field.USER_ID, event.getUserId());
+    buffer.field(Field.ERROR, event.getError());
+    buffer.field(Field.TRACEPARENT, traceparent);
+    end(buffer, WHOLE, event);
+  }
+
+  /**
+   * Adds an admin event to the buffer.
+   *
+   * @param includeRepresentation whether the realm wants the representation to be part of its
+   *     events
+   * @param traceparent may be {@code null}
+   * @throws IOException if the event has no JSON form; nothing is added then
+   */
+  static void encode(
+      AdminEvent event, boolean includeRepresentation, String traceparent, EventBuffer buffer)
+      throws IOException {
+    AuthDetails auth = event.getAuthDetails();
+    buffer.begin(EventKind.ADMIN, event.getTime());
+    buffer.field(Field.ID, event.getId());
+    buffer.field(Field.TYPE, nameOf(event.getOperationType()));
+    buffer.field(Field.REALM_ID, event.getRealmId());
+    buffer.field(Field.REALM_NAME, event.getRealmName());
+    buffer.field(Field.CLIENT, auth == null ? null : auth.getClientId());
+    buffer.field(Field.USER_ID, auth == null ? null : auth.getUserId());
+    buffer.field(Field.RESOURCE_TYPE, nameOf(event.getResourceType()));
+    buffer.field(Field.RESOURCE_PATH, event.getResourcePath());
+    buffer.field(Field.ERROR, event.getError());
+    buffer.field(Field.TRACEPARENT, traceparent);
+    end(buffer, includeRepresentation ? WHOLE : WITHOUT_REPRESENTATION, event);
+  }
+
+  private static String nameOf(Enum<?> constant) {
+    return constant == null ? null : constant.name();
+  }
+
+  private static void end(EventBuffer buffer, ObjectWriter writer, Object event)
+      throws IOException {
+    try {
+      writeBody(buffer, writer, event);
+    } catch (IOException | RuntimeException e) {
+      buffer.discard();
+      throw e;
+    }
+    buffer.end();
+  }
+
+  private static void writeBody(EventBuffer buffer, ObjectWriter writer, Object event)
+      throws IOException {
+    try {
+      writer.writeValue(buffer.body(), event);
+    } catch (IOException e) {
+      // Half of a surrogate pair, as a client may send it, has no UTF-8; as a string it becomes a
+      // question mark.
+      buffer.restartBody();
+      buffer.body().write(writer.writeValueAsString(event).getBytes(StandardCharsets.UTF_8));
+    }
+  }
+}

@@ -1,0 +1,247 @@
+package org.keyferry.provider;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.keycloak.Config;
+import org.keycloak.events.EventType;
+
+/**
+ * The provider's configuration.
+ *
+ * <p>A value that cannot be used never keeps Keycloak from starting: the default holds instead, and
+ * the problem is logged as an error and shown in the operational info.
+ *
+ * @param all every option with a value, for the agent
+ * @param problems what is wrong with the configuration; each names option, value and what was
+ *     expected
+ * @param missing the options without which the agent waits; empty if none is missing
+ */
+record Options(
+    Map<String, String> all,
+    EventFilter filter,
+    boolean global,
+    String node,
+    Path journalDirectory,
+    long segmentSize,
+    Overflow overflow,
+    AgentMode agentMode,
+    Path agentPath,
+    Duration drainTimeout,
+    List<String> problems,
+    List<String> missing) {
+
+  /** What happens when an event cannot be journaled. */
+  enum Overflow {
+    /** It is counted, and Keycloak goes on. */
+    DROP_NEW("drop-new"),
+    /** Keycloak's transaction fails. */
+    REFUSE("refuse");
+
+    private final String option;
+
+    Overflow(String option) {
+      this.option = option;
+    }
+  }
+
+  /** Who runs the agent. */
+  enum AgentMode {
+    /** The provider. */
+    CHILD("child"),
+    /** Somebody else. */
+    EXTERNAL("external");
+
+    private final String option;
+
+    AgentMode(String option) {
+      this.option = option;
+    }
+  }
+
+  private static final long SEGMENT_MIN = 4L << 10;
+  private static final long SEGMENT_MAX = 1L << 30;
+  private static final Duration DRAIN_MAX = Duration.ofHours(1);
+
+  /** Reads the configuration from Keycloak's scope, the environment and the system properties. */
+  static Options read(
+      Config.Scope scope, Map<String, String> environment, Function<String, String> properties) {
+    Set<String> described =
+        Stream.concat(DescribedOption.OF_PROVIDER.stream(), DescribedOption.OF_AGENT.stream())
+            .map(DescribedOption::name)
+            .collect(Collectors.toSet());
+    return new Reader(OptionScope.read(scope, described), environment, properties).read();
+  }
+
+  private record Reader(
+      Map<String, String> all,
+      Map<String, String> environment,
+      Function<String, String> properties,
+      List<String> problems) {
+
+    Reader(
+        Map<String, String> all,
+        Map<String, String> environment,
+        Function<String, String> properties) {
+      this(all, environment, properties, new ArrayList<>());
+    }
+
+    Options read() {
+      checkFsync();
+      return new Options(
+          all,
+          new EventFilter(types(), journalsAdminEvents()),
+          value("global", "true or false", false, Reader::bool),
+          all.getOrDefault("node", HostName.find(environment)),
+          value("journal-dir", "a path", defaultDirectory(), Path::of),
+          value(
+              "journal-segment-size",
+              "a size from 4KiB to 1GiB, such as 64MiB",
+              64L << 20,
+              Reader::segmentSize),
+          value("journal-overflow", "drop-new or refuse", Overflow.DROP_NEW, Reader::overflow),
+          value("agent", "child or external", AgentMode.CHILD, Reader::agentMode),
+          value("agent-path", "a path", null, Path::of),
+          value(
+              "drain-timeout",
+              "a duration up to 1h, such as 10s",
+              Duration.ofSeconds(10),
+              Reader::drain),
+          List.copyOf(problems),
+          missing());
+    }
+
+    private <T> T value(String option, String expected, T defaultValue, Function<String, T> parse) {
+      String text = all.get(option);
+      if (text == null) {
+        return defaultValue;
+      }
+      try {
+        return parse.apply(text.strip());
+      } catch (IllegalArgumentException e) {
+        problems.add(
+            String.format(
+                "the option %s has the value '%s', but %s is expected; its default holds",
+                option, text, expected));
+        return defaultValue;
+      }
+    }
+
+    private static boolean bool(String text) {
+      return switch (text) {
+        case "true" -> true;
+        case "false" -> false;
+        default -> throw new IllegalArgumentException(text);
+      };
+    }
+
+    private static long segmentSize(String text) {
+      long size = Units.bytes(text);
+      if (size < SEGMENT_MIN || size > SEGMENT_MAX) {
+        throw new IllegalArgumentException(text);
+      }
+      return size;
+    }
+
+    private static Duration drain(String text) {
+      Duration drain = Units.duration(text);
+      if (drain.compareTo(DRAIN_MAX) > 0) {
+        throw new IllegalArgumentException(text);
+      }
+      return drain;
+    }
+
+    private static Overflow overflow(String text) {
+      return Stream.of(Overflow.values())
+          .filter(overflow -> overflow.option.equals(text))
+          .findAny()
+          .orElseThrow(() -> new IllegalArgumentException(text));
+    }
+
+    private static AgentMode agentMode(String text) {
+      return Stream.of(AgentMode.values())
+          .filter(mode -> mode.option.equals(text))
+          .findAny()
+          .orElseThrow(() -> new IllegalArgumentException(text));
+    }
+
+    private void checkFsync() {
+      String mode = all.getOrDefault("journal-fsync", "never");
+      if (!mode.strip().equals("never")) {
+        problems.add(
+            String.format(
+                "the option journal-fsync has the value '%s', but this release only knows never: the journal survives the end of any"
+                    + " process, but not a power cut",
+                mode));
+      }
+    }
+
+    private Set<EventType> types() {
+      String list = setting("events", "KAFKA_EVENTS");
+      return list == null ? EventFilter.allTypes() : EventFilter.types(list, problems::add);
+    }
+
+    /**
+     * Admin events are wanted where their topic is known, and where no topic is known here at all:
+     * then the agent decides.
+     */
+    private boolean journalsAdminEvents() {
+      return adminTopic() != null || userTopic() == null;
+    }
+
+    private String adminTopic() {
+      return setting(
+          "topic-admin-events", "KAFKA_ADMIN_TOPIC", "KEYFERRY_DESTINATION_TOPIC_ADMIN_EVENTS");
+    }
+
+    private String userTopic() {
+      return setting("topic-events", "KAFKA_TOPIC", "KEYFERRY_DESTINATION_TOPIC_EVENTS");
+    }
+
+    private List<String> missing() {
+      List<String> missing = new ArrayList<>();
+      // The agent's own file may name them.
+      if (setting(null, "KEYFERRY_CONFIG") == null) {
+        if (setting(
+                "bootstrap-servers",
+                "KAFKA_BOOTSTRAP_SERVERS",
+                "KEYFERRY_DESTINATION_BOOTSTRAP_SERVERS")
+            == null) {
+          missing.add("bootstrap-servers (KAFKA_BOOTSTRAP_SERVERS)");
+        }
+        if (userTopic() == null) {
+          missing.add("topic-events (KAFKA_TOPIC)");
+        }
+      }
+      return List.copyOf(missing);
+    }
+
+    /** The option's value, else that of the first variable that has one. */
+    private String setting(String option, String... variables) {
+      String value = option == null ? null : all.get(option);
+      for (int i = 0; value == null && i < variables.length; i++) {
+        String variable = environment.get(variables[i]);
+        value = variable == null || variable.isBlank() ? null : variable;
+      }
+      return value;
+    }
+
+    private Path defaultDirectory() {
+      return dataDirectory().resolve("keyferry");
+    }
+
+    private Path dataDirectory() {
+      String home = properties.apply("kc.home.dir");
+      if (home != null) {
+        return Path.of(home, "data");
+      }
+      return Path.of(properties.apply("java.io.tmpdir"));
+    }
+  }
+}
