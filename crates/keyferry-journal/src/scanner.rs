@@ -74,6 +74,8 @@ enum Stage {
 #[derive(Debug, Clone, Copy)]
 struct Cursor {
     segment: SegmentName,
+    /// The salt of its records.
+    salt: Salt,
     /// Where the next record begins.
     offset: u64,
     /// What is reported up to, at least `offset`: beyond it after a torn tail, which could yet become a record if the
@@ -92,6 +94,7 @@ impl Cursor {
         let offset = jump.unwrap_or(0);
         Self {
             segment,
+            salt: Salt::of(segment),
             offset,
             reported: offset,
             restart: offset,
@@ -440,11 +443,11 @@ impl<S: Storage> Scanner<S> {
     }
 
     fn record(&mut self, cursor: Cursor, now_ms: u64) -> Result<Step, Error> {
-        if let Probe::Whole(header) = self.probe(cursor.segment, cursor.offset)? {
+        if let Probe::Whole(header) = self.probe(cursor, cursor.offset)? {
             return Ok(met(cursor, header));
         }
         self.window.discard_from(cursor.offset);
-        match self.probe(cursor.segment, cursor.offset)? {
+        match self.probe(cursor, cursor.offset)? {
             Probe::Whole(header) => Ok(met(cursor, header)),
             Probe::Nothing => self.nothing(cursor, now_ms),
             Probe::Partial => self.invalid(cursor, true, now_ms),
@@ -475,7 +478,7 @@ impl<S: Storage> Scanner<S> {
         if self.settle_fate(cursor, now_ms)? {
             return self.step(now_ms);
         }
-        let valid = self.search(cursor.segment, cursor.offset)?;
+        let valid = self.search(cursor)?;
         if let Some(valid) = valid {
             if cursor.fate == Fate::Growing && !self.persists(cursor, now_ms) {
                 return Ok(Step::CaughtUp);
@@ -632,7 +635,7 @@ impl<S: Storage> Scanner<S> {
         }
     }
 
-    fn probe(&mut self, segment: SegmentName, offset: u64) -> Result<Probe, Error> {
+    fn probe(&mut self, Cursor { segment, salt, .. }: Cursor, offset: u64) -> Result<Probe, Error> {
         let available = self.fill(segment, offset, RECORD_HEADER)?;
         if available == 0 {
             return Ok(Probe::Nothing);
@@ -647,13 +650,14 @@ impl<S: Storage> Scanner<S> {
             return Ok(if known { Probe::Partial } else { Probe::Bad });
         }
         let record = self.window.peek(segment, offset, header.unpadded()).unwrap_or_default();
-        let valid = header.verify(Salt::of(segment), offset, record);
+        let valid = header.verify(salt, offset, record);
         Ok(if valid { Probe::Whole(header) } else { Probe::Bad })
     }
 
-    /// The offset of the first valid record after `offset`.
-    fn search(&mut self, segment: SegmentName, offset: u64) -> Result<Option<u64>, Error> {
-        let mut at = offset + ALIGNMENT as u64;
+    /// The offset of the first valid record after the cursor.
+    fn search(&mut self, cursor: Cursor) -> Result<Option<u64>, Error> {
+        let segment = cursor.segment;
+        let mut at = cursor.offset + ALIGNMENT as u64;
         loop {
             let available = self.fill(segment, at, RECORD_HEADER)?;
             if available < RECORD_HEADER {
@@ -665,7 +669,7 @@ impl<S: Storage> Scanner<S> {
                 continue;
             };
             at += distance as u64;
-            if let Probe::Whole(_) = self.probe(segment, at)? {
+            if let Probe::Whole(_) = self.probe(cursor, at)? {
                 return Ok(Some(at));
             }
             at += ALIGNMENT as u64;

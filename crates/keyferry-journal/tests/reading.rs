@@ -462,20 +462,38 @@ fn unknown_records_are_reported_once_a_segment_and_gaps_always() {
     );
 }
 
-/// A slot whose writer writes a last transaction and dies at the very moment at which its lock is first looked at.
-struct LastBreath {
+/// A slot in which things happen at the worst moment.
+struct Tricky {
     slot: MemoryStorage,
+    /// Writes last transactions and dies just when its lock is first looked at.
     writer: Option<MemoryWriter>,
+    /// Is not in the next listing, as a segment that is created while the directory is read.
+    unlisted: Option<SegmentName>,
+    /// Cannot be read.
+    broken: Option<SegmentName>,
 }
 
-impl Storage for LastBreath {
+impl Tricky {
+    fn new(slot: MemoryStorage) -> Self {
+        Self { slot, writer: None, unlisted: None, broken: None }
+    }
+}
+
+impl Storage for Tricky {
     fn describe(&self) -> String {
         self.slot.describe()
     }
     fn list(&mut self) -> std::io::Result<Vec<keyferry_journal::storage::Segment>> {
-        self.slot.list()
+        let mut segments = self.slot.list()?;
+        if let Some(unlisted) = self.unlisted.take() {
+            segments.retain(|segment| segment.name != unlisted);
+        }
+        Ok(segments)
     }
     fn read_at(&mut self, segment: SegmentName, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.broken == Some(segment) {
+            return Err(std::io::Error::other("input/output error"));
+        }
         self.slot.read_at(segment, offset, buffer)
     }
     fn length(&mut self, segment: SegmentName) -> std::io::Result<u64> {
@@ -508,7 +526,7 @@ impl Storage for LastBreath {
 fn what_a_dying_writer_wrote_last_is_not_missed() {
     let (slot, writer, _) = three();
     let epoch = writer.epoch();
-    let mut feed = feed(LastBreath { slot, writer: Some(writer) });
+    let mut feed = feed(Tricky { writer: Some(writer), ..Tricky::new(slot) });
     let seen: Vec<_> = read_all(&mut feed, &mut 0).into_iter().map(|(seen, _)| seen).collect();
     assert_eq!(
         seen[3..],
@@ -518,6 +536,58 @@ fn what_a_dying_writer_wrote_last_is_not_missed() {
             Seen::Ended { epoch, commit: 5, closed: false },
         ]
     );
+}
+
+#[test]
+fn a_read_that_fails_is_tried_again_and_nothing_is_skipped() {
+    let storage = MemoryStorage::new();
+    let mut writer = writer(&storage, LARGE);
+    let (epoch, first) = (writer.epoch(), writer.segment());
+    let early = writer.next_transaction();
+    writer.prepare(early, &payload(&["early"])).unwrap();
+    writer.roll().unwrap();
+    commit(&mut writer, "a");
+    writer.commit(early).unwrap();
+    commit(&mut writer, "b");
+    let mut feed = feed(Tricky::new(storage));
+    assert_eq!(Seen::of(&feed.next(0).unwrap().unwrap()), committed(epoch, 1, &["a"]));
+    let before = feed.resume_point();
+    feed.storage().broken = Some(first);
+    for now in [0, 1000] {
+        let error = feed.next(now).unwrap_err();
+        assert!(matches!(error, Error::Io { operation: "read", .. }), "{error}");
+        assert!(error.to_string().contains(&first.to_string()));
+        assert_eq!(feed.resume_point().map(|resume| resume.commit), before.map(|resume| resume.commit));
+    }
+    feed.storage().broken = None;
+    for expected in [committed(epoch, 2, &["early"]), committed(epoch, 3, &["b"])] {
+        assert_eq!(Seen::of(&feed.next(2000).unwrap().unwrap()), expected);
+    }
+}
+
+#[test]
+fn a_listing_that_shows_a_segment_without_the_one_before_it_is_not_believed() {
+    let (slot, mut writer, _) = three();
+    let epoch = writer.epoch();
+    let resume = {
+        let mut feed = feed(slot.clone());
+        read_all(&mut feed, &mut 0);
+        feed.resume_point().unwrap()
+    };
+    writer.abandon().unwrap();
+    commit(&mut writer, "d");
+    let unlisted = Some(writer.segment());
+    writer.abandon().unwrap();
+    commit(&mut writer, "e");
+    let mut feed = Feed::open(Tricky::new(slot), Some(&resume), FeedOptions::default()).unwrap();
+    feed.storage().unlisted = unlisted;
+    let mut seen = Vec::new();
+    while let Some(item) = feed.next(0).unwrap() {
+        seen.push(Seen::of(&item));
+    }
+    seen.retain(|seen| !matches!(seen, Seen::Abandoned(_)));
+    let [d, e] = [committed(epoch, 4, &["d"]), committed(epoch, 5, &["e"])];
+    assert_eq!(seen[..2], [d, e]);
 }
 
 #[test]
