@@ -8,7 +8,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`format`] | the bytes: names, headers, records, checksums |
+//! | [`mod@format`] | the bytes: names, headers, records, checksums |
 //! | [`event`] | the payload of a PREPARE: events and their field block |
 //! | [`storage`] | what the reader and writer need of a disk, as two small traits |
 //! | [`slot`] | the traits over a slot directory, and its two locks |

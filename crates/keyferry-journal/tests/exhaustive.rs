@@ -30,10 +30,15 @@ impl Written {
         self.records.iter().map(|(meant, ..)| meant.clone()).collect()
     }
 
-    /// Everything that is read when the segment holds `bytes`.
+    /// Everything that is read, up to the end of the epoch, when the segment holds `bytes`.
     fn read(&self, bytes: Vec<u8>) -> Vec<Seen> {
         self.storage.put(self.segment, bytes);
-        read_slot(&self.storage)
+        let mut feed = feed(self.storage.clone());
+        let mut seen = Vec::new();
+        while let Some(item) = feed.next(0).unwrap() {
+            seen.push(Seen::of(&item));
+        }
+        seen
     }
 
     /// What is to be read if the records are these, and `last` is what is said of the bytes at the end.
