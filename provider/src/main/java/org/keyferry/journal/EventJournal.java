@@ -232,14 +232,14 @@ public final class EventJournal implements AutoCloseable {
   }
 
   /**
-   * Counts an event as lost that cannot be encoded. {@code time} is its own, in milliseconds since
-   * the Unix epoch.
+   * Counts an event as lost that could not be recorded. {@code time} is its own, in milliseconds
+   * since the Unix epoch.
    */
-  public void loseUnencodable(EventKind kind, long time, Exception cause) {
+  public void loseUnrecordable(EventKind kind, long time, Exception cause) {
     int users = kind == EventKind.USER ? 1 : 0;
     lose(
         new Losses.Report(users, 1 - users, time, time, GapCause.IO_ERROR),
-        "the event cannot be encoded: " + cause);
+        "the event cannot be recorded: " + cause);
   }
 
   private void lose(Losses.Report lost, String cause) {

@@ -1,16 +1,14 @@
 package org.keyferry.provider;
 
-import org.jboss.logging.Logger;
 import org.keycloak.events.Event;
 import org.keycloak.events.EventListenerProvider;
 import org.keycloak.events.admin.AdminEvent;
 import org.keycloak.models.KeycloakSession;
 import org.keyferry.journal.EventJournal;
+import org.keyferry.journal.EventKind;
 
-/** Records a session's events. Never throws, whatever goes wrong. */
+/** Records a session's events. Never throws: what goes wrong is counted as lost. */
 final class KeyferryEventListener implements EventListenerProvider {
-  private static final Logger LOG = Logger.getLogger(KeyferryEventListener.class);
-
   private final KeycloakSession session;
   private final EventJournal journal;
   private final Options options;
@@ -29,8 +27,7 @@ final class KeyferryEventListener implements EventListenerProvider {
     try {
       recorder().record(event, TraceContext.of(session));
     } catch (RuntimeException e) {
-      LOG.errorf(
-          e, "The event %s of type %s could not be recorded", event.getId(), event.getType());
+      journal.loseUnrecordable(EventKind.USER, event.getTime(), e);
     }
   }
 
@@ -42,11 +39,7 @@ final class KeyferryEventListener implements EventListenerProvider {
     try {
       recorder().record(event, includeRepresentation, TraceContext.of(session));
     } catch (RuntimeException e) {
-      LOG.errorf(
-          e,
-          "The admin event %s on %s could not be recorded",
-          event.getId(),
-          event.getResourcePath());
+      journal.loseUnrecordable(EventKind.ADMIN, event.getTime(), e);
     }
   }
 

@@ -99,7 +99,7 @@ record Options(
           new EventFilter(types(), journalsAdminEvents()),
           value("global", "true or false", false, Reader::bool),
           all.getOrDefault("node", HostName.find(environment)),
-          value("journal-dir", "a path", defaultDirectory(), Path::of),
+          value("journal-dir", "a path", defaultDirectory(), Path::of).toAbsolutePath().normalize(),
           value(
               "journal-segment-size",
               "a size from 4KiB to 1GiB, such as 64MiB",

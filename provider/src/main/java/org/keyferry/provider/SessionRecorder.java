@@ -94,7 +94,7 @@ final class SessionRecorder {
     try {
       EventEncoder.encode(event, traceparent, buffer);
     } catch (IOException | RuntimeException e) {
-      journal.loseUnencodable(EventKind.USER, event.getTime(), e);
+      journal.loseUnrecordable(EventKind.USER, event.getTime(), e);
       return;
     }
     recorded();
@@ -104,7 +104,7 @@ final class SessionRecorder {
     try {
       EventEncoder.encode(event, includeRepresentation, traceparent, buffer);
     } catch (IOException | RuntimeException e) {
-      journal.loseUnencodable(EventKind.ADMIN, event.getTime(), e);
+      journal.loseUnrecordable(EventKind.ADMIN, event.getTime(), e);
       return;
     }
     recorded();

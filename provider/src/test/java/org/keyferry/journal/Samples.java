@@ -1,0 +1,50 @@
+package org.keyferry.journal;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.time.Clock;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.util.Map;
+
+/** Events and settings for tests. */
+final class Samples {
+  static final Instant NOW = Instant.parse("2026-01-02T03:04:05.678901Z");
+  static final Clock CLOCK = Clock.fixed(NOW, ZoneOffset.UTC);
+
+  private Samples() {}
+
+  static Journal.Settings settings(long segmentSize) {
+    return new Journal.Settings("node-a", segmentSize, CLOCK);
+  }
+
+  /** Adds an event with those fields. */
+  static void add(
+      EventBuffer buffer, EventKind kind, long time, Map<Field, String> fields, String body) {
+    buffer.begin(kind, time);
+    for (Field field : Field.values()) {
+      buffer.field(field, fields.get(field));
+    }
+    byte[] bytes = body.getBytes(StandardCharsets.UTF_8);
+    try {
+      buffer.body().write(bytes);
+    } catch (IOException e) {
+      throw new AssertionError("memory takes everything", e);
+    }
+    buffer.end();
+  }
+
+  /** A buffer with one user event of that body. */
+  static EventBuffer event(String body) {
+    EventBuffer buffer = EventBuffer.take();
+    add(buffer, EventKind.USER, NOW.toEpochMilli(), Map.of(Field.TYPE, "LOGIN"), body);
+    return buffer;
+  }
+
+  /** A buffer with one admin event of that body. */
+  static EventBuffer adminEvent(String body) {
+    EventBuffer buffer = EventBuffer.take();
+    add(buffer, EventKind.ADMIN, NOW.toEpochMilli() + 1, Map.of(Field.TYPE, "CREATE"), body);
+    return buffer;
+  }
+}
