@@ -196,7 +196,14 @@ fn secret(name: &str, value: &Secret) -> Property {
 /// Properties that cannot be passed through: their names, and what to use instead.
 const RESERVED: &[(&[&str], &str)] = &[
     (
-        &["enable.idempotence", "acks", "request.required.acks", "message.timeout.ms", "delivery.timeout.ms"],
+        &[
+            "enable.idempotence",
+            "enable.gapless.guarantee",
+            "acks",
+            "request.required.acks",
+            "message.timeout.ms",
+            "delivery.timeout.ms",
+        ],
         "it has the one value on which the promise rests that nothing is lost or reordered; remove it",
     ),
     (

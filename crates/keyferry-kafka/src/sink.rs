@@ -233,8 +233,11 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
 fn log(level: i32, facility: &CStr, line: &CStr) {
     let (facility, line) = (lossy(facility), lossy(line));
     match level {
-        // FAIL and ERROR lines also arrive as client-wide errors, see `note_trouble`.
-        _ if matches!(&*facility, "FAIL" | "ERROR") => tracing::debug!("librdkafka: {facility}: {line}"),
+        // FAIL and ERROR lines also arrive as client-wide errors, see `note_trouble`. That the guarantee which we ask for is called experimental is for
+        // us to know and not for the operator to worry about.
+        _ if matches!(&*facility, "FAIL" | "ERROR") || line.contains("enable.gapless.guarantee") => {
+            tracing::debug!("librdkafka: {facility}: {line}");
+        }
         0..=3 => tracing::error!("librdkafka: {facility}: {line}"),
         4 => tracing::warn!("librdkafka: {facility}: {line}"),
         _ => tracing::debug!("librdkafka: {facility}: {line}"),

@@ -167,3 +167,107 @@ impl InFlight {
         self.bytes = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use keyferry_journal::Place;
+
+    use super::*;
+
+    const EPOCH: Epoch = Epoch(0x100);
+
+    fn progress(commit: u64) -> Progress {
+        let place = Place { segment: 0, offset: commit * 64 };
+        Progress {
+            resume: Resume { epoch: EPOCH, from: place, head: place, commit, in_doubt: 0 },
+            next_sequence: commit + 1,
+        }
+    }
+
+    /// Sends `transactions` of one record each.
+    fn sent(transactions: u64) -> (InFlight, Vec<Token>) {
+        let mut in_flight = InFlight::new(Credit { bytes: 10_000, records: 4 });
+        let tokens = (1..=transactions).map(|commit| {
+            let token = in_flight.next_token();
+            in_flight.sent(RecordId { epoch: EPOCH, sequence: commit }, 100);
+            in_flight.transaction_sent(progress(commit), commit * 1_000);
+            token
+        });
+        let tokens = tokens.collect();
+        (in_flight, tokens)
+    }
+
+    #[test]
+    fn progress_waits_for_every_predecessor() {
+        let (mut in_flight, tokens) = sent(3);
+        in_flight.settle(tokens[2]);
+        in_flight.settle(tokens[1]);
+        assert_eq!(in_flight.take_progress(), None, "the first record has no outcome yet");
+        assert_eq!(in_flight.oldest_written_ms(), Some(1_000));
+        in_flight.settle(tokens[0]);
+        assert_eq!(in_flight.take_progress(), Some(progress(3)));
+        assert_eq!(in_flight.take_progress(), None, "progress is made once");
+        assert!(in_flight.is_empty());
+        assert_eq!(in_flight.oldest_written_ms(), None);
+    }
+
+    #[test]
+    fn a_transaction_is_reached_with_its_last_record() {
+        let (mut in_flight, mut tokens) = sent(1);
+        for sequence in [2, 3] {
+            tokens.push(in_flight.next_token());
+            in_flight.sent(RecordId { epoch: EPOCH, sequence }, 100);
+        }
+        in_flight.transaction_sent(progress(3), 2_000);
+        in_flight.settle(tokens[0]);
+        in_flight.settle(tokens[1]);
+        assert_eq!(in_flight.take_progress(), Some(progress(1)));
+        assert_eq!(in_flight.take_progress(), None);
+        in_flight.settle(tokens[2]);
+        assert_eq!(in_flight.take_progress(), Some(progress(3)));
+    }
+
+    #[test]
+    fn a_transaction_without_records_is_reached_with_its_predecessor() {
+        let (mut in_flight, tokens) = sent(1);
+        in_flight.transaction_sent(progress(2), 2_000);
+        assert_eq!(in_flight.take_progress(), None);
+        in_flight.settle(tokens[0]);
+        assert_eq!(in_flight.take_progress(), Some(progress(2)));
+        in_flight.transaction_sent(progress(3), 3_000);
+        assert_eq!(
+            in_flight.take_progress(),
+            Some(progress(3)),
+            "with nothing in flight it is reached at once"
+        );
+    }
+
+    #[test]
+    fn credit_runs_out_in_records_and_in_bytes() {
+        let (in_flight, _) = sent(4);
+        assert!(!in_flight.has_credit());
+        let mut large = InFlight::new(Credit { bytes: 10_000, records: 4 });
+        assert!(large.has_credit());
+        large.sent(RecordId { epoch: EPOCH, sequence: 1 }, 20_000);
+        assert!(!large.has_credit());
+        large.settle(Token(0));
+        assert!(large.has_credit(), "credit comes back with the outcome");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_reached_and_its_tokens_do_not_return() {
+        let (mut in_flight, tokens) = sent(2);
+        in_flight.forget();
+        assert!(in_flight.is_empty() && in_flight.has_credit());
+        assert_eq!(in_flight.take_progress(), None);
+        assert!(in_flight.next_token() > tokens[1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "is not in flight")]
+    fn a_second_outcome_is_a_fault_of_the_sink() {
+        let (mut in_flight, tokens) = sent(2);
+        in_flight.settle(tokens[1]);
+        in_flight.settle(tokens[1]);
+    }
+}

@@ -216,7 +216,11 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         if self.settled == Some(progress) {
             return;
         }
-        assert!(self.settled.is_none_or(|settled| !progress.is_before(&settled)), "progress goes backwards: {:?} to {progress:?}", self.settled);
+        assert!(
+            self.settled.is_none_or(|settled| !progress.is_before(&settled)),
+            "progress goes backwards: {:?} to {progress:?}",
+            self.settled
+        );
         self.settled = Some(progress);
         self.unsaved = true;
         self.backoff.reset();

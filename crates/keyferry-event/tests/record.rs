@@ -1,0 +1,127 @@
+//! What a consumer sees of an event.
+
+use std::collections::BTreeMap;
+
+use keyferry_event::{Encoder, Envelope, HeaderMode};
+use keyferry_journal::event::{EventEncoder, Events, Field};
+use keyferry_journal::{Epoch, EventKind, Outcome};
+use proptest::prelude::*;
+
+const ENVELOPE: Envelope<'static> =
+    Envelope { node: "kc-1", epoch: Epoch(0x0006_447B_0D1A_2C00), outcome: Outcome::Committed, sequence: 42 };
+
+/// A record taken apart: key, headers, value.
+type Seen = (String, BTreeMap<String, String>, String);
+
+fn seen(mode: HeaderMode, kind: EventKind, fields: &[(Field, &str)], envelope: &Envelope<'_>) -> Seen {
+    let mut payload = EventEncoder::new();
+    payload.push(kind, 1_761_640_463_007, fields, "{\"n\":\"ü\"}".as_bytes());
+    let event = Events::of(payload.payload()).next().unwrap().unwrap();
+    let mut encoder = Encoder::new(mode);
+    let record = encoder.encode("topic", &event, envelope);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let headers =
+        record.headers().map(|header| (header.name.to_str().unwrap().to_owned(), text(header.value)));
+    (text(record.key), headers.collect(), text(record.value))
+}
+
+fn headers(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn a_login_carries_cloudevents_headers_around_untouched_json() {
+    let fields = [
+        (Field::Id, "e1"),
+        (Field::Type, "LOGIN"),
+        (Field::RealmId, "r1"),
+        (Field::RealmName, "demo"),
+        (Field::Client, "account"),
+        (Field::UserId, "u1"),
+        (Field::TraceParent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ];
+    let (key, seen, value) = seen(HeaderMode::CloudEvents, EventKind::User, &fields, &ENVELOPE);
+    assert_eq!(key, "u1");
+    assert_eq!(value, "{\"n\":\"ü\"}");
+    let expected = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", "e1"),
+        ("ce_source", "/realms/demo"),
+        ("ce_type", "org.keycloak.event.LOGIN"),
+        ("ce_time", "2025-10-28T08:34:23.007Z"),
+        ("ce_subject", "u1"),
+        ("content-type", "application/json"),
+        ("ce_sequence", "00000000000000000042"),
+        ("ce_partitionkey", "u1"),
+        ("ce_traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("ce_node", "kc-1"),
+        ("ce_epoch", "0006447b0d1a2c00"),
+        ("ce_outcome", "committed"),
+    ];
+    assert_eq!(seen, headers(&expected));
+}
+
+#[test]
+fn a_change_of_a_user_has_the_key_of_that_user_and_not_of_the_administrator() {
+    let fields = [
+        (Field::Type, "CREATE"),
+        (Field::RealmId, "r1"),
+        (Field::UserId, "administrator"),
+        (Field::ResourceType, "REALM_ROLE_MAPPING"),
+        (Field::ResourcePath, "users/u1/role-mappings/realm"),
+    ];
+    let unknown = Envelope { outcome: Outcome::Unknown, ..ENVELOPE };
+    let (key, seen, _) = seen(HeaderMode::CloudEvents, EventKind::Admin, &fields, &unknown);
+    assert_eq!(key, "u1");
+    assert_eq!(seen["ce_subject"], "u1");
+    assert_eq!(seen["ce_type"], "org.keycloak.admin.REALM_ROLE_MAPPING.CREATE");
+    assert_eq!(seen["ce_source"], "/realms/r1");
+    assert_eq!(seen["ce_outcome"], "unknown");
+    assert_eq!(seen["ce_id"], "0006447b0d1a2c00-42", "an event without an id gets one that a copy has too");
+}
+
+#[test]
+fn what_concerns_no_user_is_keyed_by_realm_and_resource() {
+    let key = |kind, fields: &[(Field, &str)]| seen(HeaderMode::None, kind, fields, &ENVELOPE).0;
+    let realm = (Field::RealmId, "r1");
+    assert_eq!(key(EventKind::User, &[realm, (Field::Client, "app")]), "r1/app");
+    assert_eq!(key(EventKind::Admin, &[realm, (Field::ResourcePath, "clients/c1")]), "r1/clients/c1");
+    assert_eq!(key(EventKind::Admin, &[realm, (Field::ResourcePath, "users/profile")]), "r1/users/profile");
+    assert_eq!(key(EventKind::User, &[]), "/");
+}
+
+#[test]
+fn headers_can_be_few_or_none() {
+    let fields = [(Field::Id, "e1"), (Field::UserId, "u1")];
+    let minimal = headers(&[
+        ("ce_id", "e1"),
+        ("ce_sequence", "00000000000000000042"),
+        ("ce_node", "kc-1"),
+        ("ce_epoch", "0006447b0d1a2c00"),
+        ("ce_outcome", "committed"),
+    ]);
+    assert_eq!(seen(HeaderMode::Minimal, EventKind::User, &fields, &ENVELOPE).1, minimal);
+    assert_eq!(seen(HeaderMode::None, EventKind::User, &fields, &ENVELOPE).1, headers(&[]));
+}
+
+proptest! {
+    /// An encoder is reused: nothing of one record may stand in the next.
+    #[test]
+    fn a_record_is_a_function_of_its_event(user in "[a-z]{0,40}", other in "[a-z]{0,40}", sequence: u64) {
+        let mut payload = EventEncoder::new();
+        for user in [&user, &other] {
+            payload.push(EventKind::User, 0, &[(Field::Id, user), (Field::UserId, user)], b"{}");
+        }
+        let events: Vec<_> = Events::of(payload.payload()).map(Result::unwrap).collect();
+        let envelope = Envelope { sequence, ..ENVELOPE };
+        let describe = |encoder: &mut Encoder, index: usize| {
+            let record = encoder.encode("topic", &events[index], &envelope);
+            let headers: Vec<_> = record.headers().map(|header| (header.name, header.value.to_vec())).collect();
+            (record.key.to_vec(), headers)
+        };
+        let fresh = describe(&mut Encoder::new(HeaderMode::CloudEvents), 1);
+        let mut reused = Encoder::new(HeaderMode::CloudEvents);
+        describe(&mut reused, 0);
+        prop_assert_eq!(describe(&mut reused, 1), fresh);
+    }
+}
