@@ -1,4 +1,5 @@
 //! What a consumer sees of an event.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! The sink on the real client, without a broker: what needs one is tested end to end.
+#![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
 
