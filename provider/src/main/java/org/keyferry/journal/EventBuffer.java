@@ -1,6 +1,5 @@
 package org.keyferry.journal;
 
-import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
@@ -8,9 +7,9 @@ import java.util.Arrays;
  * The events of a transaction as a PREPARE record that only lacks its place: everything that does
  * not depend on the place is encoded here, outside of the journal's lock.
  *
- * <p>An event is added by {@link #begin}, {@link #field} in the order of the tags, the JSON written
- * to {@link #body()}, and {@link #end()}; or taken back by {@link #discard()}. Not safe for use by
- * many threads at once.
+ * <p>An event is added by {@link #begin}, {@link #field} in the order of the tags, {@link #body}
+ * and {@link #end()}; or taken back by {@link #discard()}. Not safe for use by many threads at
+ * once.
  */
 public final class EventBuffer {
   private static final int INITIAL = 2048;
@@ -36,8 +35,6 @@ public final class EventBuffer {
   private int adminEvents;
   private long first;
   private long last;
-
-  private final OutputStream body = new Body();
 
   private EventBuffer() {}
 
@@ -89,14 +86,11 @@ public final class EventBuffer {
     bodyAt = end;
   }
 
-  /** Where the event's JSON is to be written after its fields. */
-  public OutputStream body() {
-    return body;
-  }
-
-  /** Takes back what has been written of the body, so that it can be written anew. */
-  public void restartBody() {
-    end = bodyAt;
+  /** Writes the body of the event that was begun, after its fields. */
+  public void body(byte[] json) {
+    ensure(json.length);
+    System.arraycopy(json, 0, bytes, end, json.length);
+    end += json.length;
   }
 
   /** Ends the event: from here on it is one of the buffer's. */
@@ -179,20 +173,5 @@ public final class EventBuffer {
     bytes =
         Arrays.copyOf(
             bytes, (int) Math.min(Integer.MAX_VALUE - 8, Math.max(needed, 2L * bytes.length)));
-  }
-
-  private final class Body extends OutputStream {
-    @Override
-    public void write(int b) {
-      ensure(1);
-      bytes[end++] = (byte) b;
-    }
-
-    @Override
-    public void write(byte[] source, int offset, int length) {
-      ensure(length);
-      System.arraycopy(source, offset, bytes, end, length);
-      end += length;
-    }
   }
 }

@@ -30,10 +30,7 @@ final class EventEncoder {
   private static final String REPRESENTATION = "representation";
 
   private static final ObjectMapper MAPPER =
-      JsonSerialization.mapper
-          .copy()
-          .setDefaultPropertyInclusion(JsonInclude.Include.ALWAYS)
-          .disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET);
+      JsonSerialization.mapper.copy().setDefaultPropertyInclusion(JsonInclude.Include.ALWAYS);
 
   private static final ObjectWriter WHOLE = MAPPER.writer();
 
@@ -114,26 +111,19 @@ final class EventEncoder {
     return constant == null ? null : constant.name();
   }
 
+  /**
+   * Writes the body. The way leads through a string, because Jackson writes characters beyond the
+   * Basic Multilingual Plane to a stream of bytes in another form; half of a surrogate pair, as a
+   * client may send it, becomes a question mark.
+   */
   private static void end(EventBuffer buffer, ObjectWriter writer, Object event)
       throws IOException {
     try {
-      writeBody(buffer, writer, event);
+      buffer.body(writer.writeValueAsString(event).getBytes(StandardCharsets.UTF_8));
     } catch (IOException | RuntimeException e) {
       buffer.discard();
       throw e;
     }
     buffer.end();
-  }
-
-  private static void writeBody(EventBuffer buffer, ObjectWriter writer, Object event)
-      throws IOException {
-    try {
-      writer.writeValue(buffer.body(), event);
-    } catch (IOException e) {
-      // Half of a surrogate pair, as a client may send it, has no UTF-8; as a string it becomes a
-      // question mark.
-      buffer.restartBody();
-      buffer.body().write(writer.writeValueAsString(event).getBytes(StandardCharsets.UTF_8));
-    }
   }
 }

@@ -107,7 +107,7 @@ class EventJournalTest {
     journal.open(slot -> {});
     EventBuffer large = EventBuffer.take();
     large.begin(EventKind.ADMIN, 7);
-    large.body().write(new byte[(64 << 20) + 1]);
+    large.body(new byte[(64 << 20) + 1]);
     large.end();
     JournalException error =
         assertThrows(

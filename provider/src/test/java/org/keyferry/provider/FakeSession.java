@@ -1,0 +1,101 @@
+package org.keyferry.provider;
+
+import io.opentelemetry.api.trace.Span;
+import jakarta.ws.rs.core.HttpHeaders;
+import java.lang.reflect.Proxy;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.keycloak.models.KeycloakContext;
+import org.keycloak.models.KeycloakSession;
+import org.keycloak.models.KeycloakTransactionManager;
+import org.keycloak.services.DefaultKeycloakTransactionManager;
+import org.keycloak.tracing.TracingProvider;
+
+/**
+ * A session with attributes, Keycloak's own transaction manager, a request's header and a span.
+ * What else is asked of it fails.
+ */
+final class FakeSession {
+  private final Map<String, Object> attributes = new HashMap<>();
+  private final KeycloakSession session = proxy(KeycloakSession.class, this::answer);
+  private final TracingProvider tracing = proxy(TracingProvider.class, this::answerTracing);
+  private KeycloakTransactionManager manager = new DefaultKeycloakTransactionManager(session);
+  private Span span = Span.getInvalid();
+  private String traceparent;
+
+  private interface Answer {
+    Object to(String method, Object[] arguments);
+  }
+
+  private static <T> T proxy(Class<T> type, Answer answer) {
+    return type.cast(
+        Proxy.newProxyInstance(
+            type.getClassLoader(),
+            new Class<?>[] {type},
+            (self, method, arguments) -> answer.to(method.getName(), arguments)));
+  }
+
+  private Object answer(String method, Object[] arguments) {
+    return switch (method) {
+      case "getAttribute" -> attributes.get(arguments[0]);
+      case "setAttribute" -> attributes.put((String) arguments[0], arguments[1]);
+      case "getTransactionManager" -> manager;
+      case "getProvider" -> arguments[0] == TracingProvider.class ? tracing : null;
+      case "getContext" -> proxy(KeycloakContext.class, this::answerContext);
+      default -> throw new UnsupportedOperationException(method);
+    };
+  }
+
+  private Object answerTracing(String method, Object[] arguments) {
+    return switch (method) {
+      case "getCurrentSpan" -> span;
+      case "trace" -> {
+        run(arguments[2]);
+        yield null;
+      }
+      default -> throw new UnsupportedOperationException(method);
+    };
+  }
+
+  @SuppressWarnings("unchecked")
+  private void run(Object execution) {
+    ((Consumer<Span>) execution).accept(span);
+  }
+
+  private Object answerContext(String method, Object[] arguments) {
+    if (!method.equals("getRequestHeaders")) {
+      throw new UnsupportedOperationException(method);
+    }
+    return proxy(
+        HttpHeaders.class, (name, values) -> "traceparent".equals(values[0]) ? traceparent : null);
+  }
+
+  KeycloakSession session() {
+    return session;
+  }
+
+  KeycloakTransactionManager manager() {
+    return manager;
+  }
+
+  FakeSession begun() {
+    manager.begin();
+    return this;
+  }
+
+  FakeSession manager(KeycloakTransactionManager other) {
+    manager = other;
+    return this;
+  }
+
+  FakeSession span(Span current) {
+    span = current;
+    return this;
+  }
+
+  FakeSession traceparent(String header) {
+    traceparent = header;
+    return this;
+  }
+}
