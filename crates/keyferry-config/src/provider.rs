@@ -34,8 +34,8 @@ pub static PROVIDER_OPTIONS: &[ProviderOption] = &[
     option(
         "journal-fsync",
         "`never`",
-        "When the journal is forced to disk: `never` (it survives the end of any process), `interval`, or `commit` (before \
-         the database commits, so that it survives a power cut).",
+        "When the journal is forced to disk: `never`, so that it survives the end of any process but not a power cut. Other \
+         values are refused by this release.",
     ),
     option(
         "agent",

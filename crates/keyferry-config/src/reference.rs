@@ -1,6 +1,8 @@
 //! The reference pages `docs/configuration.md` and `docs/drop-in.md`, written from the tables, so that they cannot say
 //! anything else than the code does.
 
+use std::collections::BTreeMap;
+
 use crate::dropin::{DROP_IN, DropIn, Treatment};
 use crate::provider::PROVIDER_OPTIONS;
 use crate::settings::{SETTINGS, Setting};
@@ -30,6 +32,35 @@ pub fn drop_in() -> String {
     }
     page
 }
+
+/// The table from which the provider describes the agent's options to Keycloak, a line an option: name, drop-in variable (or `-`), `secret` or
+/// `open`, and what it does, separated by tabs.
+pub fn agent_options() -> String {
+    let mut lines = BTreeMap::new();
+    for entry in DROP_IN.iter().filter(|entry| !matches!(entry.treatment, Treatment::Provider { .. })) {
+        lines.insert(
+            entry.option,
+            agent_option(entry.option, entry.variable, entry.option.ends_with("-password"), &fate(entry)),
+        );
+    }
+    for setting in SETTINGS {
+        let Some(option) = setting.option else { continue };
+        let variable = DropIn::by_key(setting.key).map_or("-", |entry| entry.variable);
+        lines.insert(option, agent_option(option, variable, setting.secret, setting.purpose));
+    }
+    let lines: Vec<String> = lines.into_values().collect();
+    format!("{AGENT_OPTIONS_INTRODUCTION}{}\n", lines.join("\n"))
+}
+
+fn agent_option(option: &str, variable: &str, secret: bool, purpose: &str) -> String {
+    let secrecy = if secret { "secret" } else { "open" };
+    format!("{option}\t{variable}\t{secrecy}\t{}", purpose.replace(['*', '`'], ""))
+}
+
+const AGENT_OPTIONS_INTRODUCTION: &str = "\
+# Generated from crates/keyferry-config by its test `reference`; run it with KEYFERRY_DOCS=write after a change.
+# The options that the agent interprets: name, variable of the listener that is replaced, `secret` or `open`, what it does.
+";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
 const SECTIONS: [(&str, &str); 7] = [

@@ -250,7 +250,7 @@ pub static SETTINGS: &[Setting] = &[
         option: Some("ssl-truststore-certificates"),
         takes: || "PEM text".into(),
         default: "none",
-        purpose: "The same, as text.",
+        purpose: "The certificate authorities that are believed, as PEM text.",
         secret: false,
         apply: |draft, input| set_some(&mut draft.security.tls.ca_pem, pem(input)),
     },
@@ -277,7 +277,7 @@ pub static SETTINGS: &[Setting] = &[
         option: Some("ssl-keystore-certificate-chain"),
         takes: || "PEM text".into(),
         default: "none",
-        purpose: "The same, as text.",
+        purpose: "The client's certificate and its chain, as PEM text.",
         secret: false,
         apply: |draft, input| set_some(&mut draft.security.tls.certificate_pem, pem(input)),
     },
@@ -295,7 +295,7 @@ pub static SETTINGS: &[Setting] = &[
         option: Some("ssl-keystore-key"),
         takes: || "PEM text".into(),
         default: "none",
-        purpose: "The same, as text.",
+        purpose: "The client's private key, as PEM text.",
         secret: true,
         apply: |draft, input| {
             let checked = pem(input)?;
