@@ -45,7 +45,8 @@ pub struct Settings {
     pub in_doubt: InDoubt,
     /// What may be in flight at once.
     pub credit: Credit,
-    /// How old the oldest unacknowledged event may get before the destination counts as failing.
+    /// For how long nothing may be acknowledged, although there is something to acknowledge, before the destination counts as failing. Nothing is
+    /// given up then: it is told.
     pub delivery_timeout: Duration,
     /// Seeds the jitter of the backoff.
     pub seed: u64,
@@ -101,6 +102,8 @@ pub struct Pipeline<S: Storage, K: Sink, D: DeadLetters> {
     caught_up: bool,
     /// Whether this turn has found anything new in the journal.
     found: bool,
+    /// Whether it has been told that the destination is failing.
+    failing: bool,
 }
 
 /// Whether records may be sent.
@@ -140,6 +143,7 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
             unsaved: false,
             caught_up: false,
             found: false,
+            failing: false,
         }
     }
 
@@ -152,6 +156,7 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         self.recover(clock);
         let sent_all = self.dispatch(clock)?;
         self.save(clock)?;
+        self.tell_if_failing(clock);
         Ok(self.what_next(clock, sent_all))
     }
 
@@ -193,11 +198,31 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         (report.state, report.reason) = if open && self.is_drained() {
             (State::Idle, None)
         } else if !open || !self.sender.in_flight.is_empty() && self.stalled_ms(clock) >= BLOCKED_AFTER_MS {
-            (State::Blocked, self.sender.last_failure.clone().or(self.sender.sink.trouble()))
+            (State::Blocked, Some(self.why_blocked(clock)))
         } else {
             (State::Delivering, None)
         };
         report
+    }
+
+    fn why_blocked(&self, clock: Clock) -> String {
+        let nothing = || format!("nothing has been acknowledged for {} s", self.stalled_ms(clock) / 1_000);
+        self.sender.complaint().unwrap_or_else(nothing)
+    }
+
+    /// Says once that the destination is failing, and once that it is not any more.
+    fn tell_if_failing(&mut self, clock: Clock) {
+        let timeout = self.sender.settings.delivery_timeout;
+        let failing = u128::from(self.stalled_ms(clock)) >= timeout.as_millis();
+        match (self.failing, failing) {
+            (false, true) => tracing::error!(
+                "nothing has been acknowledged for {timeout:?}: {}; the journal keeps the events",
+                self.sender.complaint().unwrap_or_else(|| "the cause is not known".to_owned())
+            ),
+            (true, false) => tracing::info!("delivery goes on"),
+            _ => {}
+        }
+        self.failing = failing;
     }
 
     /// Takes in the outcomes.
@@ -519,6 +544,11 @@ impl<K: Sink, D: DeadLetters> Sender<K, D> {
         for _ in 0..behind {
             self.condemned.pop_first();
         }
+    }
+
+    /// What went wrong last and has not gone well since.
+    fn complaint(&self) -> Option<String> {
+        self.last_failure.clone().or_else(|| self.sink.trouble())
     }
 
     fn note_failure(&mut self, failure: &Failure) {
