@@ -17,6 +17,7 @@
 //! | `scanner` | records in order, and the verdict on what is not a record |
 //! | `assembler` | records in, settled transactions out |
 //! | [`feed`] | what the pipeline uses: committed transactions, and where to resume |
+//! | [`records`] | one segment taken apart, for people who look at it |
 //! | [`checkpoint`] | how far a destination has got |
 //! | [`watch`] | waking up when the writer has written |
 //! | [`writer`] | the format written from Rust, for tests, simulation and benchmarks |
@@ -34,6 +35,7 @@ pub mod event;
 pub mod feed;
 pub mod format;
 pub mod memory;
+pub mod records;
 pub mod slot;
 pub mod storage;
 pub mod watch;
@@ -49,7 +51,8 @@ pub use event::{EventKind, EventView};
 pub use feed::{Feed, FeedOptions, Item, Outcome, Resume, Transaction};
 pub use format::{Epoch, Place, SegmentName};
 pub use memory::MemoryStorage;
-pub use slot::{AgentLock, SlotDirectory};
+pub use records::{Piece, Records, Trouble};
+pub use slot::{AgentLock, LockHolder, SlotDirectory};
 pub use storage::{SegmentStore, Storage};
 pub use watch::Watch;
 pub use writer::Writer;

@@ -16,6 +16,7 @@
 //! POSIX locks belong to a process, and closing *any* descriptor of the file gives them up. Hence [`AgentLock`] is taken
 //! once in a process and its file is opened nowhere else.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -62,9 +63,49 @@ impl FileLock {
 
 /// Who holds the lock of `file`, in words.
 fn holder(file: &File) -> String {
-    match fcntl_getlk(file, &Flock::from(FlockType::WriteLock)) {
-        Ok(Some(Flock { pid: Some(pid), .. })) => format!("process {pid}"),
-        _ => "a process of another container".to_owned(),
+    LockHolder::ask(file).ok().flatten().unwrap_or(LockHolder::Elsewhere).to_string()
+}
+
+/// Who holds a lock of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockHolder {
+    /// The process with this id.
+    Process(i32),
+    /// A process that has no id here, because it lives in another container.
+    Elsewhere,
+}
+
+impl LockHolder {
+    /// Who holds the lock `name` ([`WRITER_LOCK`] or [`AGENT_LOCK`]) of `slot`; `None` if nobody does. Takes nothing. Only to be asked by a
+    /// process that holds no lock of the slot itself: closing the file would give it up.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn of(slot: &Path, name: &str) -> Result<Option<Self>, Error> {
+        let path = slot.join(name);
+        let asked = match File::open(&path) {
+            Ok(file) => Self::ask(&file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => Err(error),
+        };
+        asked.map_err(|source| Error::io("query", path.display().to_string(), source))
+    }
+
+    fn ask(file: &File) -> io::Result<Option<Self>> {
+        let held = fcntl_getlk(file, &Flock::from(FlockType::WriteLock))?;
+        Ok(held.map(|lock| match lock.pid {
+            Some(pid) => Self::Process(pid.as_raw_nonzero().get()),
+            None => Self::Elsewhere,
+        }))
+    }
+}
+
+impl fmt::Display for LockHolder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(pid) => write!(out, "process {pid}"),
+            Self::Elsewhere => out.write_str("a process of another container"),
+        }
     }
 }
 
