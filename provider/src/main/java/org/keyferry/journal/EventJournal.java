@@ -44,6 +44,8 @@ public final class EventJournal implements AutoCloseable {
    */
   public record Status(Path slot, String epoch, String problem) {}
 
+  private record OpenFailure(GapCause gapCause, String what) {}
+
   private final Disk disk;
   private final Settings settings;
   private final Journal.Settings journalSettings;
@@ -59,7 +61,8 @@ public final class EventJournal implements AutoCloseable {
 
   private volatile Journal journal;
   private volatile String problem;
-  private volatile GapCause openFailure = GapCause.IO_ERROR;
+  private volatile OpenFailure openFailure =
+      new OpenFailure(GapCause.IO_ERROR, "the journal is not open yet");
   private Consumer<Path> opened = slot -> {};
   private Duration retry = TICK;
   private boolean closed;
@@ -101,26 +104,32 @@ public final class EventJournal implements AutoCloseable {
       return;
     }
     try {
-      Journal open = Journal.open(disk, settings.directory(), journalSettings, losses);
-      problem = null;
-      journal = open;
-      Log.JOURNAL.infof("Journal opened: %s, epoch %016x", open.slot(), open.epoch());
-      opened.accept(open.slot());
+      journal = Journal.open(disk, settings.directory(), journalSettings, losses);
     } catch (IOException | RuntimeException e) {
-      problem = unusable(e);
-      openFailure = e instanceof IOException failure ? GapCause.of(failure) : GapCause.IO_ERROR;
-      Log.JOURNAL.error(problem);
+      reportUnusable(e);
       background.schedule(this::tryOpen, retry.toMillis(), TimeUnit.MILLISECONDS);
       retry = retry.multipliedBy(2).compareTo(RETRY_MAX) < 0 ? retry.multipliedBy(2) : RETRY_MAX;
+      return;
     }
+    problem = null;
+    Log.JOURNAL.infof("Journal opened: %s, epoch %016x", journal.slot(), journal.epoch());
+    opened.accept(journal.slot());
   }
 
-  private String unusable(Exception cause) {
-    return String.format(
-        "The journal directory %s cannot be used: %s. Events are lost until it can; Keycloak goes on. Make it a directory that Keycloak's"
-            + " user can write to, with free space, or choose another one with the option journal-dir."
-            + " It is tried again at least every %d s.",
-        settings.directory().toAbsolutePath(), reason(cause), RETRY_MAX.toSeconds());
+  private void reportUnusable(Exception cause) {
+    String what =
+        String.format(
+            "the journal directory %s cannot be used: %s",
+            settings.directory().toAbsolutePath(), reason(cause));
+    GapCause gapCause = cause instanceof IOException e ? GapCause.of(e) : GapCause.IO_ERROR;
+    openFailure = new OpenFailure(gapCause, what);
+    problem =
+        what
+            + ". Events are lost until it can; Keycloak goes on. Make it a directory that Keycloak's user can write to, with free space, or"
+            + " choose another one with the option journal-dir. It is tried again at least every "
+            + RETRY_MAX.toSeconds()
+            + " s";
+    Log.JOURNAL.error(problem);
   }
 
   private static String reason(Exception cause) {
@@ -186,7 +195,9 @@ public final class EventJournal implements AutoCloseable {
       }
       append.to(openJournal());
     } catch (JournalException e) {
-      problem = e.getMessage();
+      if (journal != null) {
+        problem = e.getMessage();
+      }
       throw e;
     }
     appendedUserEvents.add(userEvents);
@@ -203,8 +214,8 @@ public final class EventJournal implements AutoCloseable {
   private Journal openJournal() throws JournalException {
     Journal open = journal;
     if (open == null) {
-      String why = problem;
-      throw new JournalException(openFailure, why != null ? why : "the journal is not open yet");
+      OpenFailure failure = openFailure;
+      throw new JournalException(failure.gapCause(), failure.what());
     }
     return open;
   }

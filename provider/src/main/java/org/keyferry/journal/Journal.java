@@ -355,8 +355,13 @@ final class Journal {
   }
 
   private static JournalException failed(String what, IOException cause) {
+    GapCause gapCause = GapCause.of(cause);
+    String remedy =
+        gapCause == GapCause.NO_SPACE
+            ? "; free space on its disk, or choose another one with the option journal-dir"
+            : "; check its disk, or choose another one with the option journal-dir";
     return new JournalException(
-        GapCause.of(cause), "cannot " + what + ": " + cause.getMessage(), cause);
+        gapCause, "cannot " + what + ": " + cause.getMessage() + remedy, cause);
   }
 
   private void awaitOutcomes(long graceMillis) {

@@ -37,8 +37,7 @@ final class LossLog {
       return;
     }
     Log.JOURNAL.errorf(
-        "%d user events and %d admin events were lost: %s. Free space on the journal's disk or choose another one with the option"
-            + " journal-dir; with journal-overflow=refuse the transaction fails instead.",
+        "%d user events and %d admin events were lost: %s. The journal will tell of the gap as soon as it can be written.",
         userEvents, adminEvents, cause);
     userEvents = 0;
     adminEvents = 0;
