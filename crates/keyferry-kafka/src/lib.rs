@@ -6,9 +6,11 @@
 //! pipeline, which resets the sink and sends everything again that was not acknowledged.
 //!
 //! - [`sink`]: the Kafka sink.
+//! - [`consume`]: topics read from one end to the other, to verify them.
 //! - [`error`]: which of librdkafka's errors mean what.
 //! - `raw`: the few calls of the C client that the `rdkafka` crate does not offer as we need them; the only `unsafe` code of the project.
 
+pub mod consume;
 pub mod error;
 mod raw;
 pub mod sink;
