@@ -41,12 +41,14 @@ public final class EventJournal implements AutoCloseable {
    *     not open
    * @param problem why the journal is not open or the last append failed; {@code null} if all is
    *     well
+   * @param lastLoss when and why events were lost last; {@code null} if none were
    */
-  public record Status(Path slot, String epoch, String problem) {}
+  public record Status(Path slot, String epoch, String problem, String lastLoss) {}
 
   private record OpenFailure(GapCause gapCause, String what) {}
 
   private final Disk disk;
+  private final Clock clock;
   private final Settings settings;
   private final Journal.Settings journalSettings;
   private final Losses losses = new Losses();
@@ -61,6 +63,7 @@ public final class EventJournal implements AutoCloseable {
 
   private volatile Journal journal;
   private volatile String problem;
+  private volatile String lastLoss;
   private volatile OpenFailure openFailure =
       new OpenFailure(GapCause.IO_ERROR, "the journal is not open yet");
   private Consumer<Path> opened = slot -> {};
@@ -74,6 +77,7 @@ public final class EventJournal implements AutoCloseable {
 
   EventJournal(Settings settings, Disk disk, Clock clock) {
     this.disk = disk;
+    this.clock = clock;
     this.settings = settings;
     this.journalSettings =
         new Journal.Settings(NodeName.fitting(settings.node()), settings.segmentSize(), clock);
@@ -145,11 +149,10 @@ public final class EventJournal implements AutoCloseable {
     return cause.getMessage() == null ? cause.getClass().getSimpleName() : cause.getMessage();
   }
 
-  private void settle() {
+  void settle() {
     try {
       Journal open = journal;
-      if (open != null) {
-        open.settle();
+      if (open != null && open.settle()) {
         recovered();
       }
     } catch (JournalException e) {
@@ -257,6 +260,7 @@ public final class EventJournal implements AutoCloseable {
     losses.add(lost);
     droppedUserEvents.add(lost.userEvents());
     droppedAdminEvents.add(lost.adminEvents());
+    lastLoss = clock.instant() + ": " + cause;
     lossLog.add(lost, cause);
   }
 
@@ -289,8 +293,8 @@ public final class EventJournal implements AutoCloseable {
   public Status status() {
     Journal open = journal;
     return open == null
-        ? new Status(null, null, problem)
-        : new Status(open.slot(), String.format("%016x", open.epoch()), problem);
+        ? new Status(null, null, problem, lastLoss)
+        : new Status(open.slot(), String.format("%016x", open.epoch()), problem, lastLoss);
   }
 
   /**

@@ -150,16 +150,19 @@ final class Journal {
   }
 
   /**
-   * Writes the gap and the outcomes that could not be written before. Does nothing if there are
-   * none.
+   * Writes the gap and the outcomes that could not be written before.
+   *
+   * @return whether there were any
    */
-  void settle() throws JournalException {
+  boolean settle() throws JournalException {
     lock.lock();
     try {
-      if (!closed && hasUnsettled()) {
-        makeReady(0);
-        finishIfDue();
+      if (closed || !hasUnsettled()) {
+        return false;
       }
+      makeReady(0);
+      finishIfDue();
+      return true;
     } finally {
       lock.unlock();
     }

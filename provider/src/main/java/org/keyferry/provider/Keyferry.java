@@ -117,6 +117,9 @@ final class Keyferry {
     info.put(
         "dropped events",
         counts(journal.dropped(EventKind.USER), journal.dropped(EventKind.ADMIN)));
+    if (status.lastLoss() != null) {
+      info.put("last loss", status.lastLoss());
+    }
     info.put("refused transactions", Long.toString(journal.refused()));
     addAgent(info);
     for (int i = 0; i < options.problems().size(); i++) {

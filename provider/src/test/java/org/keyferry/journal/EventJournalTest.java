@@ -58,11 +58,31 @@ class EventJournalTest {
     assertTrue(opened.await(30, TimeUnit.SECONDS), "the journal is opened in the background");
     journal.prepareAndCommit(new JournalTransaction(), Samples.event("{}"));
     assertNull(journal.status().problem());
+    assertTrue(
+        journal.status().lastLoss().contains("not a directory"), "what was lost stays in sight");
     journal.close();
     assertEquals(
         List.of(RecordKind.GAP, RecordKind.PREPARE, RecordKind.COMMIT, RecordKind.CLOSE),
         entries(directory.resolve("slot-0")).stream().map(JournalReader.Entry::kind).toList());
     assertEquals(1, journal.appended(EventKind.USER));
+  }
+
+  @Test
+  void aProblemStaysUntilSomethingIsWritten() throws Exception {
+    FakeDisk disk = new FakeDisk();
+    EventJournal journal =
+        new EventJournal(
+            new EventJournal.Settings(Path.of("/journal"), "node-a", 1 << 20), disk, Samples.CLOCK);
+    journal.open(slot -> {});
+    disk.failWrites(1, 1, 0);
+    JournalTransaction transaction = new JournalTransaction();
+    EventBuffer events = Samples.event("{}");
+    assertThrows(JournalException.class, () -> journal.prepare(transaction, events));
+    journal.settle();
+    assertTrue(journal.status().problem().contains("No space left"));
+    journal.prepare(transaction, events);
+    assertNull(journal.status().problem());
+    journal.close();
   }
 
   @Test
