@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.jboss.logging.Logger;
@@ -11,6 +12,13 @@ import org.jboss.logging.Logger;
 /** Keeps the agent running until it is closed, on a daemon thread of its own. */
 public final class AgentSupervisor implements AutoCloseable {
   private static final Logger LOG = Logger.getLogger("org.keyferry.agent");
+
+  /**
+   * The exit codes of an agent that somebody told to stop: drained, SIGINT, SIGTERM. When Keycloak
+   * is stopped by a signal to its process group, the agent gets it too, a little before we do: that
+   * is no reason for a warning.
+   */
+  private static final Set<Integer> STOPPED_BY_SOMEBODY = Set.of(0, 128 + 2, 128 + 15);
 
   /** How long a killed agent may take to be gone. */
   private static final Duration KILL = Duration.ofSeconds(5);
@@ -39,6 +47,9 @@ public final class AgentSupervisor implements AutoCloseable {
   private volatile Process process;
   private volatile boolean handedOver;
   private volatile String problem;
+
+  /** Whether somebody told the agent to stop. Belongs to the supervising thread. */
+  private boolean lastStopWasWanted;
 
   /** A supervisor that has not started yet. */
   public AgentSupervisor(Executable executable, HandOver handOver) {
@@ -74,7 +85,11 @@ public final class AgentSupervisor implements AutoCloseable {
           delay = backoff.first();
         }
         if (!isStopping()) {
-          LOG.warnf("%s. It is started again in %d s.", problem, Math.max(1, delay.toSeconds()));
+          LOG.logf(
+              lastStopWasWanted ? Logger.Level.INFO : Logger.Level.WARN,
+              "%s. It is started again in %d s.",
+              problem,
+              Math.max(1, delay.toSeconds()));
           if (stopping.await(delay.toMillis(), TimeUnit.MILLISECONDS)) {
             return;
           }
@@ -99,8 +114,11 @@ public final class AgentSupervisor implements AutoCloseable {
       Process started = launch(path);
       listenTo(started);
       hand(started);
-      problem = describe(started.waitFor());
+      int exitCode = started.waitFor();
+      problem = describe(exitCode);
+      lastStopWasWanted = STOPPED_BY_SOMEBODY.contains(exitCode);
     } catch (IOException e) {
+      lastStopWasWanted = false;
       problem = "The agent cannot be started: " + e.getMessage();
     } finally {
       process = null;
