@@ -4,7 +4,7 @@
 //! event is found by the token's id, which Keycloak writes into the event's details and tells nobody else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::admin::SERVICE;
 use crate::http::Http;
+use crate::wait;
 
 /// How long a worker waits after a request that failed: the server may be down.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
@@ -21,8 +22,15 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
 /// Workers at work.
 #[derive(Debug)]
 pub struct Load {
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     workers: Vec<JoinHandle<Vec<Request>>>,
+}
+
+/// What the workers share.
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    successes: AtomicUsize,
 }
 
 /// One request for a token.
@@ -43,18 +51,30 @@ pub struct Requests(Vec<Request>);
 impl Load {
     /// Starts `workers` that log the client [`SERVICE`] in, again and again.
     pub fn start(address: &str, realm: &str, workers: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared::default());
         let endpoint = format!("{address}/realms/{realm}/protocol/openid-connect/token");
         let worker = |_| {
-            let (stop, endpoint) = (Arc::clone(&stop), endpoint.clone());
-            thread::spawn(move || work(&stop, &endpoint))
+            let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
+            thread::spawn(move || work(&shared, &endpoint))
         };
-        Self { workers: (0..workers).map(worker).collect(), stop }
+        Self { workers: (0..workers).map(worker).collect(), shared }
+    }
+
+    /// Waits until this many more requests have succeeded, so that what follows happens under load on a slow machine too.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooLate`].
+    pub fn wait_for_successes(&self, count: usize, limit: Duration) -> crate::Result<()> {
+        let successes = || self.shared.successes.load(Ordering::Relaxed);
+        let enough = successes() + count;
+        wait::until(&format!("the success of {count} requests"), limit, || {
+            (successes() >= enough).then_some(())
+        })
     }
 
     /// Stops after the requests that are under way and returns all of them.
     pub fn finish(self) -> Requests {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         let requests = self.workers.into_iter().flat_map(|worker| match worker.join() {
             Ok(requests) => requests,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -109,14 +129,15 @@ impl Requests {
     }
 }
 
-fn work(stop: &AtomicBool, endpoint: &str) -> Vec<Request> {
+fn work(shared: &Shared, endpoint: &str) -> Vec<Request> {
     let http = Http::new();
     let mut requests = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
+    while !shared.stop.load(Ordering::Relaxed) {
         let sent = Instant::now();
         let token = request_token(&http, endpoint);
-        if token.is_err() {
-            thread::sleep(PAUSE_AFTER_FAILURE);
+        match &token {
+            Ok(_) => drop(shared.successes.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => thread::sleep(PAUSE_AFTER_FAILURE),
         }
         requests.push(Request { sent, took: sent.elapsed(), token });
     }

@@ -20,6 +20,12 @@ const REALM: &str = "shop";
 const WORKERS: usize = 8;
 const TRIALS: usize = 5;
 const ROUNDS: usize = 10;
+/// How many requests succeed before something is killed.
+const SUCCESSES: usize = 200;
+/// How many users are created before everything is killed.
+const CREATIONS: usize = 5;
+const LOAD_LIMIT: Duration = Duration::from_secs(120);
+/// How long the load goes on after something is frozen.
 const LOAD: Duration = Duration::from_secs(3);
 const REST_LIMIT: Duration = Duration::from_secs(10);
 const AGENT_LIMIT: Duration = Duration::from_secs(60);
@@ -57,7 +63,7 @@ fn nothing_is_lost_when_keycloak_is_killed_under_load() {
     let mut all = Requests::default();
     for trial in 1..=TRIALS {
         let load = Load::start(&stage.keycloak.address(), REALM, WORKERS);
-        thread::sleep(LOAD);
+        load.wait_for_successes(SUCCESSES, LOAD_LIMIT).unwrap();
         stage.keycloak.kill().unwrap();
         all.extend(load.finish());
         stage.keycloak.start().unwrap();
@@ -71,7 +77,7 @@ fn nothing_is_lost_when_the_agent_is_killed_under_load_and_copies_are_recognisab
     let load = Load::start(&stage.keycloak.address(), REALM, WORKERS);
     let mut agent = stage.keycloak.wait_for_agent(AGENT_LIMIT).unwrap();
     for _ in 0..TRIALS {
-        thread::sleep(LOAD);
+        load.wait_for_successes(SUCCESSES, LOAD_LIMIT).unwrap();
         process::signal(agent, Signal::KILL).unwrap();
         let killed = agent;
         agent = wait::until("the restart of the agent", AGENT_LIMIT, || {
@@ -126,7 +132,8 @@ fn nothing_is_lost_or_invented_when_keycloak_and_the_agent_are_killed_at_once() 
     for round in 1..=ROUNDS {
         let load = Load::start(&stage.keycloak.address(), REALM, WORKERS);
         let contest = Contest::start(&stage.keycloak.address(), REALM, &format!("round{round}"));
-        thread::sleep(LOAD);
+        load.wait_for_successes(SUCCESSES, LOAD_LIMIT).unwrap();
+        contest.wait_for_creations(CREATIONS, LOAD_LIMIT).unwrap();
         stage.keycloak.kill_with_agent().unwrap();
         all.extend(load.finish());
         let contest = contest.finish();
