@@ -45,7 +45,10 @@ public final class AgentSupervisor implements AutoCloseable {
   private final Thread thread;
 
   private volatile Process process;
-  private volatile boolean handedOver;
+
+  /** Open once the present process has taken its options, or has died before. */
+  private volatile CountDownLatch handedOver = new CountDownLatch(1);
+
   private volatile String problem;
 
   /** Whether somebody told the agent to stop. Belongs to the supervising thread. */
@@ -133,7 +136,7 @@ public final class AgentSupervisor implements AutoCloseable {
       if (isStopping()) {
         throw new IOException("Keycloak is stopping");
       }
-      handedOver = false;
+      handedOver = new CountDownLatch(1);
       Process started = builder.start();
       process = started;
       problem = null;
@@ -156,7 +159,7 @@ public final class AgentSupervisor implements AutoCloseable {
       // The agent has died before it read: its exit code says more.
       LOG.debug("The agent did not take its options", e);
     } finally {
-      handedOver = true;
+      handedOver.countDown();
     }
   }
 
@@ -204,8 +207,9 @@ public final class AgentSupervisor implements AutoCloseable {
     if (running == null) {
       return;
     }
+    long deadline = System.nanoTime() + drain.toNanos();
     try {
-      if (!askToStop(running) || !running.waitFor(drain.toMillis(), TimeUnit.MILLISECONDS)) {
+      if (!askToStop(running, deadline) || !running.waitFor(left(deadline), TimeUnit.NANOSECONDS)) {
         LOG.warnf(
             "The agent has not delivered everything within %d s and is stopped; the rest stays in the journal.",
             drain.toSeconds());
@@ -218,11 +222,11 @@ public final class AgentSupervisor implements AutoCloseable {
   }
 
   /**
-   * Closes the agent's standard input, unless the agent has not even read its options: then the
+   * Closes the agent's standard input, unless the agent does not even read its options: then the
    * stream would block us too.
    */
-  private boolean askToStop(Process running) {
-    if (!handedOver) {
+  private boolean askToStop(Process running, long deadline) throws InterruptedException {
+    if (!handedOver.await(left(deadline), TimeUnit.NANOSECONDS)) {
       return false;
     }
     try {
@@ -231,6 +235,10 @@ public final class AgentSupervisor implements AutoCloseable {
       LOG.debug("The agent's standard input was closed already", e);
     }
     return true;
+  }
+
+  private static long left(long deadline) {
+    return Math.max(0, deadline - System.nanoTime());
   }
 
   /** Kills the agent without giving it time to drain. */

@@ -119,13 +119,18 @@ final class Journal {
       makeReady(prepareLength + COMMIT_LENGTH);
       sealPrepare(transaction, events, bytes);
       sealCommit(bytes, prepareLength, transaction.id);
+      long begin = segment.end();
       try {
-        write(bytes, prepareLength + COMMIT_LENGTH);
+        write(bytes, prepareLength, prepareLength + COMMIT_LENGTH);
+        nextCommit++;
       } catch (JournalException e) {
-        disownTornPrepare(transaction);
-        throw e;
+        if (segment == null || segment.end() == begin) {
+          disownTornPrepare(transaction);
+          throw e;
+        }
+        // The PREPARE is whole: only its COMMIT is owed.
+        pending.addLast(new Outcome(RecordKind.COMMIT, transaction.id));
       }
-      nextCommit++;
       markDecided(transaction);
     } finally {
       lock.unlock();
@@ -335,9 +340,13 @@ final class Journal {
   }
 
   private void write(byte[] bytes, int length) throws JournalException {
+    write(bytes, length, length);
+  }
+
+  private void write(byte[] bytes, int first, int length) throws JournalException {
     Segment target = segment;
     try {
-      target.append(bytes, length);
+      target.append(bytes, first, length);
     } catch (IOException e) {
       if (target.isTorn()) {
         segment = null;

@@ -131,6 +131,11 @@ final class LocalDisk implements Disk {
     }
 
     @Override
+    public long length() throws IOException {
+      return file.length();
+    }
+
+    @Override
     public void truncate(long length) throws IOException {
       file.setLength(length);
       file.seek(length);

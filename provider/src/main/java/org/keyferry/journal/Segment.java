@@ -102,25 +102,37 @@ final class Segment {
     Format.putInt(bytes, at + 4, (int) checksum.getValue());
   }
 
-  /** Appends sealed records by one write. */
-  void append(byte[] bytes, int length) throws IOException {
+  /**
+   * Appends sealed records by one write. If it fails, the first of them stays nevertheless if it is
+   * whole in the file, because a reader may have taken it already; {@link #end()} tells.
+   *
+   * @param first how long the first record is
+   */
+  void append(byte[] bytes, int first, int length) throws IOException {
     try {
       file.write(bytes, length);
     } catch (IOException e) {
-      undo(e);
+      undo(first, e);
       throw e;
     }
     end += length;
   }
 
-  private void undo(IOException failure) {
+  private void undo(int first, IOException failure) {
     try {
-      file.truncate(end);
+      long kept = file.length() >= end + first ? end + first : end;
+      file.truncate(kept);
+      end = kept;
     } catch (IOException e) {
       torn = true;
       failure.addSuppressed(e);
       closeAfter(failure, file);
     }
+  }
+
+  /** Where the next record will begin. */
+  long end() {
+    return end;
   }
 
   private static void closeAfter(IOException failure, SegmentFile file) {

@@ -8,6 +8,9 @@ interface SegmentFile extends Closeable {
   /** Writes at the end of the file. After an error any part of the bytes may have been written. */
   void write(byte[] bytes, int length) throws IOException;
 
+  /** How many bytes the file has. */
+  long length() throws IOException;
+
   /** Cuts the file to that length, at which the next write goes on. */
   void truncate(long length) throws IOException;
 }

@@ -120,6 +120,11 @@ final class FakeDisk implements Disk {
     }
 
     @Override
+    public long length() {
+      return files.get(name).size();
+    }
+
+    @Override
     public void truncate(long length) throws IOException {
       if (truncateFails) {
         throw new IOException("Input/output error");

@@ -166,6 +166,20 @@ class JournalTest {
     assertEquals(List.of("PREPARE/1", "GAP/0", "ABORT/1"), kinds());
   }
 
+  /** A reader may have taken the PREPARE already: to cut it off would put another record there. */
+  @Test
+  void aPrepareThatIsWholeStaysAndOnlyItsCommitIsOwed() throws IOException {
+    Journal journal = open(1 << 20);
+    EventBuffer events = Samples.event("{\"n\":1}");
+    disk.failWrites(1, 1, events.recordLength() + 8);
+    journal.prepareAndCommit(new JournalTransaction(), events);
+    assertEquals(List.of("PREPARE/1"), kinds());
+    assertTrue(events.isEmpty(), "its events are journaled");
+    journal.prepareAndCommit(new JournalTransaction(), Samples.event("{\"n\":2}"));
+    assertEquals(List.of("PREPARE/1", "COMMIT/1", "PREPARE/2", "COMMIT/2"), kinds());
+    assertEquals(List.of(1L, 2L), commits());
+  }
+
   @Test
   void outcomesThatCannotBeWrittenAreWrittenLaterAndOnce() throws IOException {
     Journal journal = open(1 << 20);
