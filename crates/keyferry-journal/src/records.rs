@@ -128,8 +128,8 @@ enum Stage {
 
 /// The pieces of one segment. See the [module](self).
 #[derive(Debug)]
-pub struct Records<'s, S> {
-    storage: &'s mut S,
+pub struct Records<S> {
+    storage: S,
     segment: SegmentName,
     salt: Salt,
     window: Window,
@@ -137,9 +137,9 @@ pub struct Records<'s, S> {
     stage: Stage,
 }
 
-impl<'s, S: Storage> Records<'s, S> {
+impl<S: Storage> Records<S> {
     /// The pieces of `segment`.
-    pub fn of(storage: &'s mut S, segment: SegmentName) -> Self {
+    pub fn of(storage: S, segment: SegmentName) -> Self {
         let salt = Salt::of(segment);
         Self { storage, segment, salt, window: Window::new(), offset: 0, stage: Stage::Header }
     }
@@ -258,7 +258,7 @@ impl<'s, S: Storage> Records<'s, S> {
     }
 
     fn fill(&mut self, offset: u64, need: usize) -> Result<usize, Error> {
-        let filled = self.window.fill(self.storage, self.segment, offset, need);
+        let filled = self.window.fill(&mut self.storage, self.segment, offset, need);
         filled.map_err(|source| Error::io("read", self.path(), source))
     }
 
@@ -309,8 +309,8 @@ mod tests {
     }
 
     /// Where each piece begins and ends, and what it is.
-    fn pieces(storage: &mut MemoryStorage, segment: SegmentName) -> Vec<(u64, u64, String)> {
-        let mut records = Records::of(storage, segment);
+    fn pieces(storage: &MemoryStorage, segment: SegmentName) -> Vec<(u64, u64, String)> {
+        let mut records = Records::of(storage.clone(), segment);
         let mut pieces = Vec::new();
         let mut begin = 0;
         while let Some(piece) = records.next().unwrap() {
@@ -334,24 +334,24 @@ mod tests {
 
     #[test]
     fn a_sound_segment_falls_into_its_records() {
-        let (mut storage, segment) = slot();
-        let pieces = pieces(&mut storage, segment);
+        let (storage, segment) = slot();
+        let pieces = pieces(&storage, segment);
         let kinds: Vec<_> =
             pieces.iter().map(|(_, _, what)| what.split(' ').next().unwrap_or_default()).collect();
         assert_eq!(kinds, ["header", "PREPARE", "COMMIT", "PREPARE", "COMMIT", "CLOSE"]);
         assert!(pieces[1].2.contains("first"), "{pieces:?}");
-        assert_eq!(pieces.last().unwrap().1, storage.length(segment).unwrap());
+        assert_eq!(pieces.last().unwrap().1, storage.bytes(segment).len() as u64);
     }
 
     #[test]
     fn the_pieces_cover_the_segment_whichever_byte_is_wrong() {
         let (storage, segment) = slot();
-        let sound = pieces(&mut storage.copy(), segment);
-        let length = storage.copy().length(segment).unwrap();
+        let sound = pieces(&storage, segment);
+        let length = storage.bytes(segment).len() as u64;
         for at in 0..length {
             let mut damaged = storage.copy();
             alter(&mut damaged, segment, |bytes| bytes[at as usize] ^= 0x40);
-            let found = pieces(&mut damaged, segment);
+            let found = pieces(&damaged, segment);
             assert_eq!(found.last().unwrap().1, length, "byte {at}: {found:?}");
             for piece in sound.iter().filter(|(from, to, _)| !(*from..*to).contains(&at)) {
                 assert!(found.contains(piece), "byte {at}: {piece:?} is not among {found:?}");
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn a_cut_is_told_from_a_wrong_byte() {
         let (storage, segment) = slot();
-        let last = pieces(&mut storage.copy(), segment).last().unwrap().0;
+        let last = pieces(&storage, segment).last().unwrap().0;
         for (cut, expected) in [
             (3, "the file ends within the segment header"),
             (last + 5, "the file ends within a record header"),
@@ -370,11 +370,11 @@ mod tests {
         ] {
             let mut torn = storage.copy();
             alter(&mut torn, segment, |bytes| bytes.truncate(cut as usize));
-            let found = pieces(&mut torn, segment);
+            let found = pieces(&torn, segment);
             assert!(found.last().unwrap().2.starts_with(expected), "{cut}: {found:?}");
         }
         let mut longer = storage.copy();
         alter(&mut longer, segment, |bytes| bytes.push(0));
-        assert_eq!(pieces(&mut longer, segment).last().unwrap().2, "bytes after SEAL or CLOSE");
+        assert_eq!(pieces(&longer, segment).last().unwrap().2, "bytes after SEAL or CLOSE");
     }
 }

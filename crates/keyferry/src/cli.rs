@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use keyferry_journal::Epoch;
 
 use crate::log::Format;
 
@@ -23,6 +24,125 @@ pub enum Command {
     /// Exit codes: 0 stopped in order, 64 usage or hand-over, 65 journal damaged or of a later version, 70 internal error,
     /// 73 the slot is served by another agent, 74 input/output error on the journal.
     Run(RunArguments),
+    /// Look at a journal. Changes nothing, takes no lock, and may run beside Keycloak and the agent.
+    ///
+    /// Exit codes: 0 all is well, 1 damage was found (`check`), 2 the journal cannot be read (or the command line is wrong).
+    Journal(JournalArguments),
+    /// Read topics from their beginning to their present end and prove that nothing is missing, or name what is.
+    ///
+    /// Exit codes: 0 complete, 1 something is missing, doubly numbered or out of order (or there is nothing to verify),
+    /// 2 the topics cannot be read (or the command line is wrong).
+    Verify(VerifyArguments),
+}
+
+/// The arguments of `keyferry journal`.
+#[derive(Args, Debug)]
+pub struct JournalArguments {
+    /// What to look at.
+    #[command(subcommand)]
+    pub command: JournalCommand,
+}
+
+/// What `keyferry journal` can show.
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// List slots and segments: who writes, who ships, how far each destination has got.
+    ///
+    /// Looks at the beginning and end of each segment only; `check` reads everything.
+    Ls(LookArguments),
+    /// Print events, one line each, in the order of their commits, with what is missing or wrong between them.
+    Cat(CatArguments),
+    /// Read everything and explain what is damaged, in words and offsets.
+    ///
+    /// Exit codes: 0 clean (a torn tail after a crash is normal), 1 damage found, 2 the journal cannot be read.
+    Check(LookArguments),
+    /// Count records, transactions and events.
+    Stats(LookArguments),
+}
+
+/// Which journal, and how to print.
+#[derive(Args, Debug)]
+pub struct LookArguments {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR", env = "KEYFERRY_JOURNAL_DIR", default_value = ".")]
+    pub directory: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `keyferry journal cat`.
+#[derive(Args, Debug)]
+pub struct CatArguments {
+    /// Which journal.
+    #[command(flatten)]
+    pub look: LookArguments,
+    /// Print the raw records with their offsets, also of transactions that were rolled back or are still open.
+    #[arg(long, conflicts_with_all = ["types", "user", "from", "to", "outcome"])]
+    pub records: bool,
+    /// Only this epoch (16 hexadecimal digits).
+    #[arg(long, value_name = "EPOCH")]
+    pub epoch: Option<Epoch>,
+    /// Only events of this type (`LOGIN`) or operation (`CREATE`). May be repeated.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub types: Vec<String>,
+    /// Only events that concern this user, or that this administrator caused (a user id).
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// Only events of this time or later (RFC 3339, such as `2026-01-31T03:00:00Z`).
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub from: Option<u64>,
+    /// Only events before this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub to: Option<u64>,
+    /// Only transactions with this outcome.
+    #[arg(long, value_enum)]
+    pub outcome: Option<OutcomeFilter>,
+}
+
+/// The outcome of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutcomeFilter {
+    /// It committed.
+    Committed,
+    /// Keycloak died before it was written.
+    Unknown,
+}
+
+/// Milliseconds since the Unix epoch of an RFC 3339 time in UTC.
+fn parse_time(text: &str) -> Result<u64, String> {
+    let time = humantime::parse_rfc3339_weak(text)
+        .map_err(|error| format!("{error}; write 2026-01-31T03:00:00Z"))?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| "before 1970".to_owned())?;
+    u64::try_from(since.as_millis()).map_err(|error| error.to_string())
+}
+
+/// The arguments of `keyferry verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArguments {
+    /// The Kafka servers (`host:port,…`). Default: those of the configuration and the environment.
+    #[arg(long, value_name = "SERVERS")]
+    pub bootstrap_servers: Option<String>,
+    /// A topic to read. Sequence numbers run over all topics of a destination, so name all of them. Default: those of the configuration.
+    #[arg(long = "topic", value_name = "TOPIC")]
+    pub topics: Vec<String>,
+    /// A property of librdkafka's, such as `security.protocol=ssl`. Stronger than the configuration. May be repeated.
+    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = parse_property)]
+    pub properties: Vec<(String, String)>,
+    /// The agent's configuration file (TOML), for servers, security and topics.
+    #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How long Kafka may be silent before reading is given up, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
 }
 
 /// The arguments of `keyferry run`.

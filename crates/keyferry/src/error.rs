@@ -1,7 +1,9 @@
 //! Why the agent ends before it is told to, and with which exit code.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use keyferry_kafka::consume::ConsumeError;
 use keyferry_pipeline::RunError;
 
 /// Why the agent ends before it is told to.
@@ -30,6 +32,46 @@ pub enum Error {
     /// Signals cannot be received.
     #[error("cannot receive signals: {0}")]
     Signals(#[source] std::io::Error),
+    /// What a tool was given is neither a journal nor a slot.
+    #[error(
+        "{0} is neither a journal directory (it has no slot-0, slot-1, …) nor a slot directory (it has no segments); \
+         give the directory that the provider's option journal-dir names"
+    )]
+    NoJournal(PathBuf),
+    /// A directory cannot be listed.
+    #[error("cannot list {path}: {source}; run this as the owner of the journal directory", path = .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A tool cannot print.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] std::io::Error),
+    /// Topics cannot be read to their end.
+    #[error(transparent)]
+    Topics(#[from] ConsumeError),
+}
+
+/// What a tool that looks for something wrong has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// Nothing.
+    Nothing,
+    /// Something.
+    Something,
+}
+
+/// The exit code of a tool: 0 all is well, 1 something was found, 2 what it looks at cannot be read.
+pub fn tool_exit_code(result: &Result<Finding, Error>) -> ExitCode {
+    ExitCode::from(match result {
+        Ok(Finding::Nothing) => 0,
+        Ok(Finding::Something) => 1,
+        // The reader of the output (`head`, a pager) has seen enough.
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(_) => 2,
+    })
 }
 
 impl Error {
@@ -42,7 +84,8 @@ impl Error {
             | Self::Run(RunError::Pipeline(keyferry_pipeline::Error::Journal(error))) => {
                 if matches!(error, keyferry_journal::Error::Io { .. }) { 74 } else { 65 }
             }
-            Self::Run(RunError::Wait(_)) | Self::Signals(_) => 70,
+            Self::NoJournal(_) | Self::Directory { .. } => 74,
+            Self::Run(RunError::Wait(_)) | Self::Signals(_) | Self::Output(_) | Self::Topics(_) => 70,
         })
     }
 }

@@ -9,31 +9,60 @@
 //! - `read_only`: a slot that is only looked at.
 //! - `stop`: the word to stop, from a signal or from the parent's end.
 //! - `stdout`: a sink for a first look without Kafka.
+//! - `journal`, `verify`: the tools that look at a journal and at topics, and change nothing.
+//! - `terminal`: what they print for people.
 
 mod agent;
 mod cli;
 mod error;
 mod handover;
+mod journal;
 mod log;
 mod read_only;
 mod stdout;
 mod stop;
+mod terminal;
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, RunArguments};
+use crate::error::{Error, Finding, tool_exit_code};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let Command::Run(arguments) = cli.command;
+    match Cli::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::Journal(arguments) => {
+            log::init(log::Format::Text);
+            finish(&journal::run(&arguments))
+        }
+        Command::Verify(arguments) => {
+            log::init(log::Format::Text);
+            finish(&verify::run(&arguments))
+        }
+    }
+}
+
+fn run(arguments: &RunArguments) -> ExitCode {
     log::init(arguments.log_format());
-    match agent::run(&arguments) {
+    match agent::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             error.exit_code()
         }
     }
+}
+
+/// Says why a tool failed, if it did.
+fn finish(result: &Result<Finding, Error>) -> ExitCode {
+    let code = tool_exit_code(result);
+    if let Err(error) = result
+        && code != ExitCode::SUCCESS
+    {
+        eprintln!("keyferry: {error}");
+    }
+    code
 }

@@ -1,0 +1,80 @@
+//! The items of a slot, from its oldest segment up to where it ended when reading began.
+//!
+//! Beside a living writer the end moves and the agent deletes segments at the beginning. So the end is fixed once, and a segment that is gone when it would be
+//! opened is looked for anew in the directory: the feed then finds it missing, and the checkpoint tells that it was delivered.
+
+use std::io;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use keyferry_journal::storage::Segment;
+use keyferry_journal::{Feed, FeedOptions, Item, SlotDirectory};
+
+use super::slot::Slot;
+use crate::error::Error;
+use crate::read_only::ReadOnly;
+
+/// Nothing is waited for; only damage in a segment that is being written must last for as long as the agent would have it.
+const OPTIONS: FeedOptions =
+    FeedOptions { damage_persists_ms: 1000, list_interval_ms: 0, writer_interval_ms: 0 };
+
+/// How long to wait for a write in progress, or for damage to prove that it lasts.
+const PATIENCE: Duration = Duration::from_millis(1100);
+
+/// What is left at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// Transactions that a living writer has begun and not ended.
+    pub open_transactions: usize,
+}
+
+/// Calls `visit` for each item of the slot.
+///
+/// # Errors
+/// The journal cannot be read, or what `visit` returns.
+pub fn each_item(slot: &Slot, mut visit: impl FnMut(&Item<'_>) -> Result<(), Error>) -> Result<Rest, Error> {
+    let end = slot.segments()?.last().copied();
+    let mut feed = Feed::open(slot.storage()?, None, OPTIONS)?;
+    let begun = Instant::now();
+    let mut waited = false;
+    loop {
+        let now = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let met = match feed.next(now) {
+            Ok(Some(item)) => visit(&item).map(|()| true)?,
+            Ok(None) => false,
+            Err(error) if is_gone(&error) => {
+                let resume = feed.resume_point();
+                feed.seek(resume.as_ref())?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let before = is_before(&feed, end);
+        if !met && (waited || !before) {
+            break;
+        }
+        let writer_lives = (!met || !before) && slot.writer()?.is_some();
+        if met && writer_lives {
+            break;
+        }
+        waited = !met;
+        if waited && writer_lives {
+            sleep(PATIENCE);
+        }
+    }
+    Ok(Rest { open_transactions: feed.open_transactions() })
+}
+
+/// Whether there was more, when reading began, than has been read.
+fn is_before(feed: &Feed<ReadOnly<SlotDirectory>>, end: Option<Segment>) -> bool {
+    let Some(end) = end else { return false };
+    feed.resume_point().is_none_or(|resume| {
+        (resume.epoch, resume.head.segment, resume.head.offset)
+            < (end.name.epoch, end.name.number, end.length)
+    })
+}
+
+/// Whether a segment has been deleted since the directory was listed.
+fn is_gone(error: &keyferry_journal::Error) -> bool {
+    matches!(error, keyferry_journal::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}

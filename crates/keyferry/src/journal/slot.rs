@@ -1,0 +1,167 @@
+//! The slots of a journal, their locks and their checkpoints.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use keyferry_journal::feed::LostCause;
+use keyferry_journal::slot::{AGENT_LOCK, WRITER_LOCK};
+use keyferry_journal::storage::Segment;
+use keyferry_journal::{
+    Checkpoint, CheckpointFile, Item, LockHolder, Resume, SegmentName, SlotDirectory, Storage as _,
+};
+
+use crate::error::Error;
+use crate::read_only::ReadOnly;
+
+/// One slot, looked at.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    path: PathBuf,
+}
+
+/// How far a destination has got.
+#[derive(Debug)]
+pub struct DestinationCheckpoint {
+    /// The destination.
+    pub destination: String,
+    /// Its checkpoint; `None` if the file is empty, an error if it cannot be read.
+    pub checkpoint: Result<Option<Checkpoint>, keyferry_journal::Error>,
+}
+
+impl DestinationCheckpoint {
+    /// Where it goes on, if it has begun.
+    pub fn resume(&self) -> Option<Resume> {
+        self.checkpoint.as_ref().ok().copied().flatten()?.resume
+    }
+}
+
+impl Slot {
+    /// The slots of the journal directory `directory`, by number; or the one slot that it is.
+    ///
+    /// # Errors
+    /// [`Error::NoJournal`], or it cannot be listed.
+    pub fn all_of(directory: &Path) -> Result<Vec<Self>, Error> {
+        let names = names(directory)?;
+        let mut numbered: Vec<(u32, &str)> = names
+            .iter()
+            .filter_map(|name| Some((name.strip_prefix("slot-")?.parse().ok()?, name.as_str())))
+            .collect();
+        numbered.sort_unstable();
+        if !numbered.is_empty() {
+            return Ok(numbered.into_iter().map(|(_, name)| Self { path: directory.join(name) }).collect());
+        }
+        let is_slot = names.iter().any(|name| name == WRITER_LOCK || name.parse::<SegmentName>().is_ok());
+        if is_slot {
+            return Ok(vec![Self { path: directory.to_owned() }]);
+        }
+        Err(Error::NoJournal(directory.to_owned()))
+    }
+
+    /// What people call it: the last part of its path.
+    pub fn name(&self) -> String {
+        let named = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        named
+            .or_else(|| Some(self.path.canonicalize().ok()?.file_name()?.to_string_lossy().into_owned()))
+            .unwrap_or_else(|| self.path.display().to_string())
+    }
+
+    /// Its files, for reading.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn storage(&self) -> Result<ReadOnly<SlotDirectory>, Error> {
+        Ok(ReadOnly::new(SlotDirectory::open(&self.path)?))
+    }
+
+    /// Its segments, in the order in which they were written.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn segments(&self) -> Result<Vec<Segment>, Error> {
+        let listed = self.storage()?.list();
+        let mut segments = listed.map_err(|source| Error::Directory { path: self.path.clone(), source })?;
+        segments.sort_unstable();
+        Ok(segments)
+    }
+
+    /// Who writes it.
+    ///
+    /// # Errors
+    /// The lock cannot be asked.
+    pub fn writer(&self) -> Result<Option<LockHolder>, Error> {
+        Ok(LockHolder::of(&self.path, WRITER_LOCK)?)
+    }
+
+    /// Who ships it.
+    ///
+    /// # Errors
+    /// The lock cannot be asked.
+    pub fn agent(&self) -> Result<Option<LockHolder>, Error> {
+        Ok(LockHolder::of(&self.path, AGENT_LOCK)?)
+    }
+
+    /// How far each destination has got, by name.
+    ///
+    /// # Errors
+    /// The slot cannot be listed.
+    pub fn checkpoints(&self) -> Result<Vec<DestinationCheckpoint>, Error> {
+        let mut storage = SlotDirectory::open(&self.path)?;
+        let names = names(&self.path)?;
+        let mut destinations: Vec<_> =
+            names.iter().filter_map(|name| name.strip_suffix(".checkpoint")).map(str::to_owned).collect();
+        destinations.sort_unstable();
+        let load = |destination: String| {
+            let loaded = CheckpointFile::load(&mut storage, &destination);
+            DestinationCheckpoint { destination, checkpoint: loaded.map(|(_, checkpoint)| checkpoint) }
+        };
+        Ok(destinations.into_iter().map(load).collect())
+    }
+
+    /// Up to where every destination has delivered. `None` if that is not known.
+    ///
+    /// # Errors
+    /// The slot cannot be listed.
+    pub fn delivered(&self) -> Result<Option<Resume>, Error> {
+        let checkpoints = self.checkpoints()?;
+        let resumes: Option<Vec<_>> = checkpoints.iter().map(DestinationCheckpoint::resume).collect();
+        Ok(resumes.and_then(|resumes| {
+            resumes.into_iter().min_by_key(|resume| (resume.epoch, resume.from, resume.commit))
+        }))
+    }
+
+    /// Whether what `item` misses is not there because it was delivered and deleted, which is normal.
+    ///
+    /// # Errors
+    /// The slot cannot be listed.
+    pub fn was_delivered(&self, item: &Item<'_>) -> Result<bool, Error> {
+        let Some(delivered) = self.delivered()? else { return Ok(false) };
+        Ok(match *item {
+            Item::MissingSegments { epoch, last: Some(number), .. } => {
+                SegmentName { epoch, number } < delivered.segment()
+            }
+            Item::MissingSegments { epoch, last: None, .. } => epoch < delivered.epoch,
+            Item::MissingCommits { epoch, found, .. } => {
+                (epoch, found.saturating_sub(1)) <= (delivered.epoch, delivered.commit)
+            }
+            Item::LostTransaction { epoch, commit, cause, .. } => {
+                let oldest = self.segments()?.first().map(|segment| segment.name);
+                let deleted = oldest.is_some_and(|oldest| match cause {
+                    LostCause::NoPrepare => oldest.epoch == epoch && oldest.number > 0,
+                    LostCause::Unreadable(place) => SegmentName { epoch, number: place.segment } < oldest,
+                });
+                deleted && (epoch, commit) <= (delivered.epoch, delivered.commit)
+            }
+            _ => false,
+        })
+    }
+}
+
+/// The names in a directory that are UTF-8; all that the journal makes are.
+fn names(directory: &Path) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::Directory { path: directory.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    Ok(names)
+}
