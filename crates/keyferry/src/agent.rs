@@ -23,6 +23,7 @@ use keyferry_pipeline::{
 use crate::cli::{RunArguments, SinkKind};
 use crate::error::Error;
 use crate::handover::HandOver;
+use crate::log;
 use crate::read_only::ReadOnly;
 use crate::stdout::StdoutSink;
 use crate::stop::StopSources;
@@ -84,6 +85,7 @@ impl Task {
     /// The configuration's warnings are logged here.
     fn load(&self) -> Result<Loaded, keyferry_config::ConfigErrors> {
         let loaded = keyferry_config::load(&self.sources)?;
+        log::set_level(loaded.config.log.level);
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -108,7 +110,11 @@ fn ship(task: &Task, stop: &mut StopSources) -> Result<(), Error> {
     let destination = match task.destination() {
         Ok(destination) => destination,
         Err(error) if task.is_child => {
-            tracing::error!("{error}");
+            match error {
+                // The provider has warned of it already.
+                Error::Incomplete(_) => tracing::info!("{error}"),
+                _ => tracing::error!("{error}"),
+            }
             wait_for(stop, &mut storage, &mut status, &error.to_string(), || None::<()>);
             return Ok(());
         }

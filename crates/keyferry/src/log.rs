@@ -1,8 +1,10 @@
 //! The log: standard error, text for people, one JSON object a line for the provider and for log collectors.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 
 use clap::ValueEnum;
+use keyferry_config::LogLevel;
 use tracing_subscriber::EnvFilter;
 
 /// How a log line looks.
@@ -14,18 +16,43 @@ pub enum Format {
     Json,
 }
 
-/// Begins logging. The level is `info`, or what `KEYFERRY_LOG` says (`debug`, or by module: `info,keyferry_kafka=debug`).
+/// Sets another filter of a log that has begun.
+static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+/// What a developer looks for, module by module (`info,keyferry_kafka=debug`); it wins over the configuration.
+const DIRECTIVES: &str = "RUST_LOG";
+
+/// Begins logging, at level `info` until [`set_level`] says otherwise.
 pub fn init(format: Format) {
-    let filter = EnvFilter::builder().with_env_var("KEYFERRY_LOG").try_from_env();
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let filter = EnvFilter::try_from_env(DIRECTIVES).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr);
     match format {
         Format::Text => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colours).with_target(false).init();
+            let builder = builder.with_ansi(colours).with_target(false);
+            let builder = builder.with_env_filter(filter).with_filter_reloading();
+            keep(builder.reload_handle());
+            builder.init();
         }
         Format::Json => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+            let builder = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            let builder = builder.with_env_filter(filter).with_filter_reloading();
+            keep(builder.reload_handle());
+            builder.init();
         }
+    }
+}
+
+fn keep<S: 'static>(handle: tracing_subscriber::reload::Handle<EnvFilter, S>) {
+    // Only the first log of a process counts, and there is one. A handle fails only when its log is gone.
+    let _ = SET_FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
+}
+
+/// Logs from now on what is at least as severe as `level`.
+pub fn set_level(level: LogLevel) {
+    if std::env::var_os(DIRECTIVES).is_none()
+        && let Some(set) = SET_FILTER.get()
+    {
+        set(EnvFilter::new(level.as_str()));
     }
 }
