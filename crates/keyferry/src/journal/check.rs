@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use keyferry_journal::feed::{ByteRange, LostCause};
 use keyferry_journal::format::GapCause;
+use keyferry_journal::storage::Segment;
 use keyferry_journal::{Item, Outcome, Piece, Records, SegmentName, SlotDirectory, Trouble};
 use serde::Serialize;
 
@@ -53,6 +54,8 @@ pub struct Remark {
 
 const LOST: &str = "what was in it is lost; the agent reports it and goes on behind it";
 const HEADER_LOST: &str = "records are valid without it; one that began in these bytes is lost";
+const REMOVED: &str = "segments that were not delivered have been removed: what was in them is lost";
+const RESTORED: &str = "segments were removed or restored from a backup; the agent refuses to go on";
 const DELIVERED: &str = "normal: it was delivered and then deleted";
 
 impl Remark {
@@ -369,7 +372,7 @@ impl Checked {
             Verdict::Clean => styled(GOOD, "clean"),
             Verdict::Damaged => styled(BAD, "damaged"),
         };
-        write!(out, "  {verdict}: {} can be delivered", count(self.transactions, "transaction"))?;
+        write!(out, "  {verdict}: {} can be read", count(self.transactions, "transaction"))?;
         match self.open_transactions {
             0 => writeln!(out),
             open => writeln!(out, ", {} under way", count(open as u64, "more")),
@@ -393,25 +396,8 @@ fn checkpoint_remarks(slot: &Slot) -> Result<Vec<Remark>, Error> {
                 "events may be delivered twice, none is lost",
             ));
         }
-        let (Some(resume), Some((oldest, newest))) = (checkpoint.resume(), ends) else { continue };
-        if resume.segment() > newest.name {
-            let what = format!(
-                "the checkpoint of {destination} points to {}, but the newest segment is {}",
-                resume.segment(),
-                newest.name
-            );
-            remarks.push(Remark::new(
-                Damage,
-                what,
-                "segments were removed or restored from a backup; the agent refuses to go on",
-            ));
-        } else if resume.segment() < oldest.name {
-            let what = format!(
-                "the checkpoint of {destination} points to {}, but the oldest segment is {}",
-                resume.segment(),
-                oldest.name
-            );
-            remarks.push(Remark::new(Damage, what, "segments that were not delivered have been removed"));
+        if let Some(resume) = checkpoint.resume() {
+            remarks.extend(misplaced(destination, resume.segment(), ends));
         }
     }
     if let (true, Some((oldest, _))) = (checkpoints.is_empty(), ends)
@@ -423,6 +409,22 @@ fn checkpoint_remarks(slot: &Slot) -> Result<Vec<Remark>, Error> {
         remarks.push(Remark::new(Information, what.to_owned(), meaning).in_segment(oldest.name));
     }
     Ok(remarks)
+}
+
+/// What is wrong about a checkpoint that needs the segments from `needed` on, if the oldest and the newest segment are `ends`.
+fn misplaced(destination: &str, needed: SegmentName, ends: Option<(&Segment, &Segment)>) -> Option<Remark> {
+    let (there, meaning) = match ends {
+        None => ("there is no segment".to_owned(), REMOVED),
+        Some((_, newest)) if needed > newest.name => {
+            (format!("the newest segment is {}", newest.name), RESTORED)
+        }
+        Some((oldest, _)) if needed < oldest.name => {
+            (format!("the oldest segment is {}", oldest.name), REMOVED)
+        }
+        Some(_) => return None,
+    };
+    let what = format!("the checkpoint of {destination} points to {needed}, but {there}");
+    Some(Remark::new(Severity::Damage, what, meaning))
 }
 
 /// Looks up what stands in the way at a damaged offset. Damage is met in order, so that each segment is read once.
