@@ -82,7 +82,7 @@ impl Remark {
     pub fn of(slot: &Slot, item: &Item<'_>) -> Result<Option<Self>, Error> {
         let remark = Self::about(item);
         Ok(match remark {
-            Some(remark) if remark.severity == Severity::Damage && slot.was_delivered(item)? => {
+            Some(remark) if remark.is_damage() && slot.was_delivered(item)? => {
                 Some(Self { severity: Severity::Information, meaning: DELIVERED, ..remark })
             }
             remark => remark,
@@ -175,6 +175,11 @@ impl Remark {
                 .in_epoch(epoch)
             }
         })
+    }
+
+    /// Whether something cannot be read or is missing that should be there.
+    pub fn is_damage(&self) -> bool {
+        self.severity == Severity::Damage
     }
 
     /// Prints it as one line of text.
@@ -346,7 +351,7 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn tell(&mut self, remark: &Remark) -> Result<(), Error> {
-        self.damaged |= remark.severity == Severity::Damage;
+        self.damaged |= remark.is_damage();
         if self.json {
             remark.print_json(self.slot, self.out)?;
         } else {

@@ -78,3 +78,66 @@ fn is_before(feed: &Feed<ReadOnly<SlotDirectory>>, end: Option<Segment>) -> bool
 fn is_gone(error: &keyferry_journal::Error) -> bool {
     matches!(error, keyferry_journal::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use keyferry_journal::event::{EventEncoder, EventKind};
+    use keyferry_journal::slot::OwnedSlot;
+    use keyferry_journal::writer::WriterOptions;
+    use keyferry_journal::{CheckpointFile, Writer};
+
+    use super::*;
+    use crate::journal::check::Remark;
+
+    /// A closed epoch of `count` transactions over many segments.
+    fn write(journal: &Path, count: usize) {
+        let options = WriterOptions { segment_size: 300, node: "kc-1".to_owned() };
+        let mut writer = Writer::begin(OwnedSlot::claim(journal).unwrap(), 0, || 1, options).unwrap();
+        let mut events = EventEncoder::new();
+        events.push(EventKind::User, 1, &[], b"{}");
+        for _ in 0..count {
+            let id = writer.next_transaction();
+            writer.prepare(id, events.payload()).unwrap();
+            writer.commit(id).unwrap();
+        }
+        writer.close().unwrap();
+    }
+
+    /// Delivers `count` transactions, leaves a checkpoint and deletes what is delivered, as an agent does.
+    fn deliver(slot: &Path, count: usize) {
+        let mut feed = Feed::open(SlotDirectory::open(slot).unwrap(), None, OPTIONS).unwrap();
+        for _ in 0..count {
+            assert!(feed.next(0).unwrap().is_some());
+        }
+        let resume = feed.resume_point();
+        let (mut file, _) = CheckpointFile::load(feed.storage(), "default").unwrap();
+        file.write_durable(feed.storage(), resume, 1).unwrap();
+        assert!(feed.remove_delivered(&resume.unwrap()).unwrap().len() > 4);
+    }
+
+    #[test]
+    fn an_agent_that_deletes_what_is_being_read_is_no_damage() {
+        let journal = tempfile::tempdir().unwrap();
+        write(journal.path(), 40);
+        let path = journal.path().join("slot-0");
+        let slot = &Slot::all_of(journal.path()).unwrap()[0];
+        let (mut transactions, mut remarks, mut last) = (0, Vec::new(), 0);
+        each_item(slot, |item| {
+            if transactions == 0 {
+                deliver(&path, 30);
+            }
+            if let Item::Transaction(transaction) = item {
+                transactions += 1;
+                last = transaction.commit;
+            }
+            remarks.extend(Remark::of(slot, item)?);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(last, 40, "not read to the end");
+        assert!(transactions < 40, "nothing was deleted before it was read");
+        assert!(!remarks.is_empty() && !remarks.iter().any(Remark::is_damage), "{remarks:?}");
+    }
+}
