@@ -8,11 +8,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use keyferry_journal::storage::Segment;
-use keyferry_journal::{Feed, FeedOptions, Item, SlotDirectory};
+use keyferry_journal::{Feed, FeedOptions, Item, Storage};
 
 use super::slot::Slot;
 use crate::error::Error;
-use crate::read_only::ReadOnly;
 
 /// Nothing is waited for; only damage in a segment that is being written must last for as long as the agent would have it.
 const OPTIONS: FeedOptions =
@@ -32,9 +31,18 @@ pub struct Rest {
 ///
 /// # Errors
 /// The journal cannot be read, or what `visit` returns.
-pub fn each_item(slot: &Slot, mut visit: impl FnMut(&Item<'_>) -> Result<(), Error>) -> Result<Rest, Error> {
+pub fn each_item(slot: &Slot, visit: impl FnMut(&Item<'_>) -> Result<(), Error>) -> Result<Rest, Error> {
     let end = slot.segments()?.last().copied();
-    let mut feed = Feed::open(slot.storage()?, None, OPTIONS)?;
+    each_item_up_to(end, slot.storage()?, || Ok(slot.writer()?.is_some()), visit)
+}
+
+fn each_item_up_to<S: Storage>(
+    end: Option<Segment>,
+    storage: S,
+    mut writer_lives: impl FnMut() -> Result<bool, Error>,
+    mut visit: impl FnMut(&Item<'_>) -> Result<(), Error>,
+) -> Result<Rest, Error> {
+    let mut feed = Feed::open(storage, None, OPTIONS)?;
     let begun = Instant::now();
     let mut waited = false;
     loop {
@@ -53,12 +61,11 @@ pub fn each_item(slot: &Slot, mut visit: impl FnMut(&Item<'_>) -> Result<(), Err
         if !met && (waited || !before) {
             break;
         }
-        let writer_lives = (!met || !before) && slot.writer()?.is_some();
-        if met && writer_lives {
+        if met && !before && writer_lives()? {
             break;
         }
         waited = !met;
-        if waited && writer_lives {
+        if waited && writer_lives()? {
             sleep(PATIENCE);
         }
     }
@@ -66,7 +73,7 @@ pub fn each_item(slot: &Slot, mut visit: impl FnMut(&Item<'_>) -> Result<(), Err
 }
 
 /// Whether there was more, when reading began, than has been read.
-fn is_before(feed: &Feed<ReadOnly<SlotDirectory>>, end: Option<Segment>) -> bool {
+fn is_before<S: Storage>(feed: &Feed<S>, end: Option<Segment>) -> bool {
     let Some(end) = end else { return false };
     feed.resume_point().is_none_or(|resume| {
         (resume.epoch, resume.head.segment, resume.head.offset)
@@ -85,16 +92,17 @@ mod tests {
 
     use keyferry_journal::event::{EventEncoder, EventKind};
     use keyferry_journal::slot::OwnedSlot;
+    use keyferry_journal::storage::SegmentStore;
     use keyferry_journal::writer::WriterOptions;
-    use keyferry_journal::{CheckpointFile, Writer};
+    use keyferry_journal::{CheckpointFile, MemoryStorage, SegmentName, SlotDirectory, Writer};
 
     use super::*;
     use crate::journal::check::Remark;
 
     /// A closed epoch of `count` transactions over many segments.
-    fn write(journal: &Path, count: usize) {
+    fn write(store: impl SegmentStore, count: usize) {
         let options = WriterOptions { segment_size: 300, node: "kc-1".to_owned() };
-        let mut writer = Writer::begin(OwnedSlot::claim(journal).unwrap(), 0, || 1, options).unwrap();
+        let mut writer = Writer::begin(store, 0, || 1, options).unwrap();
         let mut events = EventEncoder::new();
         events.push(EventKind::User, 1, &[], b"{}");
         for _ in 0..count {
@@ -120,7 +128,7 @@ mod tests {
     #[test]
     fn an_agent_that_deletes_what_is_being_read_is_no_damage() {
         let journal = tempfile::tempdir().unwrap();
-        write(journal.path(), 40);
+        write(OwnedSlot::claim(journal.path()).unwrap(), 40);
         let path = journal.path().join("slot-0");
         let slot = &Slot::all_of(journal.path()).unwrap()[0];
         let (mut transactions, mut remarks, mut last) = (0, Vec::new(), 0);
@@ -139,5 +147,79 @@ mod tests {
         assert_eq!(last, 40, "not read to the end");
         assert!(transactions < 40, "nothing was deleted before it was read");
         assert!(!remarks.is_empty() && !remarks.iter().any(Remark::is_damage), "{remarks:?}");
+    }
+    /// A slot whose agent deletes a segment between the moment it is listed and the moment it is opened.
+    struct Vanishing {
+        slot: MemoryStorage,
+        doomed: SegmentName,
+    }
+
+    impl Storage for Vanishing {
+        fn describe(&self) -> String {
+            self.slot.describe()
+        }
+
+        fn list(&mut self) -> io::Result<Vec<Segment>> {
+            self.slot.list()
+        }
+
+        fn read_at(&mut self, segment: SegmentName, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            if segment == self.doomed {
+                self.slot.remove(segment)?;
+            }
+            self.slot.read_at(segment, offset, buffer)
+        }
+
+        fn length(&mut self, segment: SegmentName) -> io::Result<u64> {
+            self.slot.length(segment)
+        }
+
+        fn writer_alive(&mut self) -> io::Result<bool> {
+            Ok(false)
+        }
+
+        fn remove(&mut self, segment: SegmentName) -> io::Result<()> {
+            self.slot.remove(segment)
+        }
+
+        fn read_checkpoint(&mut self, destination: &str) -> io::Result<Vec<u8>> {
+            self.slot.read_checkpoint(destination)
+        }
+
+        fn write_checkpoint(&mut self, destination: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.slot.write_checkpoint(destination, offset, bytes)
+        }
+
+        fn sync_checkpoint(&mut self, destination: &str) -> io::Result<()> {
+            self.slot.sync_checkpoint(destination)
+        }
+    }
+
+    #[test]
+    fn a_segment_that_vanishes_before_it_is_opened_is_missing_and_no_error() {
+        let slot = MemoryStorage::new();
+        write(slot.clone(), 10);
+        let names = slot.names();
+        for doomed in [names[0], names[2]] {
+            let mut vanishing = Vanishing { slot: slot.copy(), doomed };
+            let end = vanishing.list().unwrap().into_iter().max();
+            let (mut missing, mut last) = (0, 0);
+            each_item_up_to(
+                end,
+                vanishing,
+                || Ok(false),
+                |item| {
+                    match item {
+                        Item::Transaction(transaction) => last = transaction.commit,
+                        Item::MissingSegments { .. } | Item::MissingCommits { .. } => missing += 1,
+                        _ => {}
+                    }
+                    Ok(())
+                },
+            )
+            .unwrap();
+            assert_eq!(last, 10, "not read to the end");
+            assert_eq!(missing > 0, doomed != names[0], "the beginning of a slot is where it begins");
+        }
     }
 }

@@ -205,10 +205,10 @@ mod tests {
     #[test]
     fn headers_of_others_are_foreign_and_damaged_ones_are_not() {
         assert_eq!(claim(&[("ce_id", b"1"), ("ce_source", b"x"), ("ce_sequence", b"1")]), None);
-        for left_out in 0..OURS.len() {
+        for (index, (name, _)) in OURS.iter().enumerate() {
             let mut headers = OURS.to_vec();
-            headers.remove(left_out);
-            assert_eq!(claim(&headers), Some(Err(NotAClaim)), "without {}", OURS[left_out].0);
+            headers.remove(index);
+            assert_eq!(claim(&headers), Some(Err(NotAClaim)), "without {name}");
         }
         for (index, wrong) in [(1, &b"6447b0d1a2c00"[..]), (2, b"0"), (2, b"x"), (4, b"aborted")] {
             let mut headers = OURS.to_vec();
