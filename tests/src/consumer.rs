@@ -57,6 +57,8 @@ pub struct Consumer {
     consumer: BaseConsumer,
     topic: String,
     records: Vec<Record>,
+    /// By partition, the offset after the last record that was read.
+    positions: BTreeMap<i32, i64>,
 }
 
 impl Consumer {
@@ -73,7 +75,7 @@ impl Consumer {
             .set("topic.metadata.refresh.interval.ms", "1000")
             .set("reconnect.backoff.max.ms", "500")
             .create()?;
-        Ok(Self { consumer, topic: topic.to_owned(), records: Vec::new() })
+        Ok(Self { consumer, topic: topic.to_owned(), records: Vec::new(), positions: BTreeMap::new() })
     }
 
     /// Everything that the topic holds now, in the order of each partition.
@@ -83,7 +85,7 @@ impl Consumer {
     pub fn read(&mut self) -> Result<&[Record]> {
         if self.assign_when_there_is_a_topic()? {
             let ends = self.ends()?;
-            while !self.has_reached(&ends)? {
+            while !self.has_reached(&ends) {
                 self.poll(POLL)?;
             }
         }
@@ -114,6 +116,14 @@ impl Consumer {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// How many records the broker has stored in the topic, without reading them.
+    ///
+    /// # Errors
+    /// Where the broker does not answer.
+    pub fn stored(&self) -> Result<i64> {
+        if self.assign_when_there_is_a_topic()? { Ok(self.ends()?.values().sum()) } else { Ok(0) }
     }
 
     /// What has been read so far.
@@ -148,16 +158,9 @@ impl Consumer {
         partitions.iter().map(|element| end(element.partition())).collect()
     }
 
-    fn has_reached(&self, ends: &BTreeMap<i32, i64>) -> Result<bool> {
-        let position = self.consumer.position()?;
-        let next = |partition| {
-            let found = position.find_partition(&self.topic, partition);
-            match found.map(|element| element.offset()) {
-                Some(Offset::Offset(offset)) => offset,
-                _ => 0,
-            }
-        };
-        Ok(ends.iter().all(|(partition, end)| next(*partition) >= *end))
+    fn has_reached(&self, ends: &BTreeMap<i32, i64>) -> bool {
+        let position = |partition| self.positions.get(partition).copied().unwrap_or_default();
+        ends.iter().all(|(partition, end)| position(partition) >= *end)
     }
 
     fn poll(&mut self, limit: Duration) -> Result<()> {
@@ -165,6 +168,7 @@ impl Consumer {
             None => Ok(()),
             Some(Ok(message)) => {
                 let record = record(&message)?;
+                self.positions.insert(record.partition, record.offset + 1);
                 self.records.push(record);
                 Ok(())
             }

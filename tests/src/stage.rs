@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -116,7 +117,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The temporary directory.
+    /// The temporary directory. It is kept, and named, where a test fails.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -206,5 +207,14 @@ impl Stage {
 
     fn all(&self) -> Vec<Record> {
         [self.events.records(), self.admin_events.records()].concat()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.directory.disable_cleanup(true);
+            eprintln!("the servers' logs and data are kept in {}", self.directory.path().display());
+        }
     }
 }
