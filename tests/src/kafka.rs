@@ -24,7 +24,7 @@ const CLUSTER_ID: &str = "a2V5ZmVycnktdGVzdHMtMQ";
 
 /// The name and password of the SASL user who may do everything.
 pub const WRITER: (&str, &str) = ("keyferry", "keyferry-secret");
-/// The name and password of the SASL user who may do nothing.
+/// The name and password of the SASL user who may do nothing unless a test lets it.
 pub const STRANGER: (&str, &str) = ("stranger", "stranger-secret");
 
 /// A broker with its data directory. Its addresses stay the same over restarts.
@@ -132,6 +132,18 @@ impl Kafka {
             result.map_err(|(_, code)| rdkafka::error::KafkaError::AdminOp(code))?;
         }
         Ok(())
+    }
+
+    /// Lets a SASL user write to a topic.
+    ///
+    /// # Errors
+    /// Where the broker refuses.
+    pub fn grant_write(&self, user: &str, topic: &str) -> Result<()> {
+        let source = self.directory.join("GrantWrite.java");
+        fs::write(&source, include_str!("../java/GrantWrite.java")).map_err(Error::io("write", &source))?;
+        let mut java = xtask::tool::JAVA.command();
+        java.arg("-cp").arg(self.libraries.join("*")).arg(&source);
+        Ok(xtask::tool::run_silently(java.args([&self.bootstrap_servers(), user, topic]))?)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

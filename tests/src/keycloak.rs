@@ -19,6 +19,10 @@ use crate::{Error, Result, log, port, wait};
 const BUILD_LIMIT: Duration = Duration::from_secs(300);
 const START_LIMIT: Duration = Duration::from_secs(180);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// The variable of Keycloak's start script for further options of the JVM.
+const JAVA_OPTIONS: &str = "JAVA_OPTS_APPEND";
+/// Without the optimising compiler, which in a short life costs more than it gains.
+const START_QUICKLY: &str = "-XX:TieredStopAtLevel=1";
 const HEAP: &str = "-Xms128m -Xmx768m";
 
 /// The name and password of the first administrator.
@@ -69,7 +73,11 @@ impl Distribution {
                 if let Some(jar) = jar {
                     copy_file(jar, &home.join("providers/keyferry.jar"))?;
                 }
-                optimise(home, database)
+                optimise(home, database)?;
+                match database {
+                    Database::File => fill(home),
+                    Database::Postgres => Ok(()),
+                }
             })
         })?;
         Ok(Self { home, java_home: None })
@@ -87,12 +95,25 @@ fn optimise(home: &Path, database: Database) -> Result<()> {
     let log = home.join("build.log");
     let mut command = Command::new(home.join("bin/kc.sh"));
     command.args(["build", "--health-enabled=true", "--metrics-enabled=true"]);
-    command.arg(format!("--db={}", database.name()));
+    command.arg(format!("--db={}", database.name())).env(JAVA_OPTIONS, START_QUICKLY);
     let status = Server::start("the build of Keycloak", &mut command, &log)?.wait(BUILD_LIMIT)?;
     if status.success() {
         return Ok(());
     }
     Err(Error::Ended { what: format!("the build of Keycloak ({status})"), log: log::tail(&log) })
+}
+
+/// Lets Keycloak create its tables and its first realm, once instead of at the first start of every test.
+fn fill(home: &Path) -> Result<()> {
+    let mut keycloak = Keycloak::at(home.to_owned(), None)?;
+    keycloak.start()?;
+    keycloak.stop()?;
+    let journal = keycloak.journal();
+    if journal.exists() {
+        fs::remove_dir_all(&journal).map_err(Error::io("remove", &journal))?;
+    }
+    let log = keycloak.log();
+    fs::remove_file(&log).map_err(Error::io("remove", &log))
 }
 
 /// A Keycloak with its data directory. Its address stays the same over restarts.
@@ -117,16 +138,26 @@ impl Keycloak {
     pub fn new(distribution: &Distribution, directory: &Path) -> Result<Self> {
         let home = directory.join("keycloak");
         link_tree(&distribution.home, &home)?;
+        Self::at(home, distribution.java_home.clone())
+    }
+
+    fn at(home: PathBuf, java_home: Option<PathBuf>) -> Result<Self> {
         Ok(Self {
             home,
-            java_home: distribution.java_home.clone(),
+            java_home,
             port: port::free()?,
             management_port: port::free()?,
             options: BTreeMap::new(),
-            variables: BTreeMap::new(),
+            variables: BTreeMap::from([(JAVA_OPTIONS.to_owned(), START_QUICKLY.to_owned())]),
             server: None,
             departed: None,
         })
+    }
+
+    /// Lets the JVM compile as in production, for a test that watches how fast Keycloak is. Otherwise it starts quickly instead.
+    pub fn compile_fully(&mut self) -> &mut Self {
+        self.variables.remove(JAVA_OPTIONS);
+        self
     }
 
     /// Sets a command-line option of the next start, such as `db-url`; its name without the leading dashes.
@@ -277,6 +308,8 @@ impl Keycloak {
         command.env("KC_BOOTSTRAP_ADMIN_USERNAME", ADMINISTRATOR.0);
         command.env("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMINISTRATOR.1);
         command.env("JAVA_OPTS_KC_HEAP", HEAP);
+        // Keyferry takes every variable with its prefix for a setting of its own.
+        command.env_remove("KEYFERRY_CACHE");
         command.envs(&self.variables);
         if let Some(java_home) = &self.java_home {
             command.env("JAVA_HOME", java_home);

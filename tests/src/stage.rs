@@ -51,10 +51,10 @@ pub struct Stage {
 /// The jar under test.
 ///
 /// # Errors
-/// Where `KEYFERRY_JAR` does not name it.
+/// Where `JAR_UNDER_TEST` does not name it.
 pub fn jar() -> Result<PathBuf> {
-    let jar = env::var_os("KEYFERRY_JAR").map(PathBuf::from);
-    jar.ok_or_else(|| Error::Missing("KEYFERRY_JAR is not set: run `cargo xtask test main-job`".to_owned()))
+    let jar = env::var_os("JAR_UNDER_TEST").map(PathBuf::from);
+    jar.ok_or_else(|| Error::Missing("JAR_UNDER_TEST is not set: run `cargo xtask test main-job`".to_owned()))
 }
 
 impl Stage {

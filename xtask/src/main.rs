@@ -109,7 +109,7 @@ fn demo(cache: &Cache, once: bool) -> Result<()> {
         tool::run_silently(cargo.current_dir(workspace::root()))
     })?;
     let mut demo = Command::new(workspace::target().join("debug/keyferry-demo"));
-    demo.env("KEYFERRY_JAR", jar);
+    demo.env("JAR_UNDER_TEST", jar);
     if once {
         demo.arg("--once");
     }

@@ -61,7 +61,7 @@ impl Suite {
                 end_to_end_parts(cache)?;
                 let jar = dist::dist(cache, &Build::Portable(Vec::new()))?;
                 let mut cargo = cargo_test(&["--package", "keyferry-tests", "--lib", "--test", "main_job"]);
-                cargo.args(["--", "--test-threads=1", "--show-output"]).env("KEYFERRY_JAR", jar);
+                cargo.args(["--", "--test-threads=1", "--show-output"]).env("JAR_UNDER_TEST", jar);
                 Ok(cargo)
             }
         }

@@ -71,7 +71,8 @@ impl Clients {
 }
 
 fn survive(workers: usize, outages: &[Outage]) {
-    let mut stage = Stage::start(Database::File).unwrap();
+    let mut stage = Stage::prepare(Database::File).unwrap();
+    stage.keycloak.compile_fully().start().unwrap();
     stage.admin.create_realm(REALM, &["kafka"]).unwrap();
     stage.admin.create_realm(BYSTANDER, &["jboss-logging"]).unwrap();
     // The first seconds of a JVM are slow whatever runs in it.

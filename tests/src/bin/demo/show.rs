@@ -46,15 +46,15 @@ pub struct Show {
 }
 
 impl Show {
-    /// Starts Kafka, and Keycloak with the jar that `KEYFERRY_JAR` names.
+    /// Starts Kafka, and Keycloak with the jar that `JAR_UNDER_TEST` names.
     ///
     /// # Errors
     /// Where one of them does not start.
     pub fn prepare(directory: &Path) -> Result<Self> {
         let cache = Cache::from_environment()?;
-        let jar = env::var_os("KEYFERRY_JAR").map(PathBuf::from);
-        let jar =
-            jar.ok_or_else(|| Error::Missing("KEYFERRY_JAR is not set: run `cargo xtask demo`".to_owned()))?;
+        let jar = env::var_os("JAR_UNDER_TEST").map(PathBuf::from);
+        let jar = jar
+            .ok_or_else(|| Error::Missing("JAR_UNDER_TEST is not set: run `cargo xtask demo`".to_owned()))?;
         let kafka = step("start Kafka", || Kafka::start_new(&cache, directory))?;
         let distribution = Distribution::build(&cache, parts::Keycloak::V26_7, Some(&jar), Database::File)?;
         let mut keycloak = Keycloak::new(&distribution, directory)?;
