@@ -24,11 +24,19 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
 /// What a producer reports.
 pub(crate) enum Event<'a> {
     /// The outcome of one message.
-    Delivered(Token, Result<(), (RDKafkaErrorCode, &'a CStr)>),
+    Delivered(Token, Result<(), Undelivered<'a>>),
     /// The client is in trouble: a broker cannot be reached, a login failed, or worse.
     Trouble { code: RDKafkaErrorCode, reason: &'a CStr },
     /// A line for the log; `level` as in syslog(3).
     Log { level: i32, facility: &'a CStr, line: &'a CStr },
+}
+
+/// Why a message was not delivered.
+pub(crate) struct Undelivered<'a> {
+    pub(crate) code: RDKafkaErrorCode,
+    pub(crate) topic: &'a CStr,
+    /// What the broker said of it; empty where it said nothing beyond the code.
+    pub(crate) remark: &'a CStr,
 }
 
 /// A handle on a topic of one producer.
@@ -175,7 +183,16 @@ unsafe fn report_event(event: *mut sys::rd_kafka_event_t, report: &mut dyn FnMut
                 let code = RDKafkaErrorCode::from(message.err);
                 let result = match code {
                     RDKafkaErrorCode::NoError => Ok(()),
-                    code => Err((code, text(sys::rd_kafka_message_errstr(message)))),
+                    code => Err(Undelivered {
+                        code,
+                        topic: if message.rkt.is_null() {
+                            c""
+                        } else {
+                            text(sys::rd_kafka_topic_name(message.rkt))
+                        },
+                        // Not `rd_kafka_message_errstr`: of a message that was to be sent it returns the payload, which has no place in a log.
+                        remark: text(sys::rd_kafka_message_produce_errstr(message)),
+                    }),
                 };
                 report(Event::Delivered(token, result));
             },

@@ -9,6 +9,7 @@
 //! batch, and what is refused then is refused for itself. Once all is delivered, it batches again.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
@@ -17,7 +18,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::{Verdict, verdict};
-use crate::raw::{Event, RawProducer};
+use crate::raw::{Event, RawProducer, Undelivered};
 
 /// How a producer is made: librdkafka's configuration properties.
 ///
@@ -45,8 +46,8 @@ impl Settings {
     }
 }
 
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.properties.iter().map(|(name, _)| name)).finish()
     }
 }
@@ -157,10 +158,11 @@ impl Sink for KafkaSink {
                         *trouble = None;
                         outcome(token, Ok(()));
                     }
-                    Err((code, reason)) => {
-                        let verdict = verdict(code);
+                    Err(undelivered) => {
+                        let verdict = verdict(undelivered.code);
                         too_large |= verdict == Verdict::Batch;
-                        outcome(token, Err(failure(verdict, batching, &lossy(reason), "Kafka")));
+                        let topic = lossy(undelivered.topic);
+                        outcome(token, Err(failure(verdict, batching, &undelivered.to_string(), &topic)));
                     }
                 }
             }
@@ -195,6 +197,16 @@ fn failure(verdict: Verdict, batching: Batching, reason: &str, place: &str) -> F
         Verdict::Batch => FailureClass::Retriable,
     };
     Failure { class, reason: format!("{place}: {reason}") }
+}
+
+impl fmt::Display for Undelivered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        match &*lossy(self.remark) {
+            "" => Ok(()),
+            remark => write!(f, ": {remark}"),
+        }
+    }
 }
 
 fn retriable(reason: String) -> Failure {

@@ -92,6 +92,26 @@ fn a_broker_that_is_not_there_is_told_and_loses_nothing() {
     assert!(trouble.contains("127.0.0.1:1"), "{trouble}");
 }
 
+/// What `rd_kafka_message_errstr` returns of an undelivered message is its payload: personal data, once in our log.
+#[test]
+fn a_failure_names_topic_and_cause_and_never_quotes_the_event() {
+    let properties = [("bootstrap.servers", "127.0.0.1:1"), ("message.timeout.ms", "50"), ("linger.ms", "1")];
+    let mut sink =
+        KafkaSink::new(Settings::new(properties.map(|(name, value)| (name.to_owned(), value.to_owned()))))
+            .unwrap();
+    assert!(send(&mut sink, 0, b"{\"username\":\"alice\"}").is_ok());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut reason = None;
+    while reason.is_none() {
+        assert!(Instant::now() < deadline, "the failure was never told");
+        sink.poll(&mut |_, outcome| reason = outcome.err().map(|failure| failure.reason));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let reason = reason.unwrap();
+    assert!(reason.starts_with("events: MessageTimedOut"), "{reason}");
+    assert!(!reason.contains("alice"), "{reason}");
+}
+
 #[test]
 fn a_reset_forgets_what_is_under_way() {
     let mut sink = KafkaSink::new(settings(&[])).unwrap();
