@@ -118,14 +118,6 @@ impl Consumer {
         }
     }
 
-    /// How many records the broker has stored in the topic, without reading them.
-    ///
-    /// # Errors
-    /// Where the broker does not answer.
-    pub fn stored(&self) -> Result<i64> {
-        if self.assign_when_there_is_a_topic()? { Ok(self.ends()?.values().sum()) } else { Ok(0) }
-    }
-
     /// What has been read so far.
     pub fn records(&self) -> &[Record] {
         &self.records

@@ -82,6 +82,19 @@ impl Kafka {
         })
     }
 
+    /// How many records the broker has stored in a topic; asked by a client of its own, which knows nothing of the past and reads nothing that would be in the
+    /// way of the answer.
+    ///
+    /// # Errors
+    /// Where the broker does not answer.
+    pub fn stored(&self, topic: &str) -> Result<i64> {
+        let client: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?;
+        let metadata = client.fetch_metadata(Some(topic), REQUEST_LIMIT)?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        partitions.map(|partition| Ok(client.fetch_watermarks(topic, partition.id(), REQUEST_LIMIT)?.1)).sum()
+    }
+
     /// Stops the broker in order.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use keyferry_tests::keycloak::Database;
 use keyferry_tests::load::{Load, Requests};
-use keyferry_tests::stage::Stage;
+use keyferry_tests::stage::{EVENTS, Stage};
 use keyferry_tests::{audit, process, wait};
 
 const REALM: &str = "shop";
@@ -133,12 +133,11 @@ fn survive_one(stage: &mut Stage, workers: usize, outage: Outage) -> Requests {
 }
 
 /// How long after its return the broker stores more than it had before. The load goes on, so there is always more to store.
-fn first_delivery(stage: &mut Stage, back: Instant) -> Duration {
-    let stored = |stage: &mut Stage| stage.events().stored().ok();
-    let before = wait::until("an answer of Kafka", DELIVERY_LIMIT, || stored(stage)).unwrap();
-    let is_more = |stage: &mut Stage| stored(stage).is_some_and(|now| now > before);
-    wait::until("the first delivery after the outage", DELIVERY_LIMIT, || is_more(stage).then_some(()))
-        .unwrap();
+fn first_delivery(stage: &Stage, back: Instant) -> Duration {
+    let stored = || stage.kafka.stored(EVENTS).ok();
+    let before = wait::until("an answer of Kafka", DELIVERY_LIMIT, stored).unwrap();
+    let is_more = || stored().is_some_and(|now| now > before);
+    wait::until("the first delivery after the outage", DELIVERY_LIMIT, || is_more().then_some(())).unwrap();
     back.elapsed()
 }
 
