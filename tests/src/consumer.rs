@@ -52,8 +52,21 @@ impl Record {
     }
 }
 
+fn client(bootstrap_servers: &str) -> Result<BaseConsumer> {
+    let client = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap_servers)
+        .set("group.id", "keyferry-tests")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("topic.metadata.refresh.interval.ms", "1000")
+        .set("reconnect.backoff.max.ms", "500")
+        .create()?;
+    Ok(client)
+}
+
 /// Reads one topic from its beginning and keeps everything.
 pub struct Consumer {
+    bootstrap_servers: String,
     consumer: BaseConsumer,
     topic: String,
     records: Vec<Record>,
@@ -67,15 +80,13 @@ impl Consumer {
     /// # Errors
     /// Where librdkafka refuses.
     pub fn new(bootstrap_servers: &str, topic: &str) -> Result<Self> {
-        let consumer = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap_servers)
-            .set("group.id", "keyferry-tests")
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("topic.metadata.refresh.interval.ms", "1000")
-            .set("reconnect.backoff.max.ms", "500")
-            .create()?;
-        Ok(Self { consumer, topic: topic.to_owned(), records: Vec::new(), positions: BTreeMap::new() })
+        Ok(Self {
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            consumer: client(bootstrap_servers)?,
+            topic: topic.to_owned(),
+            records: Vec::new(),
+            positions: BTreeMap::new(),
+        })
     }
 
     /// Everything that the topic holds now, in the order of each partition.
@@ -83,13 +94,22 @@ impl Consumer {
     /// # Errors
     /// Where the broker does not answer.
     pub fn read(&mut self) -> Result<&[Record]> {
+        let outcome = self.read_on();
+        if outcome.is_err() {
+            // A client that has lived through the restart of its only broker may go on failing; a new one begins where it was.
+            self.consumer = client(&self.bootstrap_servers)?;
+        }
+        outcome.map(|()| &*self.records)
+    }
+
+    fn read_on(&mut self) -> Result<()> {
         if self.assign_when_there_is_a_topic()? {
             let ends = self.ends()?;
             while !self.has_reached(&ends) {
                 self.poll(POLL)?;
             }
         }
-        Ok(&self.records)
+        Ok(())
     }
 
     /// Reads until `enough` is content with what has been read.
@@ -134,7 +154,9 @@ impl Consumer {
         }
         let mut assignment = TopicPartitionList::new();
         for partition in partitions {
-            assignment.add_partition_offset(&self.topic, partition.id(), Offset::Beginning)?;
+            let position = self.positions.get(&partition.id());
+            let offset = position.map_or(Offset::Beginning, |position| Offset::Offset(*position));
+            assignment.add_partition_offset(&self.topic, partition.id(), offset)?;
         }
         self.consumer.assign(&assignment)?;
         Ok(true)
