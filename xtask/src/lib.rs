@@ -11,6 +11,7 @@ pub mod parts;
 pub mod progress;
 pub mod suites;
 pub mod tool;
+pub mod trials;
 pub mod workspace;
 
 pub use error::{Error, Result};

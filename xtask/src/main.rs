@@ -10,7 +10,7 @@ use xtask::dist::{self, Build, Platform};
 use xtask::parts::{self, CargoTool, Keycloak};
 use xtask::suites::{self, Suite};
 use xtask::tool::{self, CARGO};
-use xtask::{Error, Result, progress, workspace};
+use xtask::{Error, Result, progress, trials, workspace};
 
 /// Where cargo-deny takes the advisories from.
 const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
@@ -54,6 +54,12 @@ enum Task {
         #[arg(long)]
         list: bool,
     },
+    /// Kill real Keycloak, agent and Kafka under load, again and again, and look for what is lost or invented (`--help` says more).
+    Crash(trials::PassedOn),
+    /// Let system calls of the real writer and agent fail, one at a time, and look for silent losses (`--help` says more).
+    IoFaults(trials::PassedOn),
+    /// Start the agent on a large backlog and measure how soon it delivers and what memory it takes (`--help` says more).
+    Backlog(trials::PassedOn),
     /// Check the dependencies' licences, advisories and sources.
     Deny,
 }
@@ -82,6 +88,9 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::Test { suites, .. } if suites.is_empty() => suites::run(&cache, &Suite::ALL),
         Task::Test { suites, .. } => suites::run(&cache, &suites),
+        Task::Crash(arguments) => trials::run(&cache, "crash", &arguments),
+        Task::IoFaults(arguments) => trials::run(&cache, "io-faults", &arguments),
+        Task::Backlog(arguments) => trials::run(&cache, "backlog", &arguments),
         Task::Deny => deny(&cache),
     }
 }

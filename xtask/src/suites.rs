@@ -1,7 +1,9 @@
 //! The test suites: what each runs, and how all of them end in one table.
 
+use std::env;
 use std::io::{self, BufRead, BufReader};
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -21,11 +23,13 @@ pub enum Suite {
     Java,
     /// End to end on real Keycloak and real Kafka: a login is an event, whatever is killed.
     MainJob,
+    /// The promises of `docs/promises.md` under injected faults: simulation, crash states, fuzzing, and faults on real parts.
+    Promises,
 }
 
 impl Suite {
     /// All suites, the quickest first.
-    pub const ALL: [Self; 3] = [Self::Unit, Self::Java, Self::MainJob];
+    pub const ALL: [Self; 4] = [Self::Unit, Self::Java, Self::MainJob, Self::Promises];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -33,6 +37,7 @@ impl Suite {
             Self::Unit => "unit",
             Self::Java => "java",
             Self::MainJob => "main-job",
+            Self::Promises => "promises",
         }
     }
 
@@ -42,37 +47,68 @@ impl Suite {
             Self::Unit => "every Rust crate's own tests and documentation examples",
             Self::Java => "the provider's tests",
             Self::MainJob => "end to end on real Keycloak and real Kafka",
+            Self::Promises => "simulation, crash states, fuzzing, and faults on the real parts",
         }
     }
 
     /// Prepares what the suite needs and says how to run it.
-    fn command(self, cache: &Cache) -> Result<Command> {
+    fn steps(self, cache: &Cache) -> Result<Vec<Step>> {
         match self {
-            Self::Unit => Ok(cargo_test(&["--workspace", "--exclude", "keyferry-tests", "--no-fail-fast"])),
-            Self::Java => {
-                JAVA.require()?;
-                MAVEN.require()?;
-                let mut maven = MAVEN.command();
-                maven.args(["--batch-mode", "--no-transfer-progress", "verify"]);
-                maven.current_dir(workspace::provider());
-                Ok(maven)
+            Self::Unit => {
+                Ok(vec![cargo_test(&["--workspace", "--exclude", "keyferry-tests", "--no-fail-fast"])])
             }
+            Self::Java => Ok(vec![maven_verify()?]),
             Self::MainJob => {
-                end_to_end_parts(cache)?;
-                let jar = dist::dist(cache, &Build::Portable(Vec::new()))?;
-                let mut cargo = cargo_test(&["--package", "keyferry-tests", "--lib", "--test", "main_job"]);
-                cargo.args(["--", "--test-threads=1", "--show-output"]).env("JAR_UNDER_TEST", jar);
-                Ok(cargo)
+                let jar = jar_under_test(cache)?;
+                Ok(vec![end_to_end_test(&["--lib", "--test", "main_job"], &jar)])
+            }
+            Self::Promises => {
+                let jar = jar_under_test(cache)?;
+                Ok(vec![
+                    end_to_end_test(&["--test", "promises"], &jar),
+                    own_task(&["crash", "--trials", "5"], &jar)?,
+                    own_task(&["io-faults", "--cases", "100"], &jar)?,
+                    own_task(&["backlog", "--size", "256MiB"], &jar)?,
+                ])
             }
         }
     }
+}
 
-    /// Whether a line of its output is what its test runner closes with.
-    fn is_closing_line(self, line: &str) -> bool {
+/// One program that a suite runs.
+struct Step {
+    command: Command,
+    closing: Closing,
+}
+
+/// What a program closes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// One line for each executable of `cargo test`.
+    TestResults,
+    /// Surefire's sum.
+    Surefire,
+    /// The last line, whatever it is.
+    LastLine,
+}
+
+impl Closing {
+    /// Whether a line of its output may be what a program closes with.
+    fn may_be(self, line: &str) -> bool {
         match self {
-            Self::Unit | Self::MainJob => line.starts_with("test result:"),
-            Self::Java => line.contains("Tests run:") && !line.contains("Time elapsed"),
+            Self::TestResults => line.starts_with("test result:"),
+            Self::Surefire => line.contains("Tests run:") && !line.contains("Time elapsed"),
+            Self::LastLine => !line.trim().is_empty(),
         }
+    }
+
+    /// Of the lines that may be: one `cargo test` closes once for each of its executables, and those without any test say nothing.
+    fn summed_up(self, mut lines: Vec<String>) -> Vec<String> {
+        match self {
+            Self::TestResults => lines.retain(|line| !line.contains("ok. 0 passed; 0 failed")),
+            Self::Surefire | Self::LastLine => lines = lines.pop().into_iter().collect(),
+        }
+        lines
     }
 }
 
@@ -111,19 +147,29 @@ impl std::fmt::Display for Report {
     }
 }
 
+/// Runs all steps of a suite, to the end even if one fails.
 fn run_one(cache: &Cache, suite: Suite) -> Report {
     println!("\n=== {}: {}", suite.name(), suite.covers());
     let start = Instant::now();
-    let outcome = suite.command(cache).and_then(|mut command| run_collecting(suite, &mut command));
-    let (passed, closing_lines) = match outcome {
-        Ok((status, lines)) => (status.success(), lines),
-        Err(error) => (false, vec![error.to_string()]),
-    };
-    Report { suite, passed, duration: start.elapsed(), closing_lines }
+    let mut report = Report { suite, passed: true, duration: Duration::ZERO, closing_lines: Vec::new() };
+    match suite.steps(cache) {
+        Ok(steps) => steps.into_iter().for_each(|step| report.add(run_step(step))),
+        Err(error) => report.add(Err(error)),
+    }
+    report.duration = start.elapsed();
+    report
 }
 
-/// Runs a test runner, passing on what it prints and keeping its closing lines.
-fn run_collecting(suite: Suite, command: &mut Command) -> Result<(ExitStatus, Vec<String>)> {
+impl Report {
+    fn add(&mut self, outcome: Result<(bool, Vec<String>)>) {
+        let (passed, lines) = outcome.unwrap_or_else(|error| (false, vec![error.to_string()]));
+        self.passed &= passed;
+        self.closing_lines.extend(lines);
+    }
+}
+
+/// Runs a program, passing on what it prints and keeping its closing lines, and says whether it succeeded.
+fn run_step(Step { mut command, closing }: Step) -> Result<(bool, Vec<String>)> {
     let program = command.get_program().to_owned();
     let mut runner = command.stdout(Stdio::piped()).spawn().map_err(Error::io("start", &program))?;
     let mut closing_lines = Vec::new();
@@ -131,34 +177,49 @@ fn run_collecting(suite: Suite, command: &mut Command) -> Result<(ExitStatus, Ve
         for line in BufReader::new(output).lines() {
             let line = line.map_err(Error::io("read the output of", &program))?;
             println!("{line}");
-            if suite.is_closing_line(&line) {
+            if closing.may_be(&line) {
                 closing_lines.push(line);
             }
         }
     }
     let status = runner.wait().map_err(Error::io("wait for", &program))?;
-    Ok((status, summed_up(suite, closing_lines)))
+    Ok((status.success(), closing.summed_up(closing_lines)))
 }
 
-/// One `cargo test` closes once for each of its executables; those without any test say nothing.
-fn summed_up(suite: Suite, mut lines: Vec<String>) -> Vec<String> {
-    match suite {
-        Suite::Unit | Suite::MainJob => lines.retain(|line| !line.contains("ok. 0 passed; 0 failed")),
-        Suite::Java => lines = lines.pop().into_iter().collect(),
-    }
-    lines
+fn maven_verify() -> Result<Step> {
+    JAVA.require()?;
+    MAVEN.require()?;
+    let mut command = MAVEN.command();
+    command.args(["--batch-mode", "--no-transfer-progress", "verify"]).current_dir(workspace::provider());
+    Ok(Step { command, closing: Closing::Surefire })
 }
 
-fn end_to_end_parts(cache: &Cache) -> Result<()> {
+/// Builds the jar as it ships, and fetches the servers that it is tested with.
+fn jar_under_test(cache: &Cache) -> Result<PathBuf> {
     parts::Keycloak::V26_7.fetch(cache)?;
     parts::kafka(cache)?;
-    Ok(())
+    dist::dist(cache, &Build::Portable(Vec::new()))
 }
 
-fn cargo_test(arguments: &[&str]) -> Command {
-    let mut cargo = CARGO.command();
-    cargo.arg("test").args(arguments).current_dir(workspace::root());
-    cargo
+/// Tests on real servers: one at a time, because each needs the machine for itself.
+fn end_to_end_test(targets: &[&str], jar: &Path) -> Step {
+    let mut step = cargo_test(&["--package", "keyferry-tests"]);
+    step.command.args(targets).args(["--", "--test-threads=1", "--show-output"]).env("JAR_UNDER_TEST", jar);
+    step
+}
+
+/// Another task of this program.
+fn own_task(words: &[&str], jar: &Path) -> Result<Step> {
+    let program = env::current_exe().map_err(Error::io("find", "this program"))?;
+    let mut command = Command::new(program);
+    command.args(words).env("JAR_UNDER_TEST", jar).current_dir(workspace::root());
+    Ok(Step { command, closing: Closing::LastLine })
+}
+
+fn cargo_test(arguments: &[&str]) -> Step {
+    let mut command = CARGO.command();
+    command.arg("test").args(arguments).current_dir(workspace::root());
+    Step { command, closing: Closing::TestResults }
 }
 
 /// Prints the suites and what they cover.
@@ -177,23 +238,23 @@ mod tests {
     fn only_the_last_line_of_surefire_counts() {
         let lines =
             ["[INFO] Tests run: 3, Failures: 0", "[INFO] Tests run: 7, Failures: 0"].map(str::to_owned);
-        assert_eq!(summed_up(Suite::Java, lines.to_vec()), ["[INFO] Tests run: 7, Failures: 0"]);
-        assert!(!Suite::Java.is_closing_line("[INFO] Tests run: 3, Time elapsed: 0.1 s -- in SomeTest"));
+        assert_eq!(Closing::Surefire.summed_up(lines.to_vec()), ["[INFO] Tests run: 7, Failures: 0"]);
+        assert!(!Closing::Surefire.may_be("[INFO] Tests run: 3, Time elapsed: 0.1 s -- in SomeTest"));
     }
 
     #[test]
     fn executables_without_tests_are_not_reported() {
         let lines = ["test result: ok. 0 passed; 0 failed; 0 ignored", "test result: ok. 2 passed; 0 failed"];
         let lines: Vec<_> = lines.map(str::to_owned).into();
-        assert_eq!(summed_up(Suite::Unit, lines), ["test result: ok. 2 passed; 0 failed"]);
+        assert_eq!(Closing::TestResults.summed_up(lines), ["test result: ok. 2 passed; 0 failed"]);
     }
 
     #[test]
     fn a_failing_runner_fails_its_suite_and_keeps_its_closing_line() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo 'test result: FAILED. 1 passed; 1 failed'; exit 101"]);
-        let (status, lines) = run_collecting(Suite::Unit, &mut command).unwrap();
-        assert!(!status.success());
+        let (passed, lines) = run_step(Step { command, closing: Closing::TestResults }).unwrap();
+        assert!(!passed);
         assert_eq!(lines, ["test result: FAILED. 1 passed; 1 failed"]);
     }
 }
