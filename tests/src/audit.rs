@@ -11,31 +11,57 @@ pub fn lost<'a>(requests: &'a Requests, records: &[Record]) -> Vec<&'a str> {
     requests.tokens().filter(|token| !published.contains(token)).collect()
 }
 
+/// What there is beside the first record of each event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repetition {
+    /// How many records are copies of others, as they should be.
+    pub copies: usize,
+    /// Copies that differ from the first in anything that must be equal, and different events that claim to be the same: a consumer could not tell
+    /// copies apart from events. In words.
+    pub conflicts: Vec<String>,
+}
+
+/// Compares records that claim to be the same.
+pub fn repetition(records: &[Record]) -> Repetition {
+    let mut by_id: HashMap<&str, &Record> = HashMap::new();
+    let mut by_place: HashMap<(&str, &str, &str), &Record> = HashMap::new();
+    let mut found = Repetition::default();
+    for record in records {
+        let Some(first) = by_id.get(record.header("ce_id")) else {
+            by_id.insert(record.header("ce_id"), record);
+            if let Some(other) = by_place.insert(record.place(), record) {
+                found.conflicts.push(format!("two events in one place: {record:?}\n{other:?}"));
+            }
+            continue;
+        };
+        found.copies += 1;
+        if let Some(difference) = difference(record, first) {
+            found
+                .conflicts
+                .push(format!("a copy has another {difference} than the first: {record:?}\n{first:?}"));
+        }
+    }
+    found
+}
+
+/// In what a copy differs from the first.
+fn difference(copy: &Record, first: &Record) -> Option<&'static str> {
+    let differences = [
+        ("place", copy.place() != first.place()),
+        ("set of headers", copy.headers != first.headers),
+        ("key", copy.key != first.key),
+        ("value", copy.value != first.value),
+    ];
+    differences.into_iter().find_map(|(what, differs)| differs.then_some(what))
+}
+
 /// How many records are copies of others.
 ///
 /// # Panics
-/// Where a copy differs from the first in anything that must be equal, or where two different events claim to be the same: then a consumer could
-/// not tell copies apart from events.
+/// Where there are [conflicts](Repetition::conflicts).
 pub fn copies(records: &[Record]) -> usize {
-    let mut by_id: HashMap<&str, &Record> = HashMap::new();
-    let mut by_place: HashMap<(&str, &str, &str), &Record> = HashMap::new();
-    let mut copies = 0;
-    for record in records {
-        let Some(first) = by_id.insert(record.header("ce_id"), record) else {
-            let other = by_place.insert(record.place(), record);
-            assert!(other.is_none(), "two events in one place: {record:?}\n{other:?}");
-            continue;
-        };
-        assert_eq!(
-            record.place(),
-            first.place(),
-            "a copy has another place than the first: {record:?}\n{first:?}"
-        );
-        assert_eq!(record.headers, first.headers, "a copy has other headers than the first");
-        assert_eq!(record.key, first.key, "a copy has another key than the first: {record:?}");
-        assert_eq!(record.value, first.value, "a copy has another value than the first: {record:?}");
-        copies += 1;
-    }
+    let Repetition { copies, conflicts } = repetition(records);
+    assert!(conflicts.is_empty(), "{}", conflicts.join("\n"));
     copies
 }
 

@@ -1,6 +1,7 @@
 //! A real single-node Kafka broker.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use xtask::cache::Cache;
 use xtask::parts;
 
 use crate::process::Server;
+use crate::proxy::Proxy;
 use crate::{Error, Result, log, port, wait};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -34,6 +36,8 @@ pub struct Kafka {
     directory: PathBuf,
     plain_port: u16,
     sasl_port: u16,
+    relayed_port: u16,
+    proxy: Proxy,
     server: Option<Server>,
 }
 
@@ -46,8 +50,10 @@ impl Kafka {
         let libraries = parts::kafka(cache)?;
         let directory = directory.join("kafka");
         fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
-        let (plain_port, sasl_port) = (port::free()?, port::free()?);
-        let mut kafka = Self { libraries, directory, plain_port, sasl_port, server: None };
+        let (plain_port, sasl_port, relayed_port) = (port::free()?, port::free()?, port::free()?);
+        let proxy = Proxy::start((Ipv4Addr::LOCALHOST, relayed_port).into())?;
+        let mut kafka =
+            Self { libraries, directory, plain_port, sasl_port, relayed_port, proxy, server: None };
         kafka.configure(port::free()?)?;
         kafka.format()?;
         kafka.start()?;
@@ -57,6 +63,16 @@ impl Kafka {
     /// Where clients connect without authentication; they may do everything.
     pub fn bootstrap_servers(&self) -> String {
         format!("127.0.0.1:{}", self.plain_port)
+    }
+
+    /// Where clients connect without authentication through [`Self::proxy`], which they never get around: the broker tells them no other address.
+    pub fn proxied_bootstrap_servers(&self) -> String {
+        format!("127.0.0.1:{}", self.proxy.port())
+    }
+
+    /// The network between the broker and the clients of [`Self::proxied_bootstrap_servers`].
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// Where clients connect with SASL/PLAIN as [`WRITER`] or [`STRANGER`].
@@ -69,15 +85,30 @@ impl Kafka {
     /// # Errors
     /// Where it does not.
     pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        self.wait_until_it_serves()
+    }
+
+    /// Starts the broker without waiting for it.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
         let mut command = self.java("kafka.Kafka");
         command.arg(self.configuration());
-        let server =
-            self.server.insert(Server::start("Kafka", &mut command, &self.directory.join("kafka.log"))?);
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", format!("127.0.0.1:{}", self.plain_port))
-            .create()?;
+        self.server = Some(Server::start("Kafka", &mut command, &self.log())?);
+        Ok(())
+    }
+
+    /// Waits until the broker serves.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn wait_until_it_serves(&mut self) -> Result<()> {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?;
         wait::try_until("the start of Kafka", START_LIMIT, || {
-            server.require_running()?;
+            self.server()?.require_running()?;
             Ok(consumer.fetch_metadata(None, Duration::from_secs(1)).ok().map(drop))
         })
     }
@@ -119,7 +150,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Where it is not running.
-    pub fn pause(&self) -> Result<()> {
+    pub fn pause(&mut self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
@@ -127,7 +158,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Where it is not running.
-    pub fn resume(&self) -> Result<()> {
+    pub fn resume(&mut self) -> Result<()> {
         self.signal(Signal::CONT)
     }
 
@@ -159,14 +190,18 @@ impl Kafka {
         Ok(xtask::tool::run_silently(java.args([&self.bootstrap_servers(), user, topic]))?)
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
-        match &self.server {
-            Some(server) => server.signal(signal),
-            None => Err(Error::Ended {
-                what: "Kafka".to_owned(),
-                log: log::tail(&self.directory.join("kafka.log")),
-            }),
-        }
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.server()?.signal(signal)
+    }
+
+    fn server(&mut self) -> Result<&mut Server> {
+        let log = self.log();
+        let ended = || Error::Ended { what: "Kafka".to_owned(), log: log::tail(&log) };
+        self.server.as_mut().ok_or_else(ended)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("kafka.log")
     }
 
     fn configuration(&self) -> PathBuf {
@@ -182,15 +217,16 @@ impl Kafka {
 
     fn properties(&self, controller_port: u16) -> String {
         let (plain, sasl, directory) = (self.plain_port, self.sasl_port, self.directory.display());
+        let (relayed, proxy) = (self.relayed_port, self.proxy.port());
         let ((writer, writer_password), (stranger, stranger_password)) = (WRITER, STRANGER);
         format!(
             "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl}
-listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},RELAYED://127.0.0.1:{relayed},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},RELAYED://127.0.0.1:{proxy}
+listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,RELAYED:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAIN
 listener.name.sasl.sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \

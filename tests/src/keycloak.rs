@@ -188,13 +188,28 @@ impl Keycloak {
     /// # Errors
     /// Where it does not.
     pub fn start(&mut self) -> Result<()> {
-        let mut command = self.command();
-        let log = self.log();
+        self.launch()?;
+        self.wait_until_it_serves()
+    }
+
+    /// Starts Keycloak without waiting for it.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
+        self.server = Some(Server::start("Keycloak", &mut self.command(), &self.log())?);
+        Ok(())
+    }
+
+    /// Waits until Keycloak serves.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn wait_until_it_serves(&mut self) -> Result<()> {
         let probe = format!("{}/realms/master", self.address());
-        let server = self.server.insert(Server::start("Keycloak", &mut command, &log)?);
         let http = Http::new();
         wait::try_until("the start of Keycloak", START_LIMIT, || {
-            server.require_running()?;
+            self.require_running()?;
             Ok(http.get(&probe).ok().filter(|answer| answer.status == 200).map(drop))
         })
     }

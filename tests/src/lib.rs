@@ -7,6 +7,7 @@ pub mod admin;
 pub mod audit;
 pub mod browser;
 pub mod consumer;
+pub mod contest;
 pub mod error;
 pub mod http;
 pub mod kafka;
@@ -16,6 +17,7 @@ pub mod log;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod stage;
 pub mod wait;
 

@@ -75,11 +75,7 @@ impl Load {
     /// Stops after the requests that are under way and returns all of them.
     pub fn finish(self) -> Requests {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let requests = self.workers.into_iter().flat_map(|worker| match worker.join() {
-            Ok(requests) => requests,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        Requests(requests.collect())
+        Requests(self.workers.into_iter().flat_map(joined).collect())
     }
 
     /// As [`Self::finish`], after the given time.
@@ -127,6 +123,11 @@ impl Requests {
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
+}
+
+/// What a worker returns; its panic is ours.
+pub(crate) fn joined<T>(worker: JoinHandle<T>) -> T {
+    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn work(shared: &Shared, endpoint: &str) -> Vec<Request> {

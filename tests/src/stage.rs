@@ -122,6 +122,12 @@ impl Stage {
         self.directory.path()
     }
 
+    /// Keeps the temporary directory, and names it, because something has failed.
+    pub fn keep(&mut self) {
+        self.directory.disable_cleanup(true);
+        eprintln!("the servers' logs and data are kept in {}", self.directory.path().display());
+    }
+
     /// Waits until everything that happened before this call has arrived, and returns all records of both topics.
     ///
     /// It changes something itself and waits for that event and for every record that its destination numbered before it: no pause is long
@@ -213,8 +219,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.directory.disable_cleanup(true);
-            eprintln!("the servers' logs and data are kept in {}", self.directory.path().display());
+            self.keep();
         }
     }
 }

@@ -7,14 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use keyferry_tests::audit;
+use keyferry_tests::contest::{Contest, existing_users};
 use keyferry_tests::keycloak::Database;
 use keyferry_tests::load::{Load, Requests};
 use keyferry_tests::process;
 use keyferry_tests::stage::Stage;
 use keyferry_tests::wait;
 use rustix::process::Signal;
-
-use crate::rollback::{Contest, existing_users};
 
 const REALM: &str = "shop";
 const WORKERS: usize = 8;
@@ -140,7 +139,7 @@ fn nothing_is_lost_or_invented_when_keycloak_and_the_agent_are_killed_at_once() 
         stage.keycloak.start().unwrap();
         judge(&mut stage, &all, &format!("round {round}"));
         let published = audit::created_users(&stage.read().unwrap());
-        let existing = existing_users(&stage.admin, REALM);
+        let existing = existing_users(&stage.admin, REALM).unwrap();
         let invented: Vec<&String> = published.difference(&existing).collect();
         assert!(invented.is_empty(), "creations were published of users who do not exist: {invented:?}");
         let missing: Vec<&String> = contest.created.difference(&published).collect();

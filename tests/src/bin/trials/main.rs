@@ -1,0 +1,60 @@
+//! Trials on real servers, as many as wanted: each breaks something by a seed and looks for what was lost or invented.
+//!
+//! Started by `cargo xtask crash`, `io-faults` and `backlog`, which build the jar first. Whatever ends it, its servers end with it (see
+//! [`keyferry_tests::process`]).
+
+mod crash;
+
+use std::process::ExitCode;
+use std::thread;
+
+use clap::{Parser, Subcommand};
+use keyferry_tests::{Error, Result, process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Breaks real servers and looks for what was lost or invented.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    trial: Trial,
+}
+
+#[derive(Debug, Subcommand)]
+enum Trial {
+    /// Kill Keycloak, the agent, Kafka, or several of them under load, at a random moment.
+    Crash(crash::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().trial) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything held.
+fn run(trial: Trial) -> Result<bool> {
+    end_servers_on_a_signal()?;
+    match trial {
+        Trial::Crash(arguments) => crash::run(&arguments),
+    }
+}
+
+/// Servers live in process groups of their own, which Ctrl-C does not reach.
+fn end_servers_on_a_signal() -> Result<()> {
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Error::io("watch the signals of", "this process"))?;
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            process::kill_all();
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
