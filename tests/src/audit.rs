@@ -65,6 +65,11 @@ pub fn copies(records: &[Record]) -> usize {
     copies
 }
 
+/// How many different events there are.
+pub fn distinct(records: &[Record]) -> usize {
+    records.iter().map(|record| record.header("ce_id")).collect::<HashSet<_>>().len()
+}
+
 /// The sequence numbers that are missing, by epoch. `records` must hold every topic of the destination.
 pub fn gaps(records: &[Record]) -> BTreeMap<String, Vec<u64>> {
     let mut numbers: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();

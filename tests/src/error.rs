@@ -68,6 +68,9 @@ pub enum Error {
         /// What the client said.
         source: Box<ureq::Error>,
     },
+    /// The journal that is written here could not be.
+    #[error("the journal: {0}")]
+    Journal(#[from] keyferry_journal::Error),
     /// librdkafka refused something.
     #[error("Kafka: {0}")]
     Kafka(#[from] rdkafka::error::KafkaError),

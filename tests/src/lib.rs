@@ -4,12 +4,14 @@
 //! takes from clients alone: from the answers that Keycloak gave, and from the records that a consumer reads.
 
 pub mod admin;
+pub mod agent;
 pub mod audit;
 pub mod browser;
 pub mod consumer;
 pub mod contest;
 pub mod error;
 pub mod http;
+pub mod journal;
 pub mod kafka;
 pub mod keycloak;
 pub mod load;
