@@ -15,6 +15,8 @@ use keyferry_tests::{audit, log, wait};
 use serde_json::Value;
 
 const REALM: &str = "shop";
+/// A name that occurs nowhere but in events.
+const USER: &str = "alice";
 const WORKERS: usize = 4;
 const LOAD: Duration = Duration::from_secs(3);
 /// How long an operator may have to wait for the error.
@@ -30,13 +32,13 @@ fn prepare() -> Stage {
 fn start(stage: &mut Stage) {
     stage.keycloak.start().unwrap();
     stage.admin.create_realm(REALM, &["kafka"]).unwrap();
-    stage.admin.create_user(REALM, "alice").unwrap();
+    stage.admin.create_user(REALM, USER).unwrap();
 }
 
 /// Logins of every kind work, and none waits for anything.
 fn check_that_keycloak_serves(stage: &Stage) {
     let mut browser = Browser::new(&stage.keycloak.address(), REALM);
-    let tokens = browser.log_in("alice").unwrap();
+    let tokens = browser.log_in(USER).unwrap();
     browser.log_out(&tokens).unwrap();
     let requests = Load::start(&stage.keycloak.address(), REALM, WORKERS).finish_after(LOAD);
     assert_eq!(requests.failures().next(), None);
@@ -58,6 +60,15 @@ fn check_that_the_operator_is_told(stage: &Stage, words: &[&str]) {
     });
     let info = info.unwrap_or_else(|error| panic!("{error}\n{}", operational_info(stage)));
     println!("info: {info}");
+    check_that_the_log_holds_no_event_data(stage);
+}
+
+/// A log is read by more people than events are meant for.
+fn check_that_the_log_holds_no_event_data(stage: &Stage) {
+    for data in [USER, "@example.org"] {
+        let lines = log::lines_with(&stage.keycloak.log(), data);
+        assert!(lines.is_empty(), "Keycloak's log holds event data: {lines:#?}");
+    }
 }
 
 fn operational_info(stage: &Stage) -> Value {
@@ -144,6 +155,7 @@ fn check_that_nothing_was_lost(stage: &mut Stage, requests: &Requests) {
     let records = stage.settle().unwrap();
     assert!(requests.tokens().count() > 0);
     assert_eq!(audit::lost(requests, &records), Vec::<&str>::new());
+    check_that_the_log_holds_no_event_data(stage);
 }
 
 /// A file where the directory should be: root, who runs the tests in a container, may read every directory.
