@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::model::{Delivery, Headers, InDoubt, Log, Mechanism, PropertyValue, Protocol};
+use crate::model::{Delivery, Headers, InDoubt, Journal, Log, Mechanism, PropertyValue, Protocol};
 use crate::names::{BootstrapServers, TopicName};
 use crate::secret::Secret;
 use crate::stores::StoreFormat;
@@ -11,7 +11,7 @@ use crate::stores::StoreFormat;
 /// What the sources say, each value legal by itself.
 pub(crate) struct Draft {
     pub(crate) node: Option<String>,
-    pub(crate) journal_dir: Option<PathBuf>,
+    pub(crate) journal: Journal,
     pub(crate) bootstrap_servers: Option<BootstrapServers>,
     pub(crate) topic_events: Option<TopicName>,
     pub(crate) topic_admin_events: Option<TopicName>,
@@ -20,6 +20,7 @@ pub(crate) struct Draft {
     pub(crate) security: SecurityDraft,
     pub(crate) headers: Headers,
     pub(crate) in_doubt: InDoubt,
+    pub(crate) gap_records: bool,
     pub(crate) librdkafka: BTreeMap<String, PropertyValue>,
     pub(crate) log: Log,
 }
@@ -65,7 +66,7 @@ impl Default for Draft {
     fn default() -> Self {
         Self {
             node: None,
-            journal_dir: None,
+            journal: Journal::default(),
             bootstrap_servers: None,
             topic_events: None,
             topic_admin_events: None,
@@ -74,6 +75,7 @@ impl Default for Draft {
             security: SecurityDraft::default(),
             headers: Headers::CloudEvents,
             in_doubt: InDoubt::Publish,
+            gap_records: true,
             librdkafka: BTreeMap::new(),
             log: Log::default(),
         }

@@ -92,6 +92,18 @@ impl Input<'_> {
         Ok(parsed.map(ByteSize::bytes))
     }
 
+    /// A size of Keyferry's own dialect, or `none`.
+    pub(crate) fn size_or_none(&self, bytes: RangeInclusive<u64>) -> ParseResult<Option<ByteSize>> {
+        if self.text.trim().eq_ignore_ascii_case("none") {
+            return Ok(Parsed::as_given(None));
+        }
+        match self.size(bytes) {
+            Ok(parsed) => Ok(parsed.map(Some)),
+            Err(Rejected::Expected(size)) => Err(Rejected::Expected(format!("`none`, or {size}"))),
+            Err(refused) => Err(refused),
+        }
+    }
+
     /// A whole number.
     pub(crate) fn integer(&self, range: RangeInclusive<u64>, unit: &str) -> ParseResult<u64> {
         match self.dialect {

@@ -37,8 +37,8 @@ pub use error::{ConfigError, ConfigErrors, Got, Warning};
 pub use load::{Loaded, load};
 pub use model::{
     ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
-    InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, MissingOption, PropertyValue, Protocol, Readiness,
-    Sasl, Security, Tls, Trust,
+    InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, MissingOption, Overflow, PropertyValue, Protocol,
+    Readiness, Sasl, Security, Settle, Tls, Trust,
 };
 pub use names::{BootstrapServers, IllegalServers, IllegalTopicName, Server, TopicName};
 pub use origin::Origin;

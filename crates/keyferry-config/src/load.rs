@@ -8,7 +8,7 @@ use crate::dropin::DropIn;
 use crate::error::{ConfigError, ConfigErrors, Got, Warning};
 use crate::input::{Input, Parsed, Rejected};
 use crate::librdkafka;
-use crate::model::{Config, Destination, Journal, MissingOption, PropertyValue, Readiness};
+use crate::model::{Config, Destination, MissingOption, PropertyValue, Readiness};
 use crate::origin::Origin;
 use crate::security;
 use crate::settings::Setting;
@@ -104,7 +104,7 @@ impl Context {
 
     fn assemble(&mut self, draft: Draft) -> Config {
         let node = draft.node.clone();
-        let journal = Journal { dir: draft.journal_dir.clone() };
+        let journal = draft.journal.clone();
         let log = draft.log;
         Config { node, journal, destination: self.destination(draft), log }
     }
@@ -134,6 +134,7 @@ impl Context {
             security,
             headers: draft.headers,
             in_doubt: draft.in_doubt,
+            gap_records: draft.gap_records,
             librdkafka: draft.librdkafka,
         }))
     }

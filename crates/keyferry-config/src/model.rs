@@ -28,11 +28,38 @@ pub struct Config {
     pub log: Log,
 }
 
-/// Where the journal is, for an agent that the provider does not start itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// Where the journal is, how much of it is kept, and what the provider was told of it that the agent has to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Journal {
     /// The journal directory. A child of the provider gets its slot in the hand-over instead.
     pub dir: Option<PathBuf>,
+    /// For how long segments are kept after everything in them was delivered. Zero deletes them at once.
+    #[serde(serialize_with = "serialize_duration")]
+    pub keep: Duration,
+    /// How much of what was delivered is kept at most in a slot; `None` is no limit.
+    pub keep_size: Option<ByteSize>,
+    /// The size at which the provider begins its next segment.
+    pub segment_size: ByteSize,
+    /// How large the segments of a slot may become together; `None` is no ceiling.
+    pub max_size: Option<ByteSize>,
+    /// What gives way at the ceiling.
+    pub overflow: Overflow,
+    /// Whether the provider settles what is in doubt when it starts again.
+    pub settle: Settle,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            keep: Duration::ZERO,
+            keep_size: None,
+            segment_size: ByteSize::mib(64),
+            max_size: None,
+            overflow: Overflow::DropNew,
+            settle: Settle::None,
+        }
+    }
 }
 
 /// Whether a destination can be used.
@@ -93,6 +120,8 @@ pub struct Destination {
     pub headers: Headers,
     /// What becomes of events whose transaction has no known outcome.
     pub in_doubt: InDoubt,
+    /// Whether a record tells consumers of events that are missing in the stream.
+    pub gap_records: bool,
     /// Properties that are handed to librdkafka as they are, on top of those that Keyferry sets.
     pub librdkafka: BTreeMap<String, PropertyValue>,
 }
@@ -205,6 +234,30 @@ keyword! {
         Publish = "publish",
         /// They are counted and dropped.
         Drop = "drop",
+        /// They are laid aside until an operator decides.
+        Hold = "hold",
+    }
+}
+
+keyword! {
+    /// What gives way when the journal has reached its ceiling.
+    Overflow {
+        /// New events: they are counted, and Keycloak goes on.
+        DropNew = "drop-new",
+        /// Keycloak's transactions: they fail.
+        Refuse = "refuse",
+        /// The oldest events that were not delivered: they are counted and given up.
+        DropOld = "drop-old",
+    }
+}
+
+keyword! {
+    /// How the provider settles transactions without an outcome when it starts again.
+    Settle {
+        /// It does not.
+        None = "none",
+        /// It asks Keycloak's event store.
+        EventStore = "event-store",
     }
 }
 

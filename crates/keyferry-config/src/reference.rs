@@ -43,7 +43,7 @@ pub fn agent_options() -> String {
             agent_option(entry.option, entry.variable, entry.option.ends_with("-password"), &fate(entry)),
         );
     }
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().filter(|setting| !setting.is_shared()) {
         let Some(option) = setting.option else { continue };
         let variable = DropIn::by_key(setting.key).map_or("-", |entry| entry.variable);
         lines.insert(option, agent_option(option, variable, setting.secret, setting.purpose));
@@ -200,7 +200,7 @@ const PROVIDER_INTRODUCTION: &str = "
 ## Options of the provider
 
 The provider reads these itself, before there is an agent; they are options of Keycloak only. (The keys
-`node` and `journal.dir` above are for an agent that runs by itself.)
+`node` and `journal.dir` above are for an agent that runs by itself. A `journal` key above with an option of the same name as one of these must say the same.)
 
 | option | default | what it does |
 |---|---|---|

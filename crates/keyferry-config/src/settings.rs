@@ -6,14 +6,16 @@
 use crate::ciphers;
 use crate::draft::Draft;
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
-use crate::model::{Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Protocol};
+use crate::model::{
+    Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, Protocol, Settle,
+};
 use crate::stores::StoreFormat;
 
 /// One setting.
 pub struct Setting {
     /// The key in the configuration file, from its top: `destination.delivery.linger`.
     pub key: &'static str,
-    /// The option of Keycloak, without its prefix: `linger-ms`. `None` where the provider owns the option.
+    /// The option of Keycloak, without its prefix: `linger-ms`. `None` where there is none, or none of the agent's concern.
     pub option: Option<&'static str>,
     /// What it takes, in words.
     pub takes: fn() -> String,
@@ -36,6 +38,11 @@ impl Setting {
     /// The variable: `KEYFERRY_` and the key in capitals, such as `KEYFERRY_DESTINATION_DELIVERY_LINGER`.
     pub fn variable(&self) -> String {
         format!("{VARIABLE_PREFIX}{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// Whether the provider obeys the option of this name as well, and describes it to Keycloak.
+    pub fn is_shared(&self) -> bool {
+        self.option.is_some_and(|option| SHARED_OPTIONS.contains(&option))
     }
 
     /// Whether the configuration file may give it as a list of texts.
@@ -65,6 +72,13 @@ pub(crate) const LIBRDKAFKA_TABLE: &str = "destination.librdkafka";
 /// The longest timer that librdkafka takes for most of its settings: fifteen minutes.
 const LONGEST_TIMER_MS: u64 = 900_000;
 
+/// The longest retention: a hundred years.
+const LONGEST_KEEP_MS: u64 = 36_525 * 86_400_000;
+
+/// Options that the provider describes and obeys, and that the agent has to know as well.
+const SHARED_OPTIONS: [&str; 4] =
+    ["journal-segment-size", "journal-max-size", "journal-overflow", "journal-settle"];
+
 /// Every setting, in the order of the documentation.
 pub static SETTINGS: &[Setting] = &[
     Setting {
@@ -83,7 +97,65 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the provider hands over",
         purpose: "The journal directory, for an agent that runs as a sidecar or a service.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.journal_dir, input.path()),
+        apply: |draft, input| set_some(&mut draft.journal.dir, input.path()),
+    },
+    Setting {
+        key: "journal.keep",
+        option: Some("journal-keep"),
+        takes: || "duration, such as `7d`".into(),
+        default: "`0s`: deleted at once",
+        purpose: "For how long segments are kept after everything in them was delivered, so that `keyferry replay` can \
+                  send it again.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.journal.keep, input.duration(0..=LONGEST_KEEP_MS)),
+    },
+    Setting {
+        key: "journal.keep_size",
+        option: Some("journal-keep-size"),
+        takes: || "size, or `none`".into(),
+        default: "`none`: no limit",
+        purpose: "How much of what was delivered is kept at most in a slot. The oldest goes first.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.journal.keep_size, input.size_or_none(0..=u64::MAX)),
+    },
+    Setting {
+        key: "journal.segment_size",
+        option: Some("journal-segment-size"),
+        takes: || "size".into(),
+        default: "`64MiB`",
+        purpose: "What the provider was told in its option of this name: an agent that the provider does not start has to be told the same.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.journal.segment_size, input.size(4096..=1 << 30)),
+    },
+    Setting {
+        key: "journal.max_size",
+        option: Some("journal-max-size"),
+        takes: || "size, or `none`".into(),
+        default: "`none`: no ceiling",
+        purpose: "How large the segments of a slot may become together, as the provider was told in its option of this name. What \
+                  was delivered and kept goes first.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.journal.max_size, input.size_or_none(0..=u64::MAX)),
+    },
+    Setting {
+        key: "journal.overflow",
+        option: Some("journal-overflow"),
+        takes: one_of::<Overflow>,
+        default: "`drop-new`",
+        purpose: "What gives way at the ceiling, as the provider was told in its option of this name. With `drop-old` it is the \
+                  agent that gives up the oldest events, counts them and tells consumers of it.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.journal.overflow, input.keyword()),
+    },
+    Setting {
+        key: "journal.settle",
+        option: Some("journal-settle"),
+        takes: one_of::<Settle>,
+        default: "`none`",
+        purpose: "Whether the provider settles what is in doubt when it starts again, as it was told in its option of this name. The \
+                  agent then waits with such events until it has.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.journal.settle, input.keyword()),
     },
     Setting {
         key: "destination.bootstrap_servers",
@@ -137,9 +209,19 @@ pub static SETTINGS: &[Setting] = &[
         takes: one_of::<InDoubt>,
         default: "`publish`",
         purpose: "What becomes of events whose transaction has no known outcome, because Keycloak died within it: \
-                  published with the outcome `unknown`, or counted and dropped.",
+                  published with the outcome `unknown`, counted and dropped, or held until an operator decides with \
+                  `keyferry in-doubt`.",
         secret: false,
         apply: |draft, input| set(&mut draft.in_doubt, input.keyword()),
+    },
+    Setting {
+        key: "destination.gap_records",
+        option: Some("gap-records"),
+        takes: || "`true` or `false`".into(),
+        default: "`true`",
+        purpose: "Whether a record of the type `org.keyferry.gap` tells consumers of events that are missing in the stream.",
+        secret: false,
+        apply: |draft, input| set(&mut draft.gap_records, input.boolean()),
     },
     Setting {
         key: "destination.delivery.batch_size",

@@ -242,9 +242,17 @@ const SLIP_OF_THE_PEN: usize = 2;
 /// The prefix of options that are handed to librdkafka as they are.
 const PROPERTY_OPTION_PREFIX: &str = "librdkafka-";
 
-/// Variables with Keyferry's prefix that are no settings: the command line's, and those that Kubernetes makes for a
-/// service called `keyferry`.
-const OTHER_KEYFERRY_VARIABLES: [&str; 3] = ["KEYFERRY_CONFIG", "KEYFERRY_PORT", "KEYFERRY_SERVICE_"];
+/// Beginnings of variables with Keyferry's prefix that are no settings: the command line's, those of the tools that build and test
+/// Keyferry, and those that Kubernetes makes for a service called `keyferry`.
+const OTHER_KEYFERRY_VARIABLES: [&str; 7] = [
+    "KEYFERRY_CACHE",
+    "KEYFERRY_CONFIG",
+    "KEYFERRY_DOCS",
+    "KEYFERRY_GOLDEN",
+    "KEYFERRY_PORT",
+    "KEYFERRY_SERVICE_",
+    "KEYFERRY_TEST_",
+];
 
 impl Collected {
     fn add(&mut self, assignment: Assignment) {
@@ -276,11 +284,12 @@ impl Collected {
 
     /// An option that the replaced listener does not know.
     fn own_option(&mut self, option: String, value: &str) {
-        if provider::owns(&option) || is_blank(value) {
+        if is_blank(value) {
             return;
         }
         let target = match (Setting::by_option(&option), option.strip_prefix(PROPERTY_OPTION_PREFIX)) {
             (Some(setting), _) => Target::Setting(setting),
+            (None, _) if provider::owns(&option) => return,
             (None, Some(property)) => Target::Property(property.replace('-', ".")),
             (None, None) => {
                 let known = SETTINGS

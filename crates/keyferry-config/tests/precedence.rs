@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use keyferry_config::{Config, Destination, Loaded, Origin, Readiness, Sources, load};
+use keyferry_config::{
+    ByteSize, Config, Destination, Journal, Loaded, Origin, Overflow, Readiness, SETTINGS, Settle, Sources,
+    load, reference,
+};
 
 const NEEDED: &str = "[destination]\nbootstrap_servers = \"file:9092\"\ntopic_events = \"file\"\n";
 
@@ -126,8 +129,8 @@ fn the_providers_options_are_none_of_the_agents_business() {
     let options = [
         "journal-dir",
         "journalDir",
-        "journal-overflow",
-        "journal-keep",
+        "journal-fsync",
+        "journal-later",
         "agent-log",
         "agent",
         "agent-path",
@@ -143,6 +146,52 @@ fn the_providers_options_are_none_of_the_agents_business() {
 }
 
 #[test]
+fn options_that_agent_and_provider_share_are_read_from_the_one_map_and_from_a_sidecars_file() {
+    let options = [
+        ("journal-segment-size", "8MiB"),
+        ("journal-max-size", "1GiB"),
+        ("journal-overflow", "drop-old"),
+        ("journal-settle", "event-store"),
+        ("journal-keep", "7d"),
+        ("journal-keep-size", "2GiB"),
+    ];
+    let text = "[journal]\nsegment_size = \"8MiB\"\nmax_size = \"1GiB\"\noverflow = \"drop-old\"\nsettle = \"event-store\"\n\
+                keep = \"7d\"\nkeep_size = \"2GiB\"\n";
+    let expected = Journal {
+        dir: None,
+        keep: Duration::from_secs(7 * 86_400),
+        keep_size: Some(ByteSize::mib(2048)),
+        segment_size: ByteSize::mib(8),
+        max_size: Some(ByteSize::mib(1024)),
+        overflow: Overflow::DropOld,
+        settle: Settle::EventStore,
+    };
+    for sources in [file("").with_options(options), file(text)] {
+        assert_eq!(loaded(&sources).config.journal, expected);
+    }
+    let unlimited = file("").with_options([("journal-max-size", "none"), ("journal-keep-size", " None ")]);
+    assert_eq!(loaded(&unlimited).config.journal, Journal::default());
+    let wrong = file("").with_options([("journal-max-size", "100")]);
+    let error = error(&wrong);
+    assert!(
+        error.contains("journal-max-size") && error.contains("expected `none`, or a whole number"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_the_provider_describes_the_agent_does_not_describe_again() {
+    let table = reference::agent_options();
+    let described = |option: &str| table.lines().any(|line| line.starts_with(&format!("{option}\t")));
+    for setting in SETTINGS.iter().filter(|setting| setting.is_shared()) {
+        assert!(!described(setting.option.unwrap_or_default()), "{}", setting.key);
+    }
+    for option in ["journal-keep", "journal-keep-size", "gap-records", "in-doubt"] {
+        assert!(described(option), "{option}");
+    }
+}
+
+#[test]
 fn variables_of_other_programs_are_left_alone_but_slips_are_named() {
     let sources = file("").with_environment([
         ("KAFKA_HEAP_OPTS", "-Xmx1g"),
@@ -150,6 +199,8 @@ fn variables_of_other_programs_are_left_alone_but_slips_are_named() {
         ("KAFKA_SERVICE_HOST", "10.0.0.1"),
         ("KEYFERRY_SERVICE_HOST", "10.0.0.1"),
         ("KEYFERRY_CONFIG", "x"),
+        ("KEYFERRY_CACHE", "/x"),
+        ("KEYFERRY_JOURNAL_DIR", "/x"),
         ("PATH", "/bin"),
     ]);
     assert_eq!(warnings(&sources), Vec::<String>::new());

@@ -239,6 +239,7 @@ fn settings(destination: &Destination) -> Settings {
         in_doubt: match destination.in_doubt {
             keyferry_config::InDoubt::Publish => InDoubt::Publish,
             keyferry_config::InDoubt::Drop => InDoubt::Drop,
+            keyferry_config::InDoubt::Hold => InDoubt::Publish,
         },
         delivery_timeout: destination.delivery.delivery_timeout,
         ..default_settings()
