@@ -10,7 +10,6 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::process::Server;
-use crate::stage::{ADMIN_EVENTS, EVENTS};
 use crate::{Error, Result, log, wait};
 
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -42,14 +41,21 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Prepares an agent that ships `slot` to the topics [`EVENTS`] and [`ADMIN_EVENTS`]; its log and configuration lie in `directory`.
+    /// Prepares an agent that ships `slot` to `topics`, that of user events and that of admin events; its log and configuration lie in `directory`.
     ///
     /// # Errors
     /// Where the configuration cannot be written.
-    pub fn new(executable: &Path, directory: &Path, slot: &Path, bootstrap_servers: &str) -> Result<Self> {
+    pub fn new(
+        executable: &Path,
+        directory: &Path,
+        slot: &Path,
+        bootstrap_servers: &str,
+        topics: [&str; 2],
+    ) -> Result<Self> {
+        let [events, admin_events] = topics;
         let configuration = directory.join("keyferry.toml");
         let text = format!(
-            "[destination]\nbootstrap_servers = [\"{bootstrap_servers}\"]\ntopic_events = \"{EVENTS}\"\ntopic_admin_events = \"{ADMIN_EVENTS}\"\n"
+            "[destination]\nbootstrap_servers = [\"{bootstrap_servers}\"]\ntopic_events = \"{events}\"\ntopic_admin_events = \"{admin_events}\"\n"
         );
         fs::write(&configuration, text).map_err(Error::io("write", &configuration))?;
         Ok(Self {

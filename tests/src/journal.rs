@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::slot::OwnedSlot;
 use keyferry_journal::writer::WriterOptions;
-use keyferry_journal::{EventKind, Writer};
+use keyferry_journal::{EventKind, SegmentName, Writer};
 use serde_json::json;
 
 use crate::Result;
@@ -75,6 +75,11 @@ impl Journal {
     /// The epoch as in the header `ce_epoch`.
     pub fn epoch(&self) -> String {
         self.writer.epoch().to_string()
+    }
+
+    /// The name of one of the epoch's segments, counted from 0.
+    pub fn segment(&self, number: u32) -> String {
+        SegmentName { epoch: self.writer.epoch(), number }.to_string()
     }
 
     /// Writes transactions of one event each, of which every tenth is rolled back.

@@ -44,7 +44,8 @@ impl Ferry {
         let executable = agent::unpack(&jar().unwrap(), place).unwrap();
         let journal = Journal::begin(&place.join("journal"), "event", SEGMENT).unwrap();
         let servers = kafka.proxied_bootstrap_servers();
-        let mut agent = Agent::new(&executable, place, journal.slot(), &servers).unwrap();
+        let mut agent =
+            Agent::new(&executable, place, journal.slot(), &servers, [EVENTS, ADMIN_EVENTS]).unwrap();
         agent.start().unwrap();
         let events = Consumer::new(&kafka.bootstrap_servers(), EVENTS).unwrap();
         let mut ferry = Self { agent, journal, events, kafka, _directory: directory };

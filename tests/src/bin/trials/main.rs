@@ -4,6 +4,7 @@
 //! [`keyferry_tests::process`]).
 
 mod crash;
+mod io_faults;
 
 use std::process::ExitCode;
 use std::thread;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Trial {
     /// Kill Keycloak, the agent, Kafka, or several of them under load, at a random moment.
     Crash(crash::Arguments),
+    /// Let system calls of the writer and of the agent fail.
+    IoFaults(io_faults::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn run(trial: Trial) -> Result<bool> {
     end_servers_on_a_signal()?;
     match trial {
         Trial::Crash(arguments) => crash::run(&arguments),
+        Trial::IoFaults(arguments) => io_faults::run(&arguments),
     }
 }
 
