@@ -90,6 +90,24 @@ impl Journal {
         (0..transactions).try_for_each(|_| self.write_one())
     }
 
+    /// Writes until the journal has about this many bytes, so many transactions at a time.
+    ///
+    /// # Errors
+    /// Where the disk does not take them.
+    pub fn write_bytes(&mut self, bytes: u64, portion: u64) -> Result<()> {
+        let mut begun = 0;
+        let mut segment = self.writer.segment();
+        while begun + self.writer.length() < bytes {
+            let full = self.writer.length();
+            self.write(portion)?;
+            if self.writer.segment() != segment {
+                segment = self.writer.segment();
+                begun += full;
+            }
+        }
+        Ok(())
+    }
+
     fn write_one(&mut self) -> Result<()> {
         self.count += 1;
         let id = format!("{}-{}", self.name, self.count);

@@ -119,11 +119,20 @@ impl Kafka {
     /// # Errors
     /// Where the broker does not answer.
     pub fn stored(&self, topic: &str) -> Result<i64> {
+        self.gauge(topic)?.stored()
+    }
+
+    /// A client that asks again and again how many records a topic has, quickly.
+    ///
+    /// # Errors
+    /// Where the broker does not answer.
+    pub fn gauge(&self, topic: &str) -> Result<Gauge> {
         let client: BaseConsumer =
             ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?;
         let metadata = client.fetch_metadata(Some(topic), REQUEST_LIMIT)?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        partitions.map(|partition| Ok(client.fetch_watermarks(topic, partition.id(), REQUEST_LIMIT)?.1)).sum()
+        let partitions = partitions.map(|partition| partition.id()).collect();
+        Ok(Gauge { client, topic: topic.to_owned(), partitions })
     }
 
     /// Stops the broker in order.
@@ -263,6 +272,27 @@ broker.heartbeat.interval.ms=500
         ));
         java.arg("-cp").arg(self.libraries.join("*")).arg(class);
         java
+    }
+}
+
+/// See [`Kafka::gauge`].
+pub struct Gauge {
+    client: BaseConsumer,
+    topic: String,
+    partitions: Vec<i32>,
+}
+
+impl Gauge {
+    /// How many records the topic has.
+    ///
+    /// # Errors
+    /// Where the broker does not answer.
+    pub fn stored(&self) -> Result<i64> {
+        let end = |partition: &i32| {
+            let (_, high) = self.client.fetch_watermarks(&self.topic, *partition, REQUEST_LIMIT)?;
+            Ok(high)
+        };
+        self.partitions.iter().map(end).sum()
     }
 }
 

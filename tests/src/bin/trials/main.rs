@@ -3,6 +3,7 @@
 //! Started by `cargo xtask crash`, `io-faults` and `backlog`, which build the jar first. Whatever ends it, its servers end with it (see
 //! [`keyferry_tests::process`]).
 
+mod backlog;
 mod crash;
 mod io_faults;
 
@@ -28,6 +29,8 @@ enum Trial {
     Crash(crash::Arguments),
     /// Let system calls of the writer and of the agent fail.
     IoFaults(io_faults::Arguments),
+    /// Start the agent on a large backlog.
+    Backlog(backlog::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn run(trial: Trial) -> Result<bool> {
     match trial {
         Trial::Crash(arguments) => crash::run(&arguments),
         Trial::IoFaults(arguments) => io_faults::run(&arguments),
+        Trial::Backlog(arguments) => backlog::run(&arguments),
     }
 }
 
