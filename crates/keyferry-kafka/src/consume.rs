@@ -121,6 +121,12 @@ impl Received<'_> {
         self.message.key()
     }
 
+    /// Its value; empty where it has none.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        self.message.payload().unwrap_or_default()
+    }
+
     /// Calls `visit` for each header that has a value.
     pub fn each_header<'m>(&'m self, mut visit: impl FnMut(&'m str, &'m [u8])) {
         let Some(headers) = self.message.headers() else { return };

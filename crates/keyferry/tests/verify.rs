@@ -155,6 +155,14 @@ fn topics_without_our_records_prove_nothing() {
 }
 
 #[test]
+fn records_without_headers_cannot_be_verified_and_that_is_said() {
+    let records = [1, 2].map(|sequence| Sent { headers: HeaderMode::None, ..sent(sequence, "e") });
+    let text = verdict(&records);
+    assert!(text.contains("neither losses nor copies nor their order can be told"), "{text}");
+    assert!(text.contains("\"verdict\":\"nothing\"") && text.ends_with("exit code 1\n"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_read_is_exit_code_2() {
     let text = verify("127.0.0.1:1", &["events"], &["--timeout", "1"]);
     assert!(text.contains("cannot look up topic events") && text.ends_with("exit code 2\n"), "{text}");

@@ -5,7 +5,7 @@
 //!
 //! # What it costs
 //!
-//! - *Which sequence numbers were seen*: a compressed bitmap for each epoch, one bit a record at most where numbers are dense. Not a set of intervals: the
+//! - *Which sequence numbers were seen*, and which were replayed: compressed bitmaps for each epoch, one bit a record where numbers are dense, two bytes a record where they are not. Not a set of intervals: the
 //!   records of an epoch are spread over all partitions, so that a partition read before the others leaves as many intervals as records.
 //!   100 million records are 12 MB.
 //! - *Which id a sequence number had*, to tell a copy from a conflict: a 32-bit fingerprint for each of the last 16 million sequence numbers, 64 MiB in all. A conflict is
@@ -13,7 +13,11 @@
 //!   [unchecked](Report::unchecked_duplicates).
 //! - *The last record of each key*, to compare its order: at least the last 500,000 different keys of a partition's stream, at most twice as many, less than 100 MB. An order that is violated
 //!   over a distance of more than 500,000 other keys is not seen; an agent has 20,000 records in flight at most, and only what is in flight can be reordered.
+//! - *Epochs*: at most 65,536 of at most 4,096 nodes and slots. *Ranges that gap records explain*: at most 65,536 separate ones in all. Records beyond these limits are
+//!   counted as [`beyond_limits`](Report::beyond_limits), and nothing is called complete then.
 //! - *Examples and gaps* in the report: the first 1,000 of each kind and epoch. The totals are exact.
+//!
+//! A record that was sent again by `keyferry replay` is neither a copy nor out of order; where its original is missing, it stands in for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -22,27 +26,35 @@ use keyferry_journal::{Epoch, Outcome};
 use roaring::RoaringTreemap;
 
 use super::bounded::{Fingerprints, Known, Recent};
-use super::report::{Conflict, EpochReport, Examples, Gap, Report, Violation};
+use super::claim::{Claim, Content};
+use super::notice::{Explained, Notice};
+use super::report::{Conflict, EpochReport, Examples, Gap, Other, Report, Told, Violation};
 
-/// Pages of fingerprints, 16 KiB each.
-const FINGERPRINT_PAGES: usize = 4096;
-/// Keys in a generation.
-const KEYS: usize = 500_000;
-
-/// What a record's headers say of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim<'a> {
-    /// `ce_node`.
-    pub node: &'a str,
-    /// `ce_epoch`.
-    pub epoch: Epoch,
-    /// `ce_sequence`, at least 1.
-    pub sequence: u64,
-    /// `ce_id`.
-    pub id: &'a [u8],
-    /// `ce_outcome`.
-    pub outcome: Outcome,
+/// What is remembered at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Pages of fingerprints, 16 KiB each.
+    pub fingerprint_pages: usize,
+    /// Keys in a generation.
+    pub keys: usize,
+    /// Epochs of nodes.
+    pub epochs: usize,
+    /// Nodes and slots.
+    pub streams: usize,
+    /// Separate ranges of numbers that gap records explain.
+    pub explained: usize,
 }
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { fingerprint_pages: 4096, keys: 500_000, epochs: 65_536, streams: 4096, explained: 65_536 }
+    }
+}
+
+/// Gap records whose twin in the other topic is looked for.
+const TWINS: usize = 10_000;
+/// After its checkpoint was damaged, an agent goes on with the next multiple of this.
+const RENUMBERED_AT: u64 = 1 << 32;
 
 /// Where and how a record was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +81,16 @@ struct EpochLedger {
     node: Box<str>,
     epoch: Epoch,
     seen: RoaringTreemap,
+    replayed: RoaringTreemap,
+    replays: u64,
     duplicates: u64,
     unchecked_duplicates: u64,
     unknown: u64,
+    notices: u64,
+    told: Examples<Told>,
+    explained: Explained,
+    /// Where numbers began anew, as multiples of [`RENUMBERED_AT`].
+    renumbered: RoaringTreemap,
     conflicts: Examples<Conflict>,
     violations: Examples<Violation>,
 }
@@ -79,6 +98,7 @@ struct EpochLedger {
 /// What has been read so far.
 #[derive(Debug)]
 pub struct Ledger {
+    limits: Limits,
     epochs: Vec<EpochLedger>,
     index: HashMap<Epoch, Vec<usize>>,
     streams: BTreeMap<Stream, usize>,
@@ -88,55 +108,108 @@ pub struct Ledger {
     begins: HashMap<(usize, usize), Position>,
     fingerprints: Fingerprints,
     keys: Recent<u64, Position>,
-    foreign: u64,
-    unreadable: u64,
+    /// The numbers of gap records by what they say: the same is said in every topic that it may concern.
+    twins: Recent<u64, u64>,
+    explained_ranges: usize,
+    other: Other,
 }
 
 impl Ledger {
     /// An empty ledger of partitions; `truncated` tells of each whether records were deleted at its beginning.
     pub fn new(truncated: Vec<bool>) -> Self {
+        Self::with_limits(truncated, Limits::default())
+    }
+
+    fn with_limits(truncated: Vec<bool>, limits: Limits) -> Self {
         Self {
+            limits,
             epochs: Vec::new(),
             index: HashMap::new(),
             streams: BTreeMap::new(),
             truncated,
             begins: HashMap::new(),
-            fingerprints: Fingerprints::with_pages(FINGERPRINT_PAGES),
-            keys: Recent::with_generation(KEYS),
-            foreign: 0,
-            unreadable: 0,
+            fingerprints: Fingerprints::with_pages(limits.fingerprint_pages),
+            keys: Recent::with_generation(limits.keys),
+            twins: Recent::with_generation(TWINS),
+            explained_ranges: 0,
+            other: Other::default(),
         }
     }
 
-    /// Counts a record that carries none of our headers.
-    pub fn foreign(&mut self) {
-        self.foreign += 1;
+    /// Counts a record that carries none of our headers; `gap` if it is a gap record all the same.
+    pub fn foreign(&mut self, gap: bool) {
+        self.other.foreign += 1;
+        self.other.gap_records_without_headers += u64::from(gap);
     }
 
     /// Counts a record that carries our headers, but not as they should be.
     pub fn unreadable(&mut self) {
-        self.unreadable += 1;
+        self.other.unreadable += 1;
     }
 
     /// Enters a record.
     pub fn enter(&mut self, found: Found<'_>, claim: &Claim<'_>) {
-        let index = self.epoch(claim);
+        let Some(index) = self.epoch(claim) else {
+            self.other.beyond_limits += 1;
+            return;
+        };
         let epoch = &mut self.epochs[index];
+        if claim.content == Content::Replay {
+            epoch.replays += 1;
+            epoch.replayed.insert(claim.sequence);
+            return;
+        }
         if self.truncated[found.partition] {
             self.begins.entry((epoch.stream, found.partition)).or_insert((claim.epoch, claim.sequence));
         }
         let fingerprint = (hash(claim.id) >> 32) as u32;
         if epoch.seen.insert(claim.sequence) {
             self.fingerprints.set(index, claim.sequence, fingerprint);
-            epoch.unknown += u64::from(claim.outcome == Outcome::Unknown);
-            self.first_copy(index, found, claim);
+            self.first_copy(index, claim);
+            self.compare_order(index, found, claim);
+        } else {
+            self.further_copy(index, claim, fingerprint);
+        }
+    }
+
+    fn first_copy(&mut self, index: usize, claim: &Claim<'_>) {
+        match &claim.content {
+            Content::Event(outcome) => {
+                self.epochs[index].unknown += u64::from(*outcome == Outcome::Unknown);
+            }
+            Content::Gap(notice) => self.notice(index, claim.sequence, notice),
+            Content::Replay => {}
+        }
+    }
+
+    fn notice(&mut self, index: usize, sequence: u64, notice: &Notice) {
+        let epoch = &mut self.epochs[index];
+        epoch.notices += 1;
+        if notice.renumbers() {
+            epoch.renumbered.insert(sequence / RENUMBERED_AT);
+        }
+        if let Some(sequences) = notice.sequences {
+            let ranges = epoch.explained.len();
+            epoch
+                .explained
+                .add(sequences, self.limits.explained.saturating_sub(self.explained_ranges - ranges));
+            self.explained_ranges = self.explained_ranges - ranges + epoch.explained.len();
+        }
+        let what = hash(&(index, &notice.cause, &notice.detail, notice.user_events, notice.admin_events));
+        let twin = self.twins.get(what).is_some_and(|other| other.abs_diff(sequence) == 1);
+        if twin {
             return;
         }
+        self.twins.put(what, sequence);
+        epoch.told.add(|| Told::of(sequence, notice));
+    }
+
+    fn further_copy(&mut self, index: usize, claim: &Claim<'_>, fingerprint: u32) {
+        let epoch = &mut self.epochs[index];
         match self.fingerprints.get(index, claim.sequence) {
-            Known::Is(first) if first != fingerprint.max(1) => epoch.conflicts.add(|| Conflict {
-                sequence: claim.sequence,
-                second_id: String::from_utf8_lossy(claim.id).into_owned(),
-            }),
+            Known::Is(first) if first != fingerprint.max(1) => {
+                epoch.conflicts.add(|| Conflict { sequence: claim.sequence, second_id: shortened(claim.id) })
+            }
             Known::Is(_) => epoch.duplicates += 1,
             Known::Nothing => {
                 epoch.duplicates += 1;
@@ -146,14 +219,14 @@ impl Ledger {
     }
 
     /// Compares the first copy of a record with the one before it of its key.
-    fn first_copy(&mut self, index: usize, found: Found<'_>, claim: &Claim<'_>) {
+    fn compare_order(&mut self, index: usize, found: Found<'_>, claim: &Claim<'_>) {
         let Some(key) = found.key else { return };
         let epoch = &mut self.epochs[index];
         let place = hash(&(epoch.stream, found.partition, key));
         let position = (claim.epoch, claim.sequence);
         match self.keys.get(place) {
             Some(last) if last > position => epoch.violations.add(|| Violation {
-                key: String::from_utf8_lossy(key).into_owned(),
+                key: shortened(key),
                 sequence: claim.sequence,
                 after_epoch: last.0.to_string(),
                 after_sequence: last.1,
@@ -162,29 +235,29 @@ impl Ledger {
         }
     }
 
-    /// The ledger of the epoch of a claim.
-    fn epoch(&mut self, claim: &Claim<'_>) -> usize {
-        let candidates = self.index.entry(claim.epoch).or_default();
-        if let Some(found) = candidates.iter().find(|index| *self.epochs[**index].node == *claim.node) {
-            return *found;
+    /// The ledger of the epoch of a claim; `None` if there are too many to begin another.
+    fn epoch(&mut self, claim: &Claim<'_>) -> Option<usize> {
+        let known = self.index.get(&claim.epoch).into_iter().flatten();
+        if let Some(found) = known.copied().find(|index| *self.epochs[*index].node == *claim.node) {
+            return Some(found);
         }
         let node: Box<str> = claim.node.into();
-        let streams = self.streams.len();
-        let stream = Stream { node: node.clone(), slot: claim.epoch.slot() };
-        let stream = *self.streams.entry(stream).or_insert(streams);
-        candidates.push(self.epochs.len());
-        self.epochs.push(EpochLedger {
-            stream,
-            node,
-            epoch: claim.epoch,
-            seen: RoaringTreemap::new(),
-            duplicates: 0,
-            unchecked_duplicates: 0,
-            unknown: 0,
-            conflicts: Examples::default(),
-            violations: Examples::default(),
-        });
-        self.epochs.len() - 1
+        let stream = self.stream(Stream { node: node.clone(), slot: claim.epoch.slot() })?;
+        if self.epochs.len() >= self.limits.epochs {
+            return None;
+        }
+        self.index.entry(claim.epoch).or_default().push(self.epochs.len());
+        self.epochs.push(EpochLedger::new(stream, node, claim.epoch));
+        Some(self.epochs.len() - 1)
+    }
+
+    fn stream(&mut self, stream: Stream) -> Option<usize> {
+        let known = self.streams.len();
+        match self.streams.get(&stream) {
+            Some(index) => Some(*index),
+            None if known >= self.limits.streams => None,
+            None => Some(*self.streams.entry(stream).or_insert(known)),
+        }
     }
 
     /// What was found.
@@ -192,21 +265,13 @@ impl Ledger {
         let epochs = std::mem::take(&mut self.epochs);
         let mut epochs: Vec<_> = epochs.into_iter().map(|epoch| self.report_epoch(epoch)).collect();
         epochs.sort_by(|a, b| (&a.node, &a.epoch).cmp(&(&b.node, &b.epoch)));
-        Report::of(epochs, self.foreign, self.unreadable, self.keys.forgotten())
+        let other = Other { forgotten_keys: self.keys.forgotten(), ..self.other };
+        Report::of(epochs, other)
     }
 
     fn report_epoch(&self, ledger: EpochLedger) -> EpochReport {
         let horizon = self.horizon(ledger.stream);
-        let mut gaps = Examples::default();
-        let (mut missing, mut expired) = (0, 0);
-        for_each_gap(&ledger.seen, |gap| {
-            let (gone, lost) = divide(gap, ledger.epoch, horizon);
-            expired += gone;
-            if let Some(lost) = lost {
-                missing += lost.last - lost.first + 1;
-                gaps.add(|| lost);
-            }
-        });
+        let holes = Holes::of(&ledger, horizon);
         EpochReport {
             node: ledger.node.into(),
             epoch: ledger.epoch.to_string(),
@@ -217,9 +282,16 @@ impl Ledger {
             outcome_unknown: ledger.unknown,
             duplicates: ledger.duplicates,
             unchecked_duplicates: ledger.unchecked_duplicates,
-            missing,
-            gaps,
-            expired,
+            missing: holes.missing,
+            gaps: holes.gaps,
+            expired: holes.expired,
+            explained: holes.explained,
+            forgotten_explanations: ledger.explained.forgotten,
+            renumbered: holes.renumbered,
+            gap_records: ledger.notices,
+            told: ledger.told,
+            replayed: ledger.replays,
+            restored: (&ledger.replayed - &ledger.seen).len(),
             conflicts: ledger.conflicts,
             order_violations: ledger.violations,
         }
@@ -232,6 +304,79 @@ impl Ledger {
         truncated.map(|place| begin(place).unwrap_or((Epoch(u64::MAX), u64::MAX))).max()
     }
 }
+
+impl EpochLedger {
+    fn new(stream: usize, node: Box<str>, epoch: Epoch) -> Self {
+        Self {
+            stream,
+            node,
+            epoch,
+            seen: RoaringTreemap::new(),
+            replayed: RoaringTreemap::new(),
+            replays: 0,
+            duplicates: 0,
+            unchecked_duplicates: 0,
+            unknown: 0,
+            notices: 0,
+            told: Examples::default(),
+            explained: Explained::default(),
+            renumbered: RoaringTreemap::new(),
+            conflicts: Examples::default(),
+            violations: Examples::default(),
+        }
+    }
+}
+
+/// What becomes of the numbers of an epoch that no record has.
+#[derive(Debug, Default)]
+struct Holes {
+    missing: u64,
+    gaps: Examples<Gap>,
+    expired: u64,
+    explained: u64,
+    renumbered: u64,
+}
+
+impl Holes {
+    fn of(ledger: &EpochLedger, horizon: Option<Position>) -> Self {
+        let mut holes = Self::default();
+        let present = &ledger.seen | &ledger.replayed;
+        // A topic of nothing but replayed records lacks nothing: it was never to have the others.
+        if !ledger.seen.is_empty() {
+            for_each_gap(&present, |gap| holes.add(gap, ledger, horizon));
+        }
+        holes
+    }
+
+    fn add(&mut self, gap: Gap, ledger: &EpochLedger, horizon: Option<Position>) {
+        let (expired, rest) = divide(gap, ledger.epoch, horizon);
+        self.expired += expired;
+        let Some(rest) = rest else { return };
+        if is_renumbering(rest, ledger) {
+            self.renumbered += 1;
+            return;
+        }
+        let Self { missing, gaps, explained, .. } = self;
+        *explained += ledger.explained.divide(rest, |part| {
+            *missing += part.last - part.first + 1;
+            gaps.add(|| part);
+        });
+    }
+}
+
+/// Whether the gap is the one before numbers that a damaged checkpoint made begin anew, as a gap record there tells.
+fn is_renumbering(gap: Gap, ledger: &EpochLedger) -> bool {
+    let next = gap.last + 1;
+    next.is_multiple_of(RENUMBERED_AT) && ledger.renumbered.contains(next / RENUMBERED_AT)
+}
+
+/// The beginning of a text from a record, for the report.
+fn shortened(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(LONGEST_EXAMPLE)]).into_owned()
+}
+
+/// So much of an id or key is told, in bytes.
+const LONGEST_EXAMPLE: usize = 256;
 
 /// Calls `visit` for each range of numbers from 1 to the greatest that is not in `seen`.
 fn for_each_gap(seen: &RoaringTreemap, mut visit: impl FnMut(Gap)) {
@@ -268,6 +413,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::notice::Sequences;
     use super::super::report::Verdict;
     use super::*;
 
@@ -288,8 +434,8 @@ mod tests {
 
     fn enter(ledger: &mut Ledger, epoch: Epoch, sample: Sample) {
         let id = [sample.id];
-        let claim =
-            Claim { node: "n", epoch, sequence: sample.sequence, id: &id, outcome: Outcome::Committed };
+        let content = Content::Event(Outcome::Committed);
+        let claim = Claim { node: "n", epoch, sequence: sample.sequence, id: &id, content };
         ledger.enter(Found { partition: sample.partition, key: Some(&[sample.key]) }, &claim);
     }
 
@@ -362,8 +508,183 @@ mod tests {
     #[test]
     fn records_without_headers_alone_prove_nothing() {
         let mut ledger = Ledger::new(vec![false]);
-        ledger.foreign();
-        assert_eq!(ledger.report().verdict, Verdict::Nothing);
+        ledger.foreign(true);
+        let report = ledger.report();
+        assert_eq!((report.verdict, report.gap_records_without_headers), (Verdict::Nothing, 1));
+    }
+
+    /// Enters a record without key that is no event.
+    fn enter_other(ledger: &mut Ledger, sequence: u64, content: Content) {
+        let claim = Claim { node: "n", epoch: EPOCH, sequence, id: &[sequence as u8], content };
+        ledger.enter(Found { partition: 0, key: None }, &claim);
+    }
+
+    fn gap(cause: &str, sequences: Option<(u64, u64)>) -> Content {
+        Content::Gap(Notice {
+            cause: cause.to_owned(),
+            user_events: Some(3),
+            admin_events: None,
+            sequences: sequences.map(|(from, to)| Sequences { from, to }),
+            detail: String::new(),
+        })
+    }
+
+    #[test]
+    fn a_hole_that_a_gap_record_explains_is_not_missing_and_is_told() {
+        let mut ledger = Ledger::new(vec![false]);
+        for sequence in [1, 2, 8] {
+            enter(&mut ledger, EPOCH, sample(sequence));
+        }
+        enter_other(&mut ledger, 7, gap("dropped-old", Some((3, 6))));
+        let report = ledger.report();
+        let epoch = &report.epochs[0];
+        assert_eq!((report.verdict, epoch.missing, epoch.explained), (Verdict::Explained, 0, 4));
+        assert_eq!((epoch.gap_records, epoch.told.first[0].user_events), (1, Some(3)));
+    }
+
+    #[test]
+    fn a_gap_record_explains_its_own_numbers_only() {
+        let mut ledger = Ledger::new(vec![false]);
+        for sequence in [1, 2, 8] {
+            enter(&mut ledger, EPOCH, sample(sequence));
+        }
+        enter_other(&mut ledger, 7, gap("dropped-old", Some((3, 4))));
+        let report = ledger.report();
+        assert_eq!((report.verdict, report.epochs[0].missing), (Verdict::Incomplete, 2));
+        assert_eq!(report.epochs[0].gaps.first, [Gap { first: 5, last: 6 }]);
+        let mut ledger = Ledger::new(vec![false]);
+        for sequence in [1, 4] {
+            enter(&mut ledger, EPOCH, sample(sequence));
+        }
+        enter_other(&mut ledger, 3, gap("ceiling", None));
+        assert_eq!(ledger.report().verdict, Verdict::Incomplete, "it names no numbers");
+    }
+
+    #[test]
+    fn what_is_told_in_both_topics_is_told_once() {
+        let mut ledger = Ledger::new(vec![false]);
+        enter_other(&mut ledger, 1, gap("ceiling", None));
+        enter_other(&mut ledger, 2, gap("ceiling", None));
+        enter_other(&mut ledger, 2, gap("ceiling", None));
+        let report = ledger.report();
+        let epoch = &report.epochs[0];
+        assert_eq!((epoch.gap_records, epoch.told.count, epoch.duplicates), (2, 1, 1));
+    }
+
+    #[test]
+    fn numbers_that_begin_anew_after_a_damaged_checkpoint_are_no_hole_if_a_gap_record_says_so() {
+        let jump = |content: Option<Content>, at: u64| {
+            let mut ledger = Ledger::new(vec![false]);
+            enter(&mut ledger, EPOCH, sample(1));
+            if let Some(content) = content {
+                enter_other(&mut ledger, at, content);
+            }
+            enter(&mut ledger, EPOCH, sample(at + 1));
+            ledger.report()
+        };
+        let told = jump(Some(gap("damage", None)), 1 << 32);
+        assert_eq!((told.verdict, told.epochs[0].renumbered), (Verdict::Explained, 1));
+        assert_eq!(jump(None, (1 << 32) - 1).verdict, Verdict::Incomplete, "nothing says so");
+        assert_eq!(
+            jump(Some(gap("ceiling", None)), 1 << 32).verdict,
+            Verdict::Incomplete,
+            "something else says"
+        );
+        assert_eq!(
+            jump(Some(gap("damage", None)), (1 << 32) + 1).verdict,
+            Verdict::Incomplete,
+            "not where they begin"
+        );
+    }
+
+    #[test]
+    fn a_replayed_record_is_no_copy_and_out_of_no_order_and_stands_in_for_a_lost_one() {
+        let mut ledger = Ledger::new(vec![false]);
+        for sequence in [1, 2, 4] {
+            enter(&mut ledger, EPOCH, sample(sequence));
+        }
+        for sequence in [2, 3, 3] {
+            enter_other(&mut ledger, sequence, Content::Replay);
+        }
+        let report = ledger.report();
+        let epoch = &report.epochs[0];
+        assert_eq!(
+            (report.verdict, epoch.duplicates, epoch.order_violations.count),
+            (Verdict::Complete, 0, 0)
+        );
+        assert_eq!((epoch.replayed, epoch.restored, epoch.missing), (3, 1, 0));
+    }
+
+    #[test]
+    fn a_topic_of_replayed_records_alone_proves_nothing_and_lacks_nothing() {
+        let mut ledger = Ledger::new(vec![false]);
+        for sequence in [5, 9] {
+            enter_other(&mut ledger, sequence, Content::Replay);
+        }
+        let report = ledger.report();
+        assert_eq!((report.verdict, report.epochs[0].missing), (Verdict::Nothing, 0));
+    }
+
+    #[test]
+    fn nothing_is_called_complete_once_a_limit_is_reached() {
+        let limits = Limits { epochs: 3, streams: 2, ..Limits::default() };
+        let mut ledger = Ledger::with_limits(vec![false], limits);
+        for epoch in [0x100, 0x200, 0x300, 0x400] {
+            enter(&mut ledger, Epoch(epoch), sample(1));
+        }
+        let report = ledger.report();
+        assert_eq!((report.verdict, report.beyond_limits, report.epochs.len()), (Verdict::Incomplete, 1, 3));
+        let mut ledger = Ledger::with_limits(vec![false], limits);
+        for epoch in [0x100, 0x101, 0x102] {
+            enter(&mut ledger, Epoch(epoch), sample(1));
+        }
+        assert_eq!(ledger.report().beyond_limits, 1, "each is a slot of its own");
+    }
+
+    /// Records of the measurement, each of a key of its own.
+    const MANY: u64 = 4_000_000;
+    /// What the ledger may take: 64 MiB of fingerprints, 100 MB of keys, one bit a record, and the test program itself.
+    const BOUND_KIB: u64 = 180 << 10;
+    /// Tells the process that measures itself from the one that starts it.
+    const MEASURED: &str = "KEYFERRY_TEST_LEDGER";
+
+    /// Enters many records, as partitions that are read one after the other bring them, with ever new keys.
+    fn measure() -> u64 {
+        let mut ledger = Ledger::new(vec![false; 3]);
+        for partition in 0..3 {
+            for sequence in (1..=MANY).filter(|sequence| sequence % 3 == partition) {
+                let id = sequence.to_le_bytes();
+                let content = Content::Event(Outcome::Committed);
+                let claim = Claim { node: "n", epoch: EPOCH, sequence, id: &id, content };
+                ledger.enter(Found { partition: partition as usize, key: Some(&id) }, &claim);
+            }
+        }
+        let report = ledger.report();
+        assert_eq!((report.verdict, report.epochs[0].records), (Verdict::Complete, MANY));
+        assert!(report.forgotten_keys > 0, "nothing had to be forgotten");
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    #[test]
+    fn millions_of_records_of_millions_of_keys_stay_within_the_bound() {
+        // Measured in a process of its own: a peak is that of all tests of a process together.
+        if std::env::var_os(MEASURED).is_some() {
+            println!("peak {}", measure());
+            return;
+        }
+        let name = concat!(module_path!(), "::millions_of_records_of_millions_of_keys_stay_within_the_bound");
+        let name = name.split_once("::").unwrap().1;
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture", "--test-threads=1"])
+            .env(MEASURED, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let peak = text.split_once("peak ").unwrap_or_else(|| panic!("{text}")).1;
+        let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(peak < BOUND_KIB, "{peak} KiB");
     }
 
     /// What the report must say, computed the plain way.

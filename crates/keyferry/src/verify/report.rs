@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use keyferry_journal::Epoch;
 use serde::Serialize;
 
+use super::notice::{Notice, Sequences};
 use crate::terminal::{BAD, Column, GOOD, ODD, TITLE, count, styled, table, time};
 
 /// How many of a kind are listed.
@@ -18,10 +19,19 @@ const SHOWN: usize = 10;
 pub enum Verdict {
     /// Nothing is missing between the first and the last record of each epoch, and nothing is wrong.
     Complete,
+    /// The same, but gap records tell of events that are missing.
+    Explained,
     /// Something is missing or wrong.
     Incomplete,
-    /// No record carries Keyferry's headers.
+    /// No record carries Keyferry's headers, or none was sent for the first time.
     Nothing,
+}
+
+impl Verdict {
+    /// Whether nothing is missing that is not accounted for.
+    pub fn is_complete(self) -> bool {
+        matches!(self, Self::Complete | Self::Explained)
+    }
 }
 
 /// How often something was met, and the first times.
@@ -80,6 +90,67 @@ pub struct Violation {
     pub after_sequence: u64,
 }
 
+/// What a gap record tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// Its number; where it is in two topics, that of the one that was read first.
+    pub sequence: u64,
+    /// Why events are missing.
+    pub cause: String,
+    /// How many user events, if that is known.
+    pub user_events: Option<u64>,
+    /// How many admin events, if that is known.
+    pub admin_events: Option<u64>,
+    /// Numbers that may never appear.
+    pub sequences: Option<Sequences>,
+    /// The same in a sentence.
+    pub detail: String,
+}
+
+impl Told {
+    /// What `notice`, which has the number `sequence`, tells.
+    pub fn of(sequence: u64, notice: &Notice) -> Self {
+        let Notice { cause, user_events, admin_events, sequences, detail } = notice.clone();
+        Self { sequence, cause, user_events, admin_events, sequences, detail }
+    }
+
+    fn describe(&self) -> String {
+        let events = |number: Option<u64>, kind: &str| match number {
+            Some(number) => count(number, &format!("{kind} event")),
+            None => format!("an unknown number of {kind} events"),
+        };
+        let mut text = format!(
+            "sequence {} ({}): {} and {} are missing",
+            self.sequence,
+            self.cause.escape_debug(),
+            events(self.user_events, "user"),
+            events(self.admin_events, "admin")
+        );
+        if let Some(Sequences { from, to }) = self.sequences {
+            text.push_str(&format!(", sequences {from} to {to} may never appear"));
+        }
+        if !self.detail.is_empty() {
+            text.push_str(&format!("; {}", self.detail.escape_debug()));
+        }
+        text
+    }
+}
+
+/// Records that belong to no epoch, and what had to be forgotten.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Other {
+    /// Records without Keyferry's headers.
+    pub foreign: u64,
+    /// How many of them are gap records all the same, as their values tell.
+    pub gap_records_without_headers: u64,
+    /// Records with Keyferry's headers, but not as they should be.
+    pub unreadable: u64,
+    /// Records of more epochs, nodes and slots than can be remembered.
+    pub beyond_limits: u64,
+    /// Keys whose last record was forgotten.
+    pub forgotten_keys: u64,
+}
+
 /// What was found of one epoch of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EpochReport {
@@ -107,6 +178,20 @@ pub struct EpochReport {
     pub gaps: Examples<Gap>,
     /// Sequence numbers that are missing, but may have been deleted by the topic's retention.
     pub expired: u64,
+    /// Sequence numbers that are missing, as gap records tell.
+    pub explained: u64,
+    /// Ranges of gap records that could not be remembered: what is missing may have been explained by them.
+    pub forgotten_explanations: u64,
+    /// How often numbers began anew at a multiple of 2^32 because a checkpoint was damaged, as gap records tell.
+    pub renumbered: u64,
+    /// Gap records, copies not included.
+    pub gap_records: u64,
+    /// What they tell; what is told in two topics, once.
+    pub told: Examples<Told>,
+    /// Records that `keyferry replay` sent, copies included. They are not among `records`.
+    pub replayed: u64,
+    /// Sequence numbers that only a replayed record has.
+    pub restored: u64,
     /// Different records with one number.
     pub conflicts: Examples<Conflict>,
     /// Records that follow a later one of their key.
@@ -116,6 +201,10 @@ pub struct EpochReport {
 impl EpochReport {
     fn is_sound(&self) -> bool {
         self.missing == 0 && self.conflicts.count == 0 && self.order_violations.count == 0
+    }
+
+    fn is_unremarkable(&self) -> bool {
+        self.is_sound() && self.gap_records == 0 && self.replayed == 0
     }
 }
 
@@ -128,8 +217,12 @@ pub struct Report {
     pub records: u64,
     /// Records without Keyferry's headers.
     pub foreign: u64,
+    /// How many of them are gap records all the same, as their values tell.
+    pub gap_records_without_headers: u64,
     /// Records with Keyferry's headers, but not as they should be.
     pub unreadable: u64,
+    /// Records that were not verified, because there are more epochs, nodes and slots than can be remembered.
+    pub beyond_limits: u64,
     /// Duplicates of which it is not known any more whether their ids are equal.
     pub unchecked_duplicates: u64,
     /// Keys whose last record was forgotten, so that their order was not compared over a long distance.
@@ -140,19 +233,16 @@ pub struct Report {
 
 impl Report {
     /// The report of these epochs.
-    pub fn of(epochs: Vec<EpochReport>, foreign: u64, unreadable: u64, forgotten_keys: u64) -> Self {
-        let verdict = if unreadable > 0 || !epochs.iter().all(EpochReport::is_sound) {
-            Verdict::Incomplete
-        } else if epochs.is_empty() {
-            Verdict::Nothing
-        } else {
-            Verdict::Complete
-        };
+    pub fn of(epochs: Vec<EpochReport>, other: Other) -> Self {
+        let Other { foreign, gap_records_without_headers, unreadable, beyond_limits, forgotten_keys } = other;
+        let of_epochs: u64 = epochs.iter().map(|epoch| epoch.records + epoch.replayed).sum();
         Self {
-            verdict,
-            records: epochs.iter().map(|epoch| epoch.records).sum::<u64>() + foreign + unreadable,
+            verdict: verdict(&epochs, unreadable + beyond_limits),
+            records: of_epochs + foreign + unreadable + beyond_limits,
             foreign,
+            gap_records_without_headers,
             unreadable,
+            beyond_limits,
             unchecked_duplicates: epochs.iter().map(|epoch| epoch.unchecked_duplicates).sum(),
             forgotten_keys,
             epochs,
@@ -165,8 +255,8 @@ impl Report {
     /// Those of `out`.
     pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         self.print_table(out)?;
-        for epoch in self.epochs.iter().filter(|epoch| !epoch.is_sound()) {
-            epoch.print_problems(out)?;
+        for epoch in self.epochs.iter().filter(|epoch| !epoch.is_unremarkable()) {
+            epoch.print_details(out)?;
         }
         self.print_remarks(out)?;
         self.print_verdict(out)
@@ -186,6 +276,7 @@ impl Report {
             Column::Right("LAST"),
             Column::Right("DUPLICATES"),
             Column::Right("MISSING"),
+            Column::Right("GAP RECORDS"),
             Column::Right("CONFLICTS"),
             Column::Right("DISORDER"),
             Column::Right("IN DOUBT"),
@@ -205,6 +296,10 @@ impl Report {
                 expired,
                 "before the beginning of a partition: deleted by the topic's retention, as far as can be told",
             ),
+            (
+                self.beyond_limits,
+                "of more epochs, nodes and slots than can be remembered: not verified; name fewer topics at a time",
+            ),
             (self.unchecked_duplicates, "whose first copy lies too far back to compare their ids"),
         ];
         for (number, remark) in remarks.into_iter().filter(|(number, _)| *number > 0) {
@@ -220,29 +315,65 @@ impl Report {
     fn print_verdict(&self, out: &mut dyn Write) -> io::Result<()> {
         match self.verdict {
             Verdict::Complete => {
-                let copies: u64 = self.epochs.iter().map(|epoch| epoch.duplicates).sum();
-                let records = count(self.records - self.foreign - copies, "record");
-                let epochs = count(self.epochs.len() as u64, "epoch");
                 writeln!(
                     out,
-                    "{}: {records} of {epochs}, nothing is missing between the first and the last of each",
-                    styled(GOOD, "complete")
+                    "{}: {}, nothing is missing between the first and the last of each",
+                    styled(GOOD, "complete"),
+                    self.extent()
                 )
             }
-            Verdict::Incomplete => writeln!(out, "{}", styled(BAD, "not complete")),
-            Verdict::Nothing => writeln!(
+            Verdict::Explained => writeln!(
                 out,
-                "{}: no record carries Keyferry's headers; check the topics, and that `destination.headers` is not `none`",
-                styled(BAD, "nothing to verify")
+                "{}: {}, nothing is missing but what gap records tell of",
+                styled(ODD, "complete but for what was told"),
+                self.extent()
             ),
+            Verdict::Incomplete => writeln!(out, "{}", styled(BAD, "not complete")),
+            Verdict::Nothing => writeln!(out, "{}: {}", styled(BAD, "nothing to verify"), self.why_nothing()),
         }
+    }
+
+    /// How many records of how many epochs were found, copies and replays not included.
+    fn extent(&self) -> String {
+        let records: u64 = self.epochs.iter().map(|epoch| epoch.records - epoch.duplicates).sum();
+        format!("{} of {}", count(records, "record"), count(self.epochs.len() as u64, "epoch"))
+    }
+
+    fn why_nothing(&self) -> String {
+        if !self.epochs.is_empty() {
+            return "all records were sent by `keyferry replay`; verify the topics to which the agent sent them".to_owned();
+        }
+        if self.foreign == 0 {
+            return "there are no records; check the topics".to_owned();
+        }
+        let mut why = "no record carries Keyferry's headers; with `destination.headers` = `none` records have no numbers, so that \
+                       neither losses nor copies nor their order can be told"
+            .to_owned();
+        if self.gap_records_without_headers > 0 {
+            let records = count(self.gap_records_without_headers, "gap record");
+            why.push_str(&format!("; but {records} among them: events are missing"));
+        }
+        why
+    }
+}
+
+/// What epochs prove, if `unverified` records belong to none.
+fn verdict(epochs: &[EpochReport], unverified: u64) -> Verdict {
+    if unverified > 0 || !epochs.iter().all(EpochReport::is_sound) {
+        Verdict::Incomplete
+    } else if epochs.iter().all(|epoch| epoch.records == 0) {
+        Verdict::Nothing
+    } else if epochs.iter().any(|epoch| epoch.gap_records > 0) {
+        Verdict::Explained
+    } else {
+        Verdict::Complete
     }
 }
 
 impl EpochReport {
-    fn row(&self) -> [String; 11] {
+    fn row(&self) -> [String; 12] {
         [
-            self.node.clone(),
+            self.node.escape_debug().to_string(),
             self.epoch.clone(),
             self.epoch.parse().map_or_else(|_| String::new(), |Epoch(micros)| time(micros / 1000)),
             self.records.to_string(),
@@ -250,28 +381,57 @@ impl EpochReport {
             self.last_sequence.to_string(),
             self.duplicates.to_string(),
             self.missing.to_string(),
+            self.gap_records.to_string(),
             self.conflicts.count.to_string(),
             self.order_violations.count.to_string(),
             self.outcome_unknown.to_string(),
         ]
     }
 
+    fn print_details(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", styled(TITLE, format_args!("{} {}", self.node.escape_debug(), self.epoch)))?;
+        self.print_notices(out)?;
+        self.print_problems(out)
+    }
+
+    fn print_notices(&self, out: &mut dyn Write) -> io::Result<()> {
+        print_examples(out, styled(ODD, "gap record"), &self.told, Told::describe)?;
+        let remarks = [
+            (self.explained, "sequence number", "missing, as gap records tell"),
+            (self.forgotten_explanations, "gap record", "of separate ranges too many to be remembered"),
+            (
+                self.renumbered,
+                "jump",
+                "to the next multiple of 2^32 after a damaged checkpoint, as gap records tell",
+            ),
+            (self.replayed, "replayed record", "neither copies nor out of order"),
+            (self.restored, "sequence number", "only on a replayed record: the first one is missing"),
+        ];
+        for (number, thing, remark) in remarks.into_iter().filter(|(number, ..)| *number > 0) {
+            writeln!(out, "  {} {remark}", styled(ODD, count(number, thing)))?;
+        }
+        Ok(())
+    }
+
     fn print_problems(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{}", styled(TITLE, format_args!("{} {}", self.node, self.epoch)))?;
-        print_examples(out, "missing", &self.gaps, |gap| match gap.last - gap.first {
+        print_examples(out, styled(BAD, "missing"), &self.gaps, |gap| match gap.last - gap.first {
             0 => format!("sequence {}", gap.first),
             further => format!("sequences {} to {} ({})", gap.first, gap.last, count(further + 1, "record")),
         })?;
-        print_examples(out, "conflict", &self.conflicts, |conflict| {
+        print_examples(out, styled(BAD, "conflict"), &self.conflicts, |conflict| {
             format!(
                 "sequence {} is on two different records; the second has the id {}",
-                conflict.sequence, conflict.second_id
+                conflict.sequence,
+                conflict.second_id.escape_debug()
             )
         })?;
-        print_examples(out, "disorder", &self.order_violations, |violation| {
+        print_examples(out, styled(BAD, "disorder"), &self.order_violations, |violation| {
             format!(
                 "key {}: sequence {} follows {} of epoch {}",
-                violation.key, violation.sequence, violation.after_sequence, violation.after_epoch
+                violation.key.escape_debug(),
+                violation.sequence,
+                violation.after_sequence,
+                violation.after_epoch
             )
         })
     }
@@ -279,16 +439,16 @@ impl EpochReport {
 
 fn print_examples<T>(
     out: &mut dyn Write,
-    title: &str,
+    title: String,
     examples: &Examples<T>,
     describe: impl Fn(&T) -> String,
 ) -> io::Result<()> {
     for example in examples.first.iter().take(SHOWN) {
-        writeln!(out, "  {} {}", styled(BAD, title), describe(example))?;
+        writeln!(out, "  {title} {}", describe(example))?;
     }
     let more = examples.count.saturating_sub(SHOWN as u64);
     if more > 0 {
-        writeln!(out, "  {} … and {more} more", styled(BAD, title))?;
+        writeln!(out, "  {title} … and {more} more")?;
     }
     Ok(())
 }

@@ -1,0 +1,170 @@
+//! What a gap record says is missing, and which holes in the numbers that explains.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::report::Gap;
+
+/// How every gap record's value begins, with and without headers.
+const BEGINNING: &[u8] = br#"{"type":"KEYFERRY_GAP""#;
+/// So much is kept of a cause or detail, in characters.
+const LONGEST_TEXT: usize = 400;
+
+/// What a gap record says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notice {
+    /// Why events are missing, as one word.
+    pub cause: String,
+    /// How many user events, if that is known.
+    pub user_events: Option<u64>,
+    /// How many admin events, if that is known.
+    pub admin_events: Option<u64>,
+    /// Numbers that may never appear.
+    pub sequences: Option<Sequences>,
+    /// The same in a sentence.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// A range of sequence numbers in a gap record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sequences {
+    /// The first.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+}
+
+impl Notice {
+    /// The notice in the value of a gap record. `None` of anything else.
+    pub fn read(value: &[u8]) -> Option<Self> {
+        let notice: Self = is_gap(value).then(|| serde_json::from_slice(value).ok()).flatten()?;
+        let short = |text: &str| text.chars().take(LONGEST_TEXT).collect();
+        Some(Self { cause: short(&notice.cause), detail: short(&notice.detail), ..notice })
+    }
+
+    /// Whether numbers begin anew at the place of this notice, because nobody knew any more which had been used.
+    pub fn renumbers(&self) -> bool {
+        self.cause == "damage" && self.sequences.is_none()
+    }
+}
+
+/// Whether `value` is that of a gap record.
+pub fn is_gap(value: &[u8]) -> bool {
+    value.starts_with(BEGINNING)
+}
+
+/// Numbers whose absence is explained. Ranges that touch are one, so that it grows with the number of separate holes only.
+#[derive(Debug, Default)]
+pub struct Explained {
+    ranges: BTreeMap<u64, u64>,
+    /// How many ranges could not be kept.
+    pub forgotten: u64,
+}
+
+impl Explained {
+    /// Adds a range, unless there are `limit` already.
+    pub fn add(&mut self, sequences: Sequences, limit: usize) {
+        let Sequences { mut from, mut to } = sequences;
+        if from > to {
+            return;
+        }
+        let touching = self.ranges.range(..=to.saturating_add(1)).rev();
+        let touching: Vec<u64> = touching
+            .take_while(|(_, last)| last.saturating_add(1) >= from)
+            .map(|(first, _)| *first)
+            .collect();
+        for first in touching {
+            from = from.min(first);
+            to = to.max(self.ranges.remove(&first).unwrap_or(to));
+        }
+        if self.ranges.len() < limit {
+            self.ranges.insert(from, to);
+        } else {
+            self.forgotten += 1;
+        }
+    }
+
+    /// How many separate ranges there are.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Calls `missing` for each part of `gap` that is not explained; answers how many numbers are.
+    pub fn divide(&self, gap: Gap, mut missing: impl FnMut(Gap)) -> u64 {
+        let before = self.ranges.range(..gap.first).next_back();
+        let within = self.ranges.range(gap.first..=gap.last);
+        let (mut explained, mut next) = (0, gap.first);
+        for (&first, &last) in before.into_iter().chain(within) {
+            let (first, last) = (first.max(next), last.min(gap.last));
+            if first > last {
+                continue;
+            }
+            if first > next {
+                missing(Gap { first: next, last: first - 1 });
+            }
+            explained += last - first + 1;
+            let Some(after) = last.checked_add(1) else { return explained };
+            next = after;
+        }
+        if next <= gap.last {
+            missing(Gap { first: next, last: gap.last });
+        }
+        explained
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_notice_is_read_and_nothing_else_is() {
+        let text = br#"{"type":"KEYFERRY_GAP","cause":"dropped-old","node":"n","epoch":"e","userEvents":3,"adminEvents":null,"firstTime":null,"lastTime":null,"commits":{"from":1,"to":2},"sequences":{"from":4,"to":6},"detail":"d"}"#;
+        let expected = Notice {
+            cause: "dropped-old".to_owned(),
+            user_events: Some(3),
+            admin_events: None,
+            sequences: Some(Sequences { from: 4, to: 6 }),
+            detail: "d".to_owned(),
+        };
+        assert_eq!(Notice::read(text), Some(expected));
+        for other in [&b"{}"[..], br#"{"type":"LOGIN"}"#, br#"{"type":"KEYFERRY_GAP"}"#, b"\xff"] {
+            assert_eq!(Notice::read(other), None);
+        }
+    }
+
+    #[test]
+    fn the_number_of_ranges_has_a_limit_and_what_is_forgotten_is_counted() {
+        let mut explained = Explained::default();
+        for number in 0..10 {
+            explained.add(Sequences { from: number * 10, to: number * 10 }, 4);
+        }
+        assert_eq!((explained.ranges.len(), explained.forgotten), (4, 6));
+        explained.add(Sequences { from: 0, to: 100 }, 4);
+        assert_eq!((explained.ranges.len(), explained.forgotten), (1, 6));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_explained_and_what_is_missing_make_up_the_gap(
+            ranges in prop::collection::vec((1..60_u64, 0..8_u64), 0..20), first in 1..60_u64, length in 0..30_u64
+        ) {
+            let mut explained = Explained::default();
+            for (from, length) in &ranges {
+                explained.add(Sequences { from: *from, to: from + length }, usize::MAX);
+            }
+            let gap = Gap { first, last: first + length };
+            let mut missing = Vec::new();
+            let count = explained.divide(gap, |part| missing.extend(part.first..=part.last));
+            let is_explained = |number: &u64| ranges.iter().any(|(from, length)| (*from..=from + length).contains(number));
+            let expected: Vec<u64> = (gap.first..=gap.last).filter(|number| !is_explained(number)).collect();
+            prop_assert_eq!(count, gap.last - gap.first + 1 - expected.len() as u64);
+            prop_assert_eq!(missing, expected);
+        }
+    }
+}
