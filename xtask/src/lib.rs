@@ -4,8 +4,10 @@
 //! `cargo xtask fetch`, so that a test and a demo can never run on different versions.
 
 pub mod cache;
+pub mod crash_states;
 pub mod dist;
 pub mod error;
+pub mod fuzz;
 pub mod glibc;
 pub mod parts;
 pub mod progress;

@@ -10,7 +10,7 @@ use xtask::dist::{self, Build, Platform};
 use xtask::parts::{self, CargoTool, Keycloak};
 use xtask::suites::{self, Suite};
 use xtask::tool::{self, CARGO};
-use xtask::{Error, Result, progress, trials, workspace};
+use xtask::{Error, Result, crash_states, fuzz, progress, trials, workspace};
 
 /// Where cargo-deny takes the advisories from.
 const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
@@ -60,6 +60,10 @@ enum Task {
     IoFaults(trials::PassedOn),
     /// Start the agent on a large backlog and measure how soon it delivers and what memory it takes (`--help` says more).
     Backlog(trials::PassedOn),
+    /// Record the provider's journal writer under load, and read what every crash could have left of its files.
+    CrashStates(crash_states::Arguments),
+    /// Fuzz the readers of everything that comes from outside: journal, checkpoint, events, configuration.
+    Fuzz(fuzz::Arguments),
     /// Check the dependencies' licences, advisories and sources.
     Deny,
 }
@@ -91,6 +95,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Crash(arguments) => trials::run(&cache, "crash", &arguments),
         Task::IoFaults(arguments) => trials::run(&cache, "io-faults", &arguments),
         Task::Backlog(arguments) => trials::run(&cache, "backlog", &arguments),
+        Task::CrashStates(arguments) => crash_states::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&cache, &arguments),
         Task::Deny => deny(&cache),
     }
 }

@@ -109,6 +109,8 @@ pub enum CargoTool {
     Zigbuild,
     /// Checks licences, advisories and sources of the dependencies.
     Deny,
+    /// Builds and runs the fuzz targets.
+    Fuzz,
 }
 
 impl CargoTool {
@@ -116,6 +118,7 @@ impl CargoTool {
         match self {
             Self::Zigbuild => "cargo-zigbuild",
             Self::Deny => "cargo-deny",
+            Self::Fuzz => "cargo-fuzz",
         }
     }
 
@@ -123,6 +126,7 @@ impl CargoTool {
         match self {
             Self::Zigbuild => "0.24.1",
             Self::Deny => "0.20.2",
+            Self::Fuzz => "0.13.2",
         }
     }
 
