@@ -30,6 +30,12 @@ pub trait Sink {
     /// The sink cannot begin anew for now; the caller tries again later.
     fn reset(&mut self) -> Result<(), Failure>;
 
+    /// Why no record that has no outcome yet will ever get one unless the sink is reset; `None` as long as there is hope. Asked when nothing has been
+    /// acknowledged for a while, so it need not be cheap, but it must not block.
+    fn lost(&self) -> Option<Failure> {
+        None
+    }
+
     /// A descriptor that becomes readable when [`Sink::poll`] has something to report; `None` if outcomes are always known at once.
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
 

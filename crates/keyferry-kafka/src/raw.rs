@@ -131,6 +131,23 @@ impl RawProducer {
         }
     }
 
+    /// Whether the client has spoken to the cluster and knows no broker of it any more.
+    ///
+    /// A broker that comes back after a pause answers for a moment that the cluster has no brokers at all, because it has been fenced and not yet been let
+    /// in again. librdkafka 2.12 believes it, takes leave of every broker it knows, those of `bootstrap.servers` included, and has nobody left to ask: it
+    /// stays like that for good (its `metadata.recovery.strategy` needs a broker to begin with). A cluster without brokers has no controller, which is how it is told.
+    pub(crate) fn has_lost_its_brokers(&self) -> bool {
+        // SAFETY: the client is live, and without a timeout neither call waits. A cluster id that is not null is ours to free.
+        unsafe {
+            let cluster = sys::rd_kafka_clusterid(self.client.native_ptr(), 0);
+            if cluster.is_null() {
+                return false;
+            }
+            sys::rd_kafka_mem_free(self.client.native_ptr(), cluster.cast());
+            sys::rd_kafka_controllerid(self.client.native_ptr(), 0) == -1
+        }
+    }
+
     /// Drops every message that is not yet acknowledged; they are reported as purged.
     pub(crate) fn purge(&mut self) {
         let flags =

@@ -13,7 +13,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::types::RDKafkaErrorCode;
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -36,6 +36,8 @@ impl Settings {
 
     fn client_config(&self, batching: Batching) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // `log` below decides what becomes of a line; debug lines are only made where the property `debug` asks for them.
+        config.set_log_level(RDKafkaLogLevel::Debug);
         for (name, value) in &self.properties {
             config.set(name, value);
         }
@@ -179,6 +181,11 @@ impl Sink for KafkaSink {
     fn reset(&mut self) -> Result<(), Failure> {
         self.running = None;
         self.start()
+    }
+
+    fn lost(&self) -> Option<Failure> {
+        let lost = self.running.as_ref().is_some_and(|running| running.producer.has_lost_its_brokers());
+        lost.then(|| retriable("the cluster said that it has no brokers; the client begins anew".to_owned()))
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {

@@ -82,6 +82,9 @@ const TRANSACTIONS_A_TURN: usize = 512;
 /// A destination that has settled nothing for so long, with records in flight, counts as blocked.
 const BLOCKED_AFTER_MS: u64 = 2_000;
 
+/// A sink that has settled nothing for so long, with records in flight, is asked whether it has lost its destination.
+const LOST_AFTER_MS: u64 = 1_000;
+
 /// Pauses between resets of a failing sink.
 const RESET_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 
@@ -231,7 +234,8 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         if let Some(progress) = self.sender.in_flight.take_progress() {
             self.reach(progress);
         }
-        if let Some(failure) = failure {
+        let lost = || (self.stalled_ms(clock) >= LOST_AFTER_MS).then(|| self.sender.sink.lost()).flatten();
+        if let Some(failure) = failure.or_else(lost) {
             self.begin_anew(&failure, clock)?;
         }
         Ok(())
