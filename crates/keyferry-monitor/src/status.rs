@@ -49,6 +49,7 @@ pub struct Status {
     damaged_ranges: u64,
     missing_events: u64,
     last_delivery: Option<u64>,
+    adopted: bool,
 }
 
 impl Status {
@@ -83,7 +84,14 @@ impl Status {
             damaged_ranges: report.damaged_ranges,
             missing_events: report.missing_events,
             last_delivery: report.last_delivery_ms,
+            adopted: false,
         }
+    }
+
+    /// The same, of a slot that another process left behind if `adopted`.
+    #[must_use]
+    pub fn of_adopted(self, adopted: bool) -> Self {
+        Self { adopted, ..self }
     }
 }
 
@@ -101,7 +109,8 @@ impl StatusFile {
     pub fn in_slot(slot: &Path) -> Self {
         Self {
             path: slot.join("status.json"),
-            temporary: slot.join("status.json.tmp"),
+            // Of its own process: an agent that waits for the slot says so while another one serves it.
+            temporary: slot.join(format!("status.json.{}.tmp", std::process::id())),
             written: None,
             complained: false,
         }
@@ -158,7 +167,7 @@ mod tests {
                 "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "updated": 42,
                 "state": "blocked", "reason": "no connection", "backlog_bytes": 0, "oldest_unacknowledged": null,
                 "published": 7, "filtered": 0, "in_doubt": 0, "dead_letters": 0, "damaged_ranges": 0,
-                "missing_events": 0, "last_delivery": null,
+                "missing_events": 0, "last_delivery": null, "adopted": false,
             })
         );
         file.write(Status::of(&report, Phase::Running), 43);

@@ -19,7 +19,9 @@ pub struct Cli {
 /// What the agent can be told to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ship a slot of the journal until told to stop (SIGTERM, SIGINT, or the end of the parent).
+    /// Ship a slot of the journal, or all of them, until told to stop (SIGTERM, SIGINT, or the end of the parent).
+    ///
+    /// An agent of one slot also ships, one after the other, slots beside it that nobody writes and nobody ships.
     ///
     /// Exit codes: 0 stopped in order, 64 usage or hand-over, 65 journal damaged or of a later version, 70 internal error,
     /// 73 the slot is served by another agent, 74 input/output error on the journal.
@@ -149,11 +151,14 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
 #[derive(Args, Debug)]
 pub struct RunArguments {
     /// Run as the child of the Keycloak provider: slot and options arrive as one line on standard input, whose end means stop.
-    #[arg(long, conflicts_with_all = ["slot", "config"], required_unless_present = "slot")]
+    #[arg(long, conflicts_with_all = ["slot", "journal", "config"], required_unless_present_any = ["slot", "journal"])]
     pub child: bool,
     /// The slot directory to ship, such as `/opt/keycloak/data/keyferry/slot-0`.
     #[arg(long, value_name = "DIR")]
     pub slot: Option<PathBuf>,
+    /// The journal directory all of whose slots to ship, as they appear: for an agent beside Keycloak (a sidecar, a service).
+    #[arg(long, value_name = "DIR", conflicts_with = "slot")]
+    pub journal: Option<PathBuf>,
     /// The configuration file (TOML). Without it, defaults and the environment.
     #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
     pub config: Option<PathBuf>,
@@ -204,7 +209,9 @@ mod tests {
     fn a_run_needs_a_slot_or_a_parent() {
         assert!(Cli::try_parse_from(["keyferry", "run"]).is_err());
         assert!(Cli::try_parse_from(["keyferry", "run", "--child", "--slot", "x"]).is_err());
+        assert!(Cli::try_parse_from(["keyferry", "run", "--slot", "x", "--journal", "y"]).is_err());
         assert!(Cli::try_parse_from(["keyferry", "run", "--slot", "x"]).is_ok());
+        assert!(Cli::try_parse_from(["keyferry", "run", "--journal", "y"]).is_ok());
         assert!(Cli::try_parse_from(["keyferry", "run", "--child"]).is_ok());
     }
 }

@@ -32,6 +32,9 @@ pub enum Error {
     /// Signals cannot be received.
     #[error("cannot receive signals: {0}")]
     Signals(#[source] std::io::Error),
+    /// There is no timer.
+    #[error("cannot make a timer: {0}")]
+    Timer(#[source] rustix::io::Errno),
     /// What a tool was given is neither a journal nor a slot.
     #[error(
         "{0} is neither a journal directory (it has no slot-0, slot-1, …) nor a slot directory (it has no segments); \
@@ -85,7 +88,11 @@ impl Error {
                 if matches!(error, keyferry_journal::Error::Io { .. }) { 74 } else { 65 }
             }
             Self::NoJournal(_) | Self::Directory { .. } => 74,
-            Self::Run(RunError::Wait(_)) | Self::Signals(_) | Self::Output(_) | Self::Topics(_) => 70,
+            Self::Run(RunError::Wait(_))
+            | Self::Signals(_)
+            | Self::Timer(_)
+            | Self::Output(_)
+            | Self::Topics(_) => 70,
         })
     }
 }

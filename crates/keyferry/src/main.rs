@@ -5,13 +5,18 @@
 //!
 //! - `cli`: the command line.
 //! - `handover`: what the provider says on standard input.
-//! - `agent`: one slot, from its lock to its last checkpoint.
+//! - `agent`: the agent's own slot, from its lock to its last checkpoint.
+//! - `adoption`: slots that were left behind.
+//! - `sidecar`: all slots of a journal.
+//! - `shipment`: what is done the same for each of them.
+//! - `slot_lock`: two agents never serve one slot.
 //! - `read_only`: a slot that is only looked at.
 //! - `stop`: the word to stop, from a signal or from the parent's end.
 //! - `stdout`: a sink for a first look without Kafka.
 //! - `journal`, `verify`: the tools that look at a journal and at topics, and change nothing.
 //! - `terminal`: what they print for people.
 
+mod adoption;
 mod agent;
 mod cli;
 mod error;
@@ -19,6 +24,9 @@ mod handover;
 mod journal;
 mod log;
 mod read_only;
+mod shipment;
+mod sidecar;
+mod slot_lock;
 mod stdout;
 mod stop;
 mod terminal;

@@ -1,15 +1,15 @@
-//! The word to stop: SIGTERM or SIGINT, or the end of standard input when that is a pipe from the parent.
+//! The word to stop: SIGTERM or SIGINT, or the end of standard input when that is a pipe from the parent; and how it is passed on to the threads of other slots.
 //!
 //! The invariant: **the agent never outlives its parent for long**. The kernel closes the parent's end of the pipe however the parent dies, so
 //! no signal, no polling of process ids and no heartbeat is needed.
 
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use keyferry_pipeline::Stop;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::error::Error;
@@ -37,16 +37,7 @@ impl StopSources {
 
     /// Waits up to `timeout` for the word to stop; answers whether it came.
     pub fn wait(&mut self, timeout: Duration) -> bool {
-        let mut ready: Vec<PollFd<'_>> = self
-            .descriptors()
-            .into_iter()
-            .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
-            .collect();
-        let timeout =
-            Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: i64::from(timeout.subsec_nanos()) };
-        // A signal interrupts the wait and is found below.
-        let _ = poll(&mut ready, Some(&timeout));
-        drop(ready);
+        wait_for_any(&self.descriptors(), timeout);
         self.is_given()
     }
 
@@ -72,5 +63,89 @@ impl Stop for StopSources {
 
     fn is_given(&mut self) -> bool {
         self.signal_arrived() || self.parent_is_gone()
+    }
+}
+
+/// The word to stop for any number of threads. Once given it stays given.
+#[derive(Debug)]
+pub struct Broadcast(OwnedFd);
+
+impl Broadcast {
+    /// A word that has not been given.
+    ///
+    /// # Errors
+    /// The operating system grants no descriptor.
+    pub fn new() -> Result<Self, Error> {
+        let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        Ok(Self(descriptor.map_err(|error| Error::Signals(error.into()))?))
+    }
+
+    /// Gives the word: the descriptor becomes readable, and nobody reads it.
+    pub fn give(&self) {
+        // Fails only if it has been given 2^64 times, and then it has been given.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Whether it has been given.
+    pub fn is_given(&self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits up to `timeout` for it; answers whether it has been given.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        wait_for_any(&[self.0.as_fd()], timeout)
+    }
+
+    /// One more who waits for it.
+    pub fn listener(&self) -> Listener<'_> {
+        Listener(self)
+    }
+}
+
+impl AsFd for Broadcast {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Somebody who waits for a [`Broadcast`].
+#[derive(Debug)]
+pub struct Listener<'a>(&'a Broadcast);
+
+impl Stop for Listener<'_> {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.0.as_fd()]
+    }
+
+    fn is_given(&mut self) -> bool {
+        self.0.is_given()
+    }
+}
+
+/// Waits up to `timeout` until one of the descriptors is readable or at its end; answers whether one is. A signal ends the wait early.
+fn wait_for_any(descriptors: &[BorrowedFd<'_>], timeout: Duration) -> bool {
+    let mut ready: Vec<PollFd<'_>> =
+        descriptors.iter().map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN)).collect();
+    let timeout =
+        Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: i64::from(timeout.subsec_nanos()) };
+    poll(&mut ready, Some(&timeout)).is_ok_and(|count| count > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_reaches_every_thread_and_stays() {
+        let word = Broadcast::new().unwrap_or_else(|error| panic!("{error}"));
+        assert!(!word.is_given());
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> =
+                (0..2).map(|_| scope.spawn(|| word.wait(Duration::from_secs(60)))).collect();
+            word.give();
+            assert!(waiting.into_iter().all(|thread| thread.join().is_ok_and(|given| given)));
+        });
+        word.give();
+        assert!(word.is_given() && word.listener().is_given());
     }
 }
