@@ -1,5 +1,7 @@
 //! Running the built binary.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
