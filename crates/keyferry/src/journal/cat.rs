@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use keyferry_journal::event::{EventKind, EventView, Events};
 use keyferry_journal::format::{GapPayload, Kind, RecordHeader, decode_commit};
-use keyferry_journal::{Item, Outcome, Piece, Records, SegmentName, Transaction};
+use keyferry_journal::{Item, Outcome, Piece, SegmentName, Transaction};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::print_json;
-use super::reading::each_item;
+use super::reading::{each_item, each_piece};
 use super::slot::Slot;
 use crate::cli::{CatArguments, OutcomeFilter};
 use crate::error::{Error, Finding};
@@ -265,19 +265,7 @@ fn print_records(slot: &Slot, arguments: &CatArguments, out: &mut dyn Write) -> 
         if arguments.epoch.is_some_and(|epoch| epoch != segment.epoch) {
             continue;
         }
-        let mut records = Records::of(slot.storage()?, segment);
-        loop {
-            match records.next() {
-                Ok(Some(piece)) => print_piece(&name, segment, &piece, json, out)?,
-                Ok(None) => break,
-                Err(keyferry_journal::Error::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound =>
-                {
-                    break;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        each_piece(slot, segment, |piece| Ok(print_piece(&name, segment, piece, json, out)?))?;
     }
     Ok(())
 }

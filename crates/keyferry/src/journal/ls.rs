@@ -12,6 +12,7 @@ use keyferry_journal::{
 use serde::Serialize;
 
 use super::print_json;
+use super::reading::is_gone;
 use super::slot::{DestinationCheckpoint, Slot};
 use crate::error::{Error, Finding};
 use crate::read_only::ReadOnly;
@@ -107,8 +108,7 @@ fn describe(slot: &Slot) -> Result<SlotLine, Error> {
         let line = describe_segment(slot, *segment, successor, writer.is_some());
         match line {
             // The agent has deleted it since it was listed.
-            Err(Error::Journal(keyferry_journal::Error::Io { source, .. }))
-                if source.kind() == io::ErrorKind::NotFound => {}
+            Err(Error::Journal(error)) if is_gone(&error) => {}
             line => lines.push(line?),
         }
     }

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use keyferry_journal::storage::Segment;
-use keyferry_journal::{Feed, FeedOptions, Item, Storage};
+use keyferry_journal::{Feed, FeedOptions, Item, Piece, Records, SegmentName, Storage};
 
 use super::slot::Slot;
 use crate::error::Error;
@@ -34,6 +34,26 @@ pub struct Rest {
 pub fn each_item(slot: &Slot, visit: impl FnMut(&Item<'_>) -> Result<(), Error>) -> Result<Rest, Error> {
     let end = slot.segments()?.last().copied();
     each_item_up_to(end, slot.storage()?, || Ok(slot.writer()?.is_some()), visit)
+}
+
+/// Calls `visit` for each piece of a segment. One that the agent has deleted since it was listed has none.
+///
+/// # Errors
+/// The segment cannot be read, or what `visit` returns.
+pub fn each_piece(
+    slot: &Slot,
+    segment: SegmentName,
+    mut visit: impl FnMut(&Piece<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut records = Records::of(slot.storage()?, segment);
+    loop {
+        match records.next() {
+            Ok(Some(piece)) => visit(&piece)?,
+            Ok(None) => return Ok(()),
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn each_item_up_to<S: Storage>(
@@ -82,7 +102,7 @@ fn is_before<S: Storage>(feed: &Feed<S>, end: Option<Segment>) -> bool {
 }
 
 /// Whether a segment has been deleted since the directory was listed.
-fn is_gone(error: &keyferry_journal::Error) -> bool {
+pub fn is_gone(error: &keyferry_journal::Error) -> bool {
     matches!(error, keyferry_journal::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
@@ -94,7 +114,7 @@ mod tests {
     use keyferry_journal::slot::OwnedSlot;
     use keyferry_journal::storage::SegmentStore;
     use keyferry_journal::writer::WriterOptions;
-    use keyferry_journal::{CheckpointFile, MemoryStorage, SegmentName, SlotDirectory, Writer};
+    use keyferry_journal::{CheckpointFile, MemoryStorage, SlotDirectory, Writer};
 
     use super::*;
     use crate::journal::check::Remark;

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use keyferry_journal::format::Kind;
-use keyferry_journal::{EventKind, EventView, Item, Outcome, Piece, Records};
+use keyferry_journal::{EventKind, EventView, Item, Outcome, Piece};
 use serde::Serialize;
 
 use super::print_json;
-use super::reading::each_item;
+use super::reading::{each_item, each_piece};
 use super::slot::Slot;
 use crate::error::{Error, Finding};
 use crate::terminal::{Column, ODD, TITLE, count, size, styled, table, time};
@@ -102,20 +102,10 @@ impl Stats {
             self.segments += 1;
             self.bytes += segment.length;
             self.epochs += usize::from(epoch.replace(segment.name.epoch) != Some(segment.name.epoch));
-            let mut records = Records::of(slot.storage()?, segment.name);
-            loop {
-                match records.next() {
-                    Ok(Some(piece)) => self.count_piece(&piece),
-                    Ok(None) => break,
-                    // The agent has deleted it since it was listed.
-                    Err(keyferry_journal::Error::Io { source, .. })
-                        if source.kind() == io::ErrorKind::NotFound =>
-                    {
-                        break;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            each_piece(slot, segment.name, |piece| {
+                self.count_piece(piece);
+                Ok(())
+            })?;
         }
         Ok(())
     }
