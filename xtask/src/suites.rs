@@ -65,6 +65,8 @@ impl Suite {
             Self::Promises => {
                 let jar = jar_under_test(cache)?;
                 Ok(vec![
+                    own_task(&["crash-states", "--workloads", "20"], &jar)?,
+                    own_task(&["fuzz", "--seconds", "30"], &jar)?,
                     end_to_end_test(&["--test", "promises"], &jar),
                     own_task(&["crash", "--trials", "5"], &jar)?,
                     own_task(&["io-faults", "--cases", "100"], &jar)?,
