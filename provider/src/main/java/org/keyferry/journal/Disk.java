@@ -23,6 +23,25 @@ interface Disk {
   /** Makes a new, empty file with mode 0600. It is an error if the file exists. */
   SegmentFile create(Path file) throws IOException;
 
+  /** Opens a file that exists; the next write goes to its end. */
+  SegmentFile reopen(Path file) throws IOException;
+
+  /**
+   * Reads a file's bytes from {@code position} on.
+   *
+   * @return how many were read: as many as {@code into} takes, fewer only at the end of the file
+   */
+  int read(Path file, long position, byte[] into) throws IOException;
+
+  /** How many bytes the file has. */
+  long size(Path file) throws IOException;
+
+  /** How many bytes the directory's file system has left for this process. */
+  long freeSpace(Path directory) throws IOException;
+
+  /** Returns when the directory's entries would survive a power cut. */
+  void syncDirectory(Path directory) throws IOException;
+
   /** Deletes the file. */
   void delete(Path file) throws IOException;
 

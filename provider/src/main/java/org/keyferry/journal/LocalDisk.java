@@ -9,6 +9,7 @@ import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileAttribute;
@@ -82,6 +83,54 @@ final class LocalDisk implements Disk {
   }
 
   @Override
+  public SegmentFile reopen(Path file) throws IOException {
+    if (!Files.exists(file)) {
+      throw new NoSuchFileException(file.toString());
+    }
+    RandomAccessFile opened = new RandomAccessFile(file.toFile(), "rw");
+    try {
+      opened.seek(opened.length());
+    } catch (IOException e) {
+      opened.close();
+      throw e;
+    }
+    return new LocalSegmentFile(opened);
+  }
+
+  @Override
+  public int read(Path file, long position, byte[] into) throws IOException {
+    try (RandomAccessFile opened = new RandomAccessFile(file.toFile(), "r")) {
+      opened.seek(position);
+      int read = 0;
+      while (read < into.length) {
+        int more = opened.read(into, read, into.length - read);
+        if (more < 0) {
+          break;
+        }
+        read += more;
+      }
+      return read;
+    }
+  }
+
+  @Override
+  public long size(Path file) throws IOException {
+    return Files.size(file);
+  }
+
+  @Override
+  public long freeSpace(Path directory) throws IOException {
+    return Files.getFileStore(directory).getUsableSpace();
+  }
+
+  @Override
+  public void syncDirectory(Path directory) throws IOException {
+    try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
+      channel.force(true);
+    }
+  }
+
+  @Override
   public void delete(Path file) throws IOException {
     Files.delete(file);
   }
@@ -139,6 +188,11 @@ final class LocalDisk implements Disk {
     public void truncate(long length) throws IOException {
       file.setLength(length);
       file.seek(length);
+    }
+
+    @Override
+    public void sync() throws IOException {
+      file.getFD().sync();
     }
 
     @Override

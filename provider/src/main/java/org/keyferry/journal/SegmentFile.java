@@ -13,4 +13,11 @@ interface SegmentFile extends Closeable {
 
   /** Cuts the file to that length, at which the next write goes on. */
   void truncate(long length) throws IOException;
+
+  /**
+   * Returns when everything written before would survive a power cut. Other threads may write
+   * meanwhile, but not close. After an error nothing is known of any byte that was not synced
+   * before, and a later success would mean nothing: the file must not be synced again.
+   */
+  void sync() throws IOException;
 }

@@ -89,22 +89,11 @@ class EventJournalTest {
   void allSlotsTakenIsSaid() {
     List<String> tried = new ArrayList<>();
     Disk full =
-        new Disk() {
-          @Override
-          public void createDirectories(Path directory) {}
-
-          @Override
-          public List<String> list(Path directory) {
-            return List.of();
-          }
-
+        new FakeDisk() {
           @Override
           public SegmentFile create(Path file) {
             throw new AssertionError("no slot, no segment");
           }
-
-          @Override
-          public void delete(Path file) {}
 
           @Override
           public Optional<Closeable> tryLock(Path file) {

@@ -4,6 +4,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.Closeable;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -12,7 +13,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 
 /** A file system in memory whose operations fail when they are told to. */
-final class FakeDisk implements Disk {
+class FakeDisk implements Disk {
   private final Map<String, ByteArrayOutputStream> files = new TreeMap<>();
   private int writes;
   private int failFrom = Integer.MAX_VALUE;
@@ -93,6 +94,36 @@ final class FakeDisk implements Disk {
   }
 
   @Override
+  public SegmentFile reopen(Path path) throws IOException {
+    String name = path.getFileName().toString();
+    if (!files.containsKey(name)) {
+      throw new NoSuchFileException(name);
+    }
+    return new FakeFile(name);
+  }
+
+  @Override
+  public int read(Path file, long position, byte[] into) {
+    byte[] bytes = files.get(file.getFileName().toString()).toByteArray();
+    int length = (int) Math.max(0, Math.min(into.length, bytes.length - position));
+    System.arraycopy(bytes, (int) position, into, 0, length);
+    return length;
+  }
+
+  @Override
+  public long size(Path file) {
+    return files.get(file.getFileName().toString()).size();
+  }
+
+  @Override
+  public long freeSpace(Path directory) {
+    return Long.MAX_VALUE;
+  }
+
+  @Override
+  public void syncDirectory(Path directory) throws IOException {}
+
+  @Override
   public void delete(Path file) {
     files.remove(file.getFileName().toString());
   }
@@ -134,6 +165,9 @@ final class FakeDisk implements Disk {
       file.write(kept, 0, (int) length);
       files.put(name, file);
     }
+
+    @Override
+    public void sync() throws IOException {}
 
     @Override
     public void close() {}
