@@ -162,14 +162,17 @@ fn strike(stage: &mut Stage, victim: Victim) -> Result<()> {
 
 /// Waits for everything that is still to come, and compares it with what clients saw.
 fn judge(stage: &mut Stage, seen: &Seen) -> Result<Findings> {
-    let mut records = stage.settle()?;
+    let mut records = match stage.settle() {
+        // What has not come is a finding, and is found below.
+        Err(Error::TooLate { .. }) => stage.read()?,
+        settled => settled?,
+    };
     let arrived = wait::try_until("the arrival of the rest", REST_LIMIT, || {
         records = stage.read()?;
         let missing = audit::lost(&seen.requests, &records).len() + missing_users(seen, &records).len();
         Ok((missing == 0 && audit::gaps(&records).is_empty()).then_some(()))
     });
     match arrived {
-        // What has not come by now is a finding.
         Ok(()) | Err(Error::TooLate { .. }) => {}
         Err(error) => return Err(error),
     }
