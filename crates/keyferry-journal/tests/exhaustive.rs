@@ -1,5 +1,8 @@
-//! A segment of about 4 KiB, cut at each byte and with each of its bits flipped: each time the reader says exactly what
-//! it must, worked out from the records that are still whole.
+//! A segment cut at each byte and with each of its bits flipped: each time the reader says exactly what it must, worked
+//! out from the records that are still whole.
+//!
+//! One of about 4 KiB each time, and of one of 64 KiB a sample; all of it with `KEYFERRY_EXHAUSTIVE=all`, which wants
+//! `--release` and takes minutes.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -57,7 +60,8 @@ impl Written {
     }
 }
 
-fn written(closed: bool) -> Written {
+/// A segment of `size` bytes at least: interleaved transactions, aborts, gaps, some that stay open.
+fn written(closed: bool, size: u64) -> Written {
     let storage = MemoryStorage::new();
     let mut writer = writer(&storage, LARGE);
     let segment = writer.segment();
@@ -66,7 +70,8 @@ fn written(closed: bool) -> Written {
     let mut note =
         |meant: Meant, begin: u64, payload: usize| records.push((meant, begin, begin + 32 + payload as u64));
     let mut names = (0..).map(|number| format!("event-{number}"));
-    for round in 0..6u64 {
+    let mut round = 0;
+    while writer.length() < size {
         let ids: [u64; 3] = [(); 3].map(|()| writer.next_transaction());
         for id in ids {
             let events: Vec<String> = names.by_ref().take(1 + (id % 2) as usize).collect();
@@ -90,10 +95,11 @@ fn written(closed: bool) -> Written {
         };
         note(Meant::Gap(round), writer.length(), 33);
         writer.gap(&missing).unwrap();
-        if round != 3 {
+        if round % 6 != 3 {
             note(Meant::Commit(ids[0]), writer.length(), 8);
             writer.commit(ids[0]).unwrap();
         }
+        round += 1;
     }
     if closed {
         note(Meant::End, writer.length(), 0);
@@ -103,16 +109,29 @@ fn written(closed: bool) -> Written {
     }
     storage.set_writer_alive(false);
     let bytes = storage.bytes(segment);
-    assert!((3000..6000).contains(&bytes.len()), "the segment has {} bytes", bytes.len());
     Written { storage, segment, header, records, bytes }
 }
 
 const LARGE: u64 = 1 << 20;
+/// Small enough that everything is tried each time, in bytes.
+const SMALL: u64 = 3500;
+/// The size of the segment that the promise names, in bytes.
+const FULL: u64 = 64 << 10;
+/// How many of the cuts and bits of the full segment are tried where not all are.
+const SAMPLE: usize = 1500;
+
+/// All numbers below `count`, or a sample of them that ends are part of.
+fn chosen(count: usize) -> impl Iterator<Item = usize> {
+    let all = std::env::var("KEYFERRY_EXHAUSTIVE").is_ok_and(|wanted| wanted == "all");
+    // A step that shares no divisor with the sizes of records and sectors meets every place of each.
+    let step = if all { 1 } else { (count / SAMPLE) | 1 };
+    (0..count).step_by(step).chain(count.saturating_sub(40 * step.min(8))..count)
+}
 
 #[test]
 fn a_whole_segment_is_read_as_the_model_says() {
     for closed in [false, true] {
-        let written = written(closed);
+        let written = written(closed, SMALL);
         let seen = written.read(written.bytes.clone());
         assert_eq!(seen, written.expected(&written.meant(), None, closed));
     }
@@ -120,34 +139,55 @@ fn a_whole_segment_is_read_as_the_model_says() {
 
 #[test]
 fn cut_at_each_byte() {
-    let written = written(true);
-    for length in 0..written.bytes.len() as u64 {
-        let whole = (0..written.records.len()).take_while(|index| written.end(*index) <= length).count();
-        let end = if whole > 0 { written.end(whole - 1) } else { written.header };
-        let end = if length < written.header { 0 } else { end };
-        let torn = (length > end).then_some(Seen::TornTail(written.segment, end, length));
-        let seen = written.read(written.bytes[..length as usize].to_vec());
-        assert_eq!(seen, written.expected(&written.meant()[..whole], torn, false), "cut at {length}");
-    }
+    let written = written(true, SMALL);
+    (0..written.bytes.len()).for_each(|length| check_cut(&written, length));
+}
+
+#[test]
+fn a_full_segment_cut_at_each_byte() {
+    let written = written(true, FULL);
+    chosen(written.bytes.len()).for_each(|length| check_cut(&written, length));
+}
+
+fn check_cut(written: &Written, length: usize) {
+    let cut = length as u64;
+    let whole = (0..written.records.len()).take_while(|index| written.end(*index) <= cut).count();
+    let end = if whole > 0 { written.end(whole - 1) } else { written.header };
+    let end = if cut < written.header { 0 } else { end };
+    let torn = (cut > end).then_some(Seen::TornTail(written.segment, end, cut));
+    let seen = written.read(written.bytes[..length].to_vec());
+    assert_eq!(seen, written.expected(&written.meant()[..whole], torn, false), "cut at {length}");
 }
 
 #[test]
 fn each_bit_flipped() {
     for closed in [false, true] {
-        let written = written(closed);
+        let written = written(closed, SMALL);
         // Only at the end does it matter whether the epoch was closed.
         let first = if closed { 0 } else { written.records[written.records.len() - 3].1 as usize };
-        for bit in first * 8..written.bytes.len() * 8 {
-            let mut bytes = written.bytes.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            let seen = written.read(bytes);
-            assert_eq!(
-                seen,
-                verdict(&written, (bit / 8) as u64, closed, &seen),
-                "bit {bit}, closed: {closed}"
-            );
-        }
+        (first * 8..written.bytes.len() * 8).for_each(|bit| check_flip(&written, bit, closed));
     }
+}
+
+#[test]
+fn each_bit_of_a_full_segment_flipped() {
+    let written = written(true, FULL);
+    let half = written.bytes.len() * 4;
+    // Two threads, because it is half a million of readings.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let written = self::written(true, FULL);
+            chosen(half).for_each(|bit| check_flip(&written, bit, true));
+        });
+        chosen(half).for_each(|bit| check_flip(&written, half + bit, true));
+    });
+}
+
+fn check_flip(written: &Written, bit: usize, closed: bool) {
+    let mut bytes = written.bytes.clone();
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    let seen = written.read(bytes);
+    assert_eq!(seen, verdict(written, (bit / 8) as u64, closed, &seen), "bit {bit}, closed: {closed}");
 }
 
 /// What is to be read when the byte at `place` is wrong. Only where the last record's length may seem to reach beyond
