@@ -3,7 +3,7 @@
 //! The invariant: `Content::versions` holds what a file was like at every moment since the last one that certainly survives, that one
 //! first. What may survive is put together from these and from nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::trace::Entry;
@@ -17,13 +17,17 @@ pub const PAGE: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct Content {
     versions: Vec<Rc<[u8]>>,
+    /// How many versions there were before those.
+    dropped: usize,
+    /// For each sync under way, which version it began with, counted from the first ever.
+    syncing: VecDeque<usize>,
     /// A sync has failed: nothing more of this file becomes certain.
     poisoned: bool,
 }
 
 impl Default for Content {
     fn default() -> Self {
-        Self { versions: vec![Rc::default()], poisoned: false }
+        Self { versions: vec![Rc::default()], dropped: 0, syncing: VecDeque::new(), poisoned: false }
     }
 }
 
@@ -50,10 +54,27 @@ impl Content {
         self.versions.push(bytes.into());
     }
 
+    fn begin_sync(&mut self) {
+        self.syncing.push_back(self.newest());
+    }
+
+    /// Of several syncs under way, the one that began first is taken for the one that ended: the least that can be certain.
     fn sync(&mut self) {
+        let begun = self.syncing.pop_front().unwrap_or(self.newest());
         if !self.poisoned {
-            self.versions.drain(..self.versions.len() - 1);
+            self.versions.drain(..begun.saturating_sub(self.dropped));
+            self.dropped = self.dropped.max(begun);
         }
+    }
+
+    fn fail_sync(&mut self) {
+        self.syncing.pop_front();
+        self.poisoned = true;
+    }
+
+    /// The number of the newest version, counted from the first ever.
+    fn newest(&self) -> usize {
+        self.dropped + self.versions.len() - 1
     }
 }
 
@@ -88,21 +109,21 @@ impl Disk {
             }
             Entry::Write { path, bytes, .. } => self.write(path, bytes),
             Entry::Truncate { path, length } => self.truncate(path, *length),
-            Entry::Sync { path } => {
-                if let Some(file) = self.files.get_mut(path) {
-                    file.sync();
-                }
-            }
-            Entry::SyncFailed { path } => {
-                if let Some(file) = self.files.get_mut(path) {
-                    file.poisoned = true;
-                }
-            }
+            Entry::SyncBegin { path } => self.of(path, Content::begin_sync),
+            Entry::Sync { path } => self.of(path, Content::sync),
+            Entry::SyncFailed { path } => self.of(path, Content::fail_sync),
+            Entry::Died => self.files.values_mut().for_each(|file| file.syncing.clear()),
             Entry::SyncDirectory { path } => self.sync_directory(path),
             Entry::Delete { path } => {
                 self.names.insert(path.clone(), Name::Removed);
             }
             _ => {}
+        }
+    }
+
+    fn of(&mut self, path: &str, change: fn(&mut Content)) {
+        if let Some(file) = self.files.get_mut(path) {
+            change(file);
         }
     }
 
@@ -220,6 +241,17 @@ mod tests {
         let all = [&named[..], &[sync_directory("")]].concat();
         assert_eq!(disk(&all).certain_length(FILE), 2);
         assert_eq!(disk(&all).length(FILE), 3);
+    }
+
+    #[test]
+    fn what_is_written_while_a_sync_is_under_way_is_not_certain_after_it() {
+        let begin = || Entry::SyncBegin { path: FILE.into() };
+        let named = [sync_directory("journal"), sync_directory("")];
+        let overlapping = [write("ab"), begin(), write("c"), begin(), write("d"), sync()];
+        assert_eq!(disk(&[&named[..], &overlapping].concat()).certain_length(FILE), 2);
+        let both = [&named[..], &overlapping, &[sync(), write("e")]].concat();
+        assert_eq!(disk(&both).certain_length(FILE), 3);
+        assert_eq!(disk(&[&both[..], &[sync()]].concat()).certain_length(FILE), 5);
     }
 
     #[test]

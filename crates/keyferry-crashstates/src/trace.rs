@@ -71,7 +71,12 @@ pub enum Entry {
         /// Which.
         path: String,
     },
-    /// A file was synced.
+    /// Syncing a file began: what is written from now on is none of its business.
+    SyncBegin {
+        /// Which.
+        path: String,
+    },
+    /// A file was synced: what it held when that began. Without a beginning of its own, what it holds.
     Sync {
         /// Which.
         path: String,
@@ -144,6 +149,7 @@ impl Entry {
                 | Self::Create { .. }
                 | Self::Write { .. }
                 | Self::Truncate { .. }
+                | Self::SyncBegin { .. }
                 | Self::Sync { .. }
                 | Self::SyncFailed { .. }
                 | Self::SyncDirectory { .. }

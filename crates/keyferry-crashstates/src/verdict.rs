@@ -427,13 +427,15 @@ impl State<'_> {
     }
 }
 
+/// When the next life begins, in milliseconds since the Unix epoch: later than any recording.
+const LATER_MS: u64 = 4_000_000_000_000;
 const NEXT_LIFE: [&str; 2] = ["next.0", "next.1"];
 
 /// Lets a writer begin on the slot, commit, and end in order.
 fn live(slot: &MemoryStorage) -> Result<Epoch, Broken> {
     let failed =
         |error: keyferry_journal::Error| Broken::NextLife { reading: "never", what: error.to_string() };
-    let clock = || 1_764_000_000_000;
+    let clock = || LATER_MS;
     let mut writer = Writer::begin(slot.clone(), 0, clock, WriterOptions::default()).map_err(failed)?;
     let epoch = writer.epoch();
     for event in NEXT_LIFE {
