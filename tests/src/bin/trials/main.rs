@@ -6,6 +6,7 @@
 mod backlog;
 mod crash;
 mod io_faults;
+mod seed;
 
 use std::process::ExitCode;
 use std::thread;

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use keyferry_tests::contest::{self, Contest};
 use keyferry_tests::keycloak::Database;
@@ -24,6 +24,7 @@ use serde_json::json;
 
 use self::plan::{Plan, Victim};
 use self::tally::{Findings, Table};
+use crate::seed::Seed;
 
 const REALM: &str = "shop";
 const WORKERS: usize = 4;
@@ -41,9 +42,8 @@ pub struct Arguments {
     /// How many trials.
     #[arg(long, default_value_t = 5)]
     trials: u32,
-    /// What all choices come from [default: the time].
-    #[arg(long)]
-    seed: Option<u64>,
+    #[command(flatten)]
+    seed: Seed,
     /// Append one JSON object for each trial to this file.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -54,7 +54,7 @@ pub struct Arguments {
 /// # Errors
 /// Where a server does not come back.
 pub fn run(arguments: &Arguments) -> Result<bool> {
-    let seed = arguments.seed.unwrap_or_else(from_the_time);
+    let seed = arguments.seed.value();
     println!("{} crash trials, seed {seed}", arguments.trials);
     let mut stage = Stage::start(Database::Postgres)?;
     stage.admin.create_realm(REALM, &["kafka"])?;
@@ -85,11 +85,6 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     }
     println!("\n{table}");
     Ok(table.holds())
-}
-
-fn from_the_time() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or_default()
 }
 
 fn append(path: &PathBuf, line: &str) -> Result<()> {

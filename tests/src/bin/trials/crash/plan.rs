@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::seed;
+
 /// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Victim {
@@ -54,7 +56,7 @@ pub struct Plan {
 impl Plan {
     /// The plan of a trial.
     pub fn of(seed: u64, trial: u32) -> Self {
-        let mut random = fastrand::Rng::with_seed(seed.wrapping_add(u64::from(trial) << 32));
+        let mut random = seed::choices(seed, trial);
         let victim = |random: &mut fastrand::Rng| Victim::ALL[random.usize(..Victim::ALL.len())];
         Self {
             successes: random.usize(5..150),

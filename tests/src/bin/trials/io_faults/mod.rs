@@ -14,7 +14,6 @@ use std::panic;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use keyferry_tests::kafka::Kafka;
 use keyferry_tests::{Error, Result, agent, stage};
@@ -24,6 +23,7 @@ use self::agent_side::AgentSide;
 use self::fault::Fault;
 use self::table::Table;
 use self::writer_side::WriterSide;
+use crate::seed::{self, Seed};
 
 /// Each case makes one system call of the writer or of the agent fail (once, thrice, or from then on), or cuts reads and writes short, chosen by seed, and
 /// then looks for events that are missing without a word.
@@ -32,9 +32,8 @@ pub struct Arguments {
     /// How many cases, half of them on each side.
     #[arg(long, default_value_t = 100)]
     cases: u32,
-    /// What all choices come from [default: the time].
-    #[arg(long)]
-    seed: Option<u64>,
+    #[command(flatten)]
+    seed: Seed,
     /// How many cases run at the same time.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
     workers: u32,
@@ -76,7 +75,7 @@ struct Judged {
 /// # Errors
 /// Where a part is missing or does not do without faults what it should.
 pub fn run(arguments: &Arguments) -> Result<bool> {
-    let seed = arguments.seed.unwrap_or_else(from_the_time);
+    let seed = arguments.seed.value();
     println!("{} cases of injected I/O faults, seed {seed}", arguments.cases);
     let directory =
         tempfile::tempdir().map_err(Error::io("create a temporary directory in", std::env::temp_dir()))?;
@@ -110,11 +109,6 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     Ok(table.holds())
 }
 
-fn from_the_time() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or_default()
-}
-
 fn next_of(next: &AtomicU32, last: u32) -> Option<u32> {
     Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number <= last)
 }
@@ -130,7 +124,7 @@ fn work(
 ) -> Result<()> {
     let mut delivery = agent.delivery(&worker.to_string())?;
     while let Some(number) = next() {
-        let mut random = fastrand::Rng::with_seed(seed.wrapping_add(u64::from(number) << 32));
+        let mut random = seed::choices(seed, number);
         let side = if number % 2 == 0 { Side::Writer } else { Side::Agent };
         let (fault, verdict) = match side {
             Side::Writer => {
