@@ -15,4 +15,4 @@ pub mod error;
 mod raw;
 pub mod sink;
 
-pub use sink::{KafkaSink, Settings};
+pub use sink::{KafkaSink, Mark, Settings};

@@ -13,13 +13,15 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
-use keyferry_event::{Record, Token};
+use keyferry_event::{Header, Record, Token};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_vtype_t as vtype;
 use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
+
+use crate::sink::Mark;
 
 /// What a producer reports.
 pub(crate) enum Event<'a> {
@@ -78,8 +80,13 @@ impl RawProducer {
         Ok(Self { topics: Vec::new(), queue, values: Vec::with_capacity(32), client })
     }
 
-    /// Hands over a copy of `record`.
-    pub(crate) fn produce(&mut self, token: Token, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
+    /// Hands over a copy of `record`, with one more header if there is a `mark`.
+    pub(crate) fn produce(
+        &mut self,
+        token: Token,
+        record: &Record<'_>,
+        mark: Option<&Mark>,
+    ) -> Result<(), RDKafkaErrorCode> {
         let topic = self.topic(record.topic)?;
         self.values.clear();
         let values = &mut self.values;
@@ -93,7 +100,8 @@ impl RawProducer {
         values.push(value(vtype::RD_KAFKA_VTYPE_OPAQUE, |u| {
             u.ptr = ptr::without_provenance_mut(token.0 as usize)
         }));
-        for header in record.headers() {
+        let mark = mark.map(|mark| Header { name: mark.name, value: mark.value.as_bytes() });
+        for header in record.headers().chain(mark) {
             values.push(value(vtype::RD_KAFKA_VTYPE_HEADER, |u| {
                 u.header = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2 {
                     name: header.name.as_ptr(),

@@ -26,12 +26,28 @@ use crate::raw::{Event, RawProducer, Undelivered};
 #[derive(Clone)]
 pub struct Settings {
     properties: Vec<(String, String)>,
+    mark: Option<Mark>,
+}
+
+/// A header that a sink adds to each record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Its name.
+    pub name: &'static CStr,
+    /// Its value.
+    pub value: String,
 }
 
 impl Settings {
     /// Settings of the given properties, as in librdkafka's `CONFIGURATION.md`.
     pub fn new(properties: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { properties: properties.into_iter().collect() }
+        Self { properties: properties.into_iter().collect(), mark: None }
+    }
+
+    /// The same, and each record gets one more header.
+    #[must_use]
+    pub fn with_mark(self, mark: Mark) -> Self {
+        Self { mark: Some(mark), ..self }
     }
 
     fn client_config(&self, batching: Batching) -> ClientConfig {
@@ -125,7 +141,7 @@ impl Sink for KafkaSink {
         let Some(running) = &mut self.running else {
             return Err(SendError::Failed(retriable("there is no producer".to_owned())));
         };
-        match running.producer.produce(token, record) {
+        match running.producer.produce(token, record, self.settings.mark.as_ref()) {
             Ok(()) => {
                 running.outstanding += 1;
                 Ok(())

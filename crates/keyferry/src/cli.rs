@@ -35,6 +35,11 @@ pub enum Command {
     /// Exit codes: 0 complete, 1 something is missing, doubly numbered or out of order (or there is nothing to verify),
     /// 2 the topics cannot be read (or the command line is wrong).
     Verify(VerifyArguments),
+    /// Send delivered events again from what the journal has kept of them, with their ids and numbers and the header `ce_replay`.
+    ///
+    /// Changes nothing in the journal. Exit codes: 0 sent, 1 Kafka refused some for good, 2 not or not wholly sent (or the command line
+    /// is wrong).
+    Replay(ReplayArguments),
 }
 
 /// The arguments of `keyferry journal`.
@@ -119,27 +124,88 @@ fn parse_time(text: &str) -> Result<u64, String> {
     u64::try_from(since.as_millis()).map_err(|error| error.to_string())
 }
 
-/// The arguments of `keyferry verify`.
+/// How to get to Kafka.
 #[derive(Args, Debug)]
-pub struct VerifyArguments {
+pub struct ConnectionArguments {
     /// The Kafka servers (`host:port,…`). Default: those of the configuration and the environment.
     #[arg(long, value_name = "SERVERS")]
     pub bootstrap_servers: Option<String>,
-    /// A topic to read. Sequence numbers run over all topics of a destination, so name all of them. Default: those of the configuration.
-    #[arg(long = "topic", value_name = "TOPIC")]
-    pub topics: Vec<String>,
     /// A property of librdkafka's, such as `security.protocol=ssl`. Stronger than the configuration. May be repeated.
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = parse_property)]
     pub properties: Vec<(String, String)>,
     /// The agent's configuration file (TOML), for servers, security and topics.
     #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
     pub config: Option<PathBuf>,
-    /// How long Kafka may be silent before reading is given up, in seconds.
+    /// How long Kafka may be silent before it is given up, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
+}
+
+/// The arguments of `keyferry verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArguments {
+    /// A topic to read. Sequence numbers run over all topics of a destination, so name all of them. Default: those of the configuration.
+    #[arg(long = "topic", value_name = "TOPIC")]
+    pub topics: Vec<String>,
+    /// How to get to Kafka.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// The arguments of `keyferry replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArguments {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR", env = "KEYFERRY_JOURNAL_DIR", default_value = ".")]
+    pub directory: PathBuf,
+    /// Events of this time or later (RFC 3339, such as `2026-01-31T03:00:00Z`).
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub from: u64,
+    /// Events before this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub to: u64,
+    /// Only events with this: `type=LOGIN`, `realm=master` or `user=ID`. May be repeated: one of each name must hold.
+    #[arg(long = "filter", value_name = "NAME=VALUE", value_parser = parse_filter)]
+    pub filters: Vec<Filter>,
+    /// The topic to send to. Default: the configured topics, where the records were sent first.
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// The destination whose numbers they had.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub destination: String,
+    /// Count what would be sent, and send nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to get to Kafka.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Something that an event must have to be sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// The type (`LOGIN`), or the operation of an admin event (`CREATE`).
+    Type(String),
+    /// The realm's name or id.
+    Realm(String),
+    /// The user whom it concerns, or the administrator who acted.
+    User(String),
+}
+
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    let (name, value) = parse_property(text)?;
+    match name.as_str() {
+        "type" => Ok(Filter::Type(value)),
+        "realm" => Ok(Filter::Realm(value)),
+        "user" => Ok(Filter::User(value)),
+        _ => Err("write type=…, realm=… or user=…".to_owned()),
+    }
 }
 
 fn parse_property(text: &str) -> Result<(String, String), String> {
@@ -203,6 +269,12 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_filter_has_a_known_name() {
+        assert_eq!(parse_filter("type=LOGIN"), Ok(Filter::Type("LOGIN".to_owned())));
+        assert!(parse_filter("colour=red").is_err() && parse_filter("type").is_err());
     }
 
     #[test]

@@ -52,6 +52,29 @@ pub enum Error {
     /// A tool cannot print.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] std::io::Error),
+    /// The numbers of records cannot be worked out.
+    #[error(
+        "the records of epoch {epoch} cannot be sent again with their numbers: by the journal and this configuration, number {counted} follows where number {known} did; \
+         give the configuration that the agent had then (topics, in-doubt, gap-records)"
+    )]
+    Numbers {
+        /// The epoch.
+        epoch: keyferry_journal::Epoch,
+        /// The number by count.
+        counted: u64,
+        /// The number that the agent wrote down.
+        known: u64,
+    },
+    /// A replay ended before its end.
+    #[error(
+        "the replay ended after {sent} records: {reason}; what was sent is marked as a replay, and may be sent once more"
+    )]
+    Replay {
+        /// Records that are in Kafka.
+        sent: u64,
+        /// What happened.
+        reason: String,
+    },
     /// Topics cannot be read to their end.
     #[error(transparent)]
     Topics(#[from] ConsumeError),
@@ -92,6 +115,8 @@ impl Error {
             | Self::Signals(_)
             | Self::Timer(_)
             | Self::Output(_)
+            | Self::Numbers { .. }
+            | Self::Replay { .. }
             | Self::Topics(_) => 70,
         })
     }

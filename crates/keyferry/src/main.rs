@@ -14,16 +14,20 @@
 //! - `stop`: the word to stop, from a signal or from the parent's end.
 //! - `stdout`: a sink for a first look without Kafka.
 //! - `journal`, `verify`: the tools that look at a journal and at topics, and change nothing.
+//! - `replay`: what was delivered, sent again.
+//! - `connection`: how a tool gets to Kafka.
 //! - `terminal`: what they print for people.
 
 mod adoption;
 mod agent;
 mod cli;
+mod connection;
 mod error;
 mod handover;
 mod journal;
 mod log;
 mod read_only;
+mod replay;
 mod shipment;
 mod sidecar;
 mod slot_lock;
@@ -49,6 +53,10 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => {
             log::init(log::Format::Text);
             finish(&verify::run(&arguments))
+        }
+        Command::Replay(arguments) => {
+            log::init(log::Format::Text);
+            finish(&replay::run(&arguments))
         }
     }
 }

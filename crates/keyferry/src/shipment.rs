@@ -126,13 +126,18 @@ pub fn settings(plan: &Plan) -> Settings {
     Settings {
         topics: topics(destination),
         headers: headers(destination),
-        in_doubt: match destination.in_doubt {
-            keyferry_config::InDoubt::Publish => InDoubt::Publish,
-            keyferry_config::InDoubt::Drop => InDoubt::Drop,
-            keyferry_config::InDoubt::Hold => InDoubt::Publish,
-        },
+        in_doubt: in_doubt(destination),
         delivery_timeout: destination.delivery.delivery_timeout,
         ..default_settings()
+    }
+}
+
+/// What becomes of events in doubt.
+pub fn in_doubt(destination: &Destination) -> InDoubt {
+    match destination.in_doubt {
+        keyferry_config::InDoubt::Publish => InDoubt::Publish,
+        keyferry_config::InDoubt::Drop => InDoubt::Drop,
+        keyferry_config::InDoubt::Hold => InDoubt::Publish,
     }
 }
 

@@ -8,9 +8,9 @@ use keyferry_journal::{Item, Outcome, Piece, SegmentName, Transaction};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::print_json;
 use super::reading::{each_item, each_piece};
 use super::slot::Slot;
+use super::{concerns, print_json};
 use crate::cli::{CatArguments, OutcomeFilter};
 use crate::error::{Error, Finding};
 use crate::journal::check::Remark;
@@ -73,11 +73,6 @@ impl CatArguments {
             && self.from.is_none_or(|from| event.time_ms() >= from)
             && self.to.is_none_or(|to| event.time_ms() < to)
     }
-}
-
-/// Whether the event concerns the user, or the user caused it.
-fn concerns(event: &EventView<'_>, user: &str) -> bool {
-    event.user_id() == Some(user) || keyferry_event::key::concerned_user(event) == Some(user)
 }
 
 fn outcome_text(outcome: Outcome) -> &'static str {

@@ -11,11 +11,12 @@ mod cat;
 mod check;
 mod ls;
 mod reading;
-mod slot;
+pub mod slot;
 mod stats;
 
 use std::io::{self, Write};
 
+use keyferry_journal::EventView;
 use serde::Serialize;
 
 use crate::cli::{JournalArguments, JournalCommand};
@@ -42,6 +43,11 @@ pub fn run(arguments: &JournalArguments) -> Result<Finding, Error> {
     };
     out.flush()?;
     finding
+}
+
+/// Whether an event concerns the user, or the user caused it.
+pub fn concerns(event: &EventView<'_>, user: &str) -> bool {
+    event.user_id() == Some(user) || keyferry_event::key::concerned_user(event) == Some(user)
 }
 
 /// Prints one line of JSON.

@@ -12,6 +12,7 @@ use keyferry_journal::{
 
 use crate::error::Error;
 use crate::read_only::ReadOnly;
+use crate::replay::Border;
 
 /// One slot, looked at.
 #[derive(Debug, Clone)]
@@ -115,6 +116,19 @@ impl Slot {
             DestinationCheckpoint { destination, checkpoint: loaded.map(|(_, checkpoint)| checkpoint) }
         };
         Ok(destinations.into_iter().map(load).collect())
+    }
+
+    /// What the agent wrote down of numbers at the borders of segments.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn positions(&self, destination: &str) -> Result<Vec<Border>, Error> {
+        let path = self.path.join(format!("{destination}.positions.jsonl"));
+        match fs::read(&path) {
+            Ok(text) => Ok(text.split(|byte| *byte == b'\n').filter_map(|_| None).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(source) => Err(Error::Directory { path, source }),
+        }
     }
 
     /// Up to where every destination has delivered. `None` if that is not known.

@@ -16,10 +16,11 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keyferry_config::{Destination, Readiness, Sources, librdkafka};
+use keyferry_config::Destination;
 use keyferry_kafka::consume::{Received, TopicReader};
 
 use crate::cli::VerifyArguments;
+use crate::connection;
 use crate::error::{Error, Finding};
 use crate::terminal;
 use claim::{Headers, NotAClaim};
@@ -34,12 +35,13 @@ const STROKE: u64 = 4096;
 /// # Errors
 /// See [`Error`]: the topics cannot be read to their end.
 pub fn run(arguments: &VerifyArguments) -> Result<Finding, Error> {
-    let destination = destination(arguments)?;
+    let destination =
+        connection::destination(&arguments.connection, arguments.topics.first().map(String::as_str))?;
     let topics = topics(arguments, &destination);
     let reader = TopicReader::open(
-        properties(arguments, &destination),
+        connection::properties(&arguments.connection, &destination),
         &topics,
-        Duration::from_secs(arguments.timeout),
+        Duration::from_secs(arguments.connection.timeout),
     )?;
     let report = read(reader)?;
     let mut out = terminal::output();
@@ -77,25 +79,6 @@ fn read(reader: TopicReader) -> Result<Report, Error> {
     Ok(ledger.report())
 }
 
-/// The destination, from the configuration and what the command line adds to it.
-fn destination(arguments: &VerifyArguments) -> Result<Destination, Error> {
-    let mut sources = Sources::new().with_process_environment();
-    if let Some(file) = &arguments.config {
-        sources = sources.with_file(file)?;
-    }
-    let servers = arguments.bootstrap_servers.iter().map(|servers| ("bootstrap-servers", servers.clone()));
-    // The first topic also stands in for the one without which a destination is not complete.
-    let topic = arguments.topics.first().map(|topic| ("topic-events", topic.clone()));
-    let loaded = keyferry_config::load(&sources.with_options(servers.chain(topic)))?;
-    match loaded.config.destination {
-        Readiness::Complete(destination) => Ok(*destination),
-        Readiness::Incomplete { missing } => {
-            let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
-            Err(Error::Incomplete(missing.join("; ")))
-        }
-    }
-}
-
 fn topics(arguments: &VerifyArguments, destination: &Destination) -> Vec<String> {
     let mut topics = if arguments.topics.is_empty() {
         let admin = destination.topic_admin_events.iter().map(ToString::to_string);
@@ -106,12 +89,6 @@ fn topics(arguments: &VerifyArguments, destination: &Destination) -> Vec<String>
     topics.sort();
     topics.dedup();
     topics
-}
-
-fn properties(arguments: &VerifyArguments, destination: &Destination) -> Vec<(String, String)> {
-    let configured = librdkafka::properties(destination).into_iter();
-    let configured = configured.map(|(name, value)| (name, value.expose().to_owned()));
-    configured.chain(arguments.properties.iter().cloned()).collect()
 }
 
 fn enter(ledger: &mut Ledger, received: &Received<'_>) {

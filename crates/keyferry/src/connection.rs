@@ -1,0 +1,30 @@
+//! How a tool gets to Kafka: as the agent does, and as the command line says otherwise.
+
+use keyferry_config::{Destination, Sources, librdkafka};
+
+use crate::cli::ConnectionArguments;
+use crate::error::Error;
+use crate::shipment::Plan;
+
+/// The destination of the configuration and of what the command line adds to it. `topic` stands in for the topic of user events, without which a
+/// destination is not complete.
+///
+/// # Errors
+/// The configuration is wrong or lacks something.
+pub fn destination(arguments: &ConnectionArguments, topic: Option<&str>) -> Result<Destination, Error> {
+    let mut sources = Sources::new().with_process_environment();
+    if let Some(file) = &arguments.config {
+        sources = sources.with_file(file)?;
+    }
+    let servers = arguments.bootstrap_servers.iter().map(|servers| ("bootstrap-servers", servers.clone()));
+    let topic = topic.map(|topic| ("topic-events", topic.to_owned()));
+    let loaded = keyferry_config::load(&sources.with_options(servers.chain(topic)))?;
+    Ok(Plan::of(loaded.config)?.destination)
+}
+
+/// librdkafka's properties for it.
+pub fn properties(arguments: &ConnectionArguments, destination: &Destination) -> Vec<(String, String)> {
+    let configured = librdkafka::properties(destination).into_iter();
+    let configured = configured.map(|(name, value)| (name, value.expose().to_owned()));
+    configured.chain(arguments.properties.iter().cloned()).collect()
+}

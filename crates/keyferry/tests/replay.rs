@@ -1,0 +1,126 @@
+//! `keyferry replay` on librdkafka's mock cluster: what was delivered is sent again as it was, and nothing else changes.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::running::{Agent, Headers, begin, cluster, commit, prepare, records, status, until};
+use support::{keyferry, transcript};
+
+/// A slot of six delivered events, one of them in doubt, and an agent's configuration.
+fn deliver(journal: &Path, servers: &str) -> PathBuf {
+    let (mut writer, slot) = begin(journal, 0);
+    commit(&mut writer, &["e-1", "e-2"]);
+    prepare(&mut writer, "e-doubt");
+    commit(&mut writer, &["e-3", "e-4", "e-5"]);
+    drop(writer.kill());
+    let agent = Agent::start(journal, servers, &["--slot", slot.to_str().unwrap()]);
+    until("everything is delivered", || (status(&slot)?["published"] == 6).then_some(()));
+    assert_eq!(agent.stop(), Some(0));
+    slot
+}
+
+fn replay(journal: &Path, arguments: &[&str]) -> String {
+    let config = journal.join("keyferry.toml");
+    let always = ["replay", "--config", config.to_str().unwrap(), "--from", "1970-01-01T00:00:00Z"];
+    let arguments = [&always, arguments, &[journal.to_str().unwrap()]].concat();
+    transcript(&keyferry(journal, &arguments).output().unwrap())
+}
+
+/// Everything in the slot but what an agent that runs leaves.
+fn contents(slot: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let paths = fs::read_dir(slot).unwrap().map(|entry| entry.unwrap().path());
+    paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+fn sequence_and_id(records: &[Headers]) -> Vec<(&str, &str)> {
+    records.iter().map(|headers| (headers["ce_sequence"].as_str(), headers["ce_id"].as_str())).collect()
+}
+
+#[test]
+fn what_was_delivered_is_sent_again_as_it_was_with_the_mark_of_a_replay() {
+    let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
+    let servers = cluster.bootstrap_servers();
+    let slot = deliver(journal.path(), &servers);
+    let before = contents(&slot);
+    let text = replay(journal.path(), &["--to", "2100-01-01T00:00:00Z"]);
+    assert_eq!(text, "6 records sent again\nexit code 0\n");
+    let all = records(&servers, "events");
+    let (first, again) = all.split_at(6);
+    assert_eq!(sequence_and_id(again), sequence_and_id(first));
+    for (first, again) in first.iter().zip(again) {
+        let mut unmarked = again.clone();
+        assert!(unmarked.remove("ce_replay").unwrap().ends_with('Z'));
+        assert_eq!(&unmarked, first);
+    }
+    assert_eq!(contents(&slot), before, "a replay changes nothing in the slot");
+    let arguments = ["verify", "--bootstrap-servers", &servers, "--topic", "events"];
+    let verified = transcript(&keyferry(journal.path(), &arguments).output().unwrap());
+    assert!(verified.contains("6 replayed records") && verified.ends_with("exit code 0\n"), "{verified}");
+}
+
+#[test]
+fn only_what_is_asked_for_is_sent_and_where_it_is_asked_to() {
+    let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
+    cluster.create_topic("again", 1, 1).unwrap();
+    let servers = cluster.bootstrap_servers();
+    deliver(journal.path(), &servers);
+    let to = ["--to", "2100-01-01T00:00:00Z"];
+    let nobody = replay(journal.path(), &[&to[..], &["--filter", "user=nobody"]].concat());
+    assert_eq!(nobody, "0 records sent again\nexit code 0\n");
+    let early = replay(journal.path(), &["--to", "1970-01-01T00:00:00Z"]);
+    assert_eq!(early, "0 records sent again\nexit code 0\n");
+    let counted = replay(journal.path(), &[&to[..], &["--dry-run"]].concat());
+    assert_eq!(counted, "6 records would be sent again\nexit code 0\n");
+    assert_eq!(records(&servers, "events").len(), 6);
+    let elsewhere =
+        replay(journal.path(), &[&to[..], &["--filter", "user=u-1", "--topic", "again"]].concat());
+    assert_eq!(elsewhere, "6 records sent again\nexit code 0\n");
+    assert_eq!((records(&servers, "events").len(), records(&servers, "again").len()), (6, 6));
+}
+
+#[test]
+fn what_is_not_delivered_yet_is_left_to_the_agent() {
+    let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
+    let servers = cluster.bootstrap_servers();
+    let slot = deliver(journal.path(), &servers);
+    let mut later = support::running::begin_in(journal.path(), 0);
+    commit(&mut later, &["e-6"]);
+    let text = replay(journal.path(), &["--to", "2100-01-01T00:00:00Z"]);
+    assert_eq!(text, "6 records sent again\nexit code 0\n");
+    fs::remove_file(slot.join("default.checkpoint")).unwrap();
+    let text = replay(journal.path(), &["--to", "2100-01-01T00:00:00Z"]);
+    assert_eq!(text, "0 records sent again\nexit code 0\n");
+}
+
+#[test]
+fn numbers_that_do_not_fit_the_configuration_are_refused_before_anything_is_sent() {
+    let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
+    let servers = cluster.bootstrap_servers();
+    deliver(journal.path(), &servers);
+    let config = journal.path().join("keyferry.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}in_doubt = \"drop\"\n")).unwrap();
+    let text = replay(journal.path(), &["--to", "2100-01-01T00:00:00Z"]);
+    assert!(
+        text.contains("number 6 follows where number 7 did") && text.ends_with("exit code 2\n"),
+        "{text}"
+    );
+    assert_eq!(records(&servers, "events").len(), 6);
+}
+
+#[test]
+fn a_kafka_that_takes_nothing_ends_the_replay() {
+    let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
+    deliver(journal.path(), &cluster.bootstrap_servers());
+    let servers = support::running::NOWHERE;
+    let text = replay(
+        journal.path(),
+        &["--to", "2100-01-01T00:00:00Z", "--bootstrap-servers", servers, "--timeout", "1"],
+    );
+    assert!(text.contains("the replay ended after 0 records") && text.ends_with("exit code 2\n"), "{text}");
+}
