@@ -18,7 +18,7 @@
 //! | `ce_traceparent` | W3C Trace Context of the request, where there is one ([distributed tracing extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md)) |
 //! | `ce_node` | the Keycloak node |
 //! | `ce_epoch` | the journal's epoch, 16 hexadecimal digits |
-//! | `ce_outcome` | `committed`, or `unknown` where Keycloak died before the outcome of the transaction was written |
+//! | `ce_outcome` | `committed`, or `unknown` where Keycloak died before the outcome of the transaction was written; a [gap record](crate::gap) has none |
 
 use std::ffi::CStr;
 use std::io::Write as _;
@@ -28,6 +28,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use keyferry_journal::event::{EventKind, EventView};
 use keyferry_journal::{Epoch, Outcome};
 
+use crate::gap::{GAP_TYPE, Gap};
 use crate::key::concerned_user;
 
 /// Which headers a record carries.
@@ -96,6 +97,32 @@ impl HeaderSpans {
         }
     }
 
+    /// Builds the headers of a gap record, their values at the end of `arena`.
+    pub(crate) fn build_gap(
+        &mut self,
+        mode: HeaderMode,
+        gap: &Gap,
+        sequence: u64,
+        time_ms: u64,
+        key: Range<usize>,
+        arena: &mut Vec<u8>,
+    ) {
+        self.spans.clear();
+        if mode == HeaderMode::None {
+            return;
+        }
+        self.format(c"ce_id", format_args!("{}-{sequence}", gap.epoch), arena);
+        self.place(sequence, &gap.node, gap.epoch, arena);
+        if mode == HeaderMode::CloudEvents {
+            self.text(c"ce_specversion", "1.0", arena);
+            self.format(c"ce_source", format_args!("/keyferry/{}", gap.node), arena);
+            self.text(c"ce_type", GAP_TYPE, arena);
+            self.time(time_ms, arena);
+            self.text(c"content-type", "application/json", arena);
+            self.spans.push((c"ce_partitionkey", key));
+        }
+    }
+
     /// The headers, their values in `arena`.
     pub(crate) fn resolve<'a>(&'a self, arena: &'a [u8]) -> impl ExactSizeIterator<Item = Header<'a>> {
         self.spans.iter().map(|(name, span)| Header { name, value: &arena[span.clone()] })
@@ -106,14 +133,24 @@ impl HeaderSpans {
             Some(id) => self.text(c"ce_id", id, arena),
             None => self.format(c"ce_id", format_args!("{}-{}", envelope.epoch, envelope.sequence), arena),
         }
-        self.format(c"ce_sequence", format_args!("{:020}", envelope.sequence), arena);
-        self.text(c"ce_node", envelope.node, arena);
-        self.format(c"ce_epoch", format_args!("{}", envelope.epoch), arena);
+        self.place(envelope.sequence, envelope.node, envelope.epoch, arena);
         let outcome = match envelope.outcome {
-            Outcome::Committed => "committed",
-            Outcome::Unknown => "unknown",
+            Outcome::Committed if !event.is_in_doubt() => "committed",
+            Outcome::Committed | Outcome::Unknown => "unknown",
         };
         self.text(c"ce_outcome", outcome, arena);
+    }
+
+    /// Where the record stands in the stream of its node.
+    fn place(&mut self, sequence: u64, node: &str, epoch: Epoch, arena: &mut Vec<u8>) {
+        self.format(c"ce_sequence", format_args!("{sequence:020}"), arena);
+        self.text(c"ce_node", node, arena);
+        self.format(c"ce_epoch", format_args!("{epoch}"), arena);
+    }
+
+    fn time(&mut self, time_ms: u64, arena: &mut Vec<u8>) {
+        let time = UNIX_EPOCH + Duration::from_millis(time_ms.min(LAST_RFC3339_MS));
+        self.format(c"ce_time", format_args!("{}", humantime::format_rfc3339_millis(time)), arena);
     }
 
     fn description(&mut self, event: &EventView<'_>, arena: &mut Vec<u8>) {
@@ -129,8 +166,7 @@ impl HeaderSpans {
                 self.format(c"ce_type", format_args!("org.keycloak.admin.{resource}.{event_type}"), arena);
             }
         }
-        let time = UNIX_EPOCH + Duration::from_millis(event.time_ms().min(LAST_RFC3339_MS));
-        self.format(c"ce_time", format_args!("{}", humantime::format_rfc3339_millis(time)), arena);
+        self.time(event.time_ms(), arena);
         if let Some(subject) = concerned_user(event).or(event.resource_path()) {
             self.text(c"ce_subject", subject, arena);
         }

@@ -6,14 +6,17 @@
 //!
 //! - [`key`]: what concerns one user stays in order, because it has one key.
 //! - [`headers`]: CloudEvents 1.0 in binary mode.
+//! - [`gap`]: word of what is missing.
 //! - [`record`]: topic, key, headers and value together.
 //! - [`sink`]: what a destination must do with a record.
 
+pub mod gap;
 pub mod headers;
 pub mod key;
 pub mod record;
 pub mod sink;
 
+pub use gap::{GAP_TYPE, Gap, GapReason, Span};
 pub use headers::{Envelope, Header, HeaderMode};
 pub use record::{Encoder, Record, Topics};
 pub use sink::{Failure, FailureClass, SendError, Sink, Token};

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use keyferry_journal::event::{EventKind, EventView};
 
+use crate::gap::Gap;
 use crate::headers::{Envelope, Header, HeaderMode, HeaderSpans};
 use crate::key::write_key;
 
@@ -36,7 +37,7 @@ pub struct Record<'a> {
     pub topic: &'a str,
     /// The key, never empty.
     pub key: &'a [u8],
-    /// The value: Keycloak's own JSON.
+    /// The value: Keycloak's own JSON, or that of a [`Gap`].
     pub value: &'a [u8],
     /// The event's own time, milliseconds since the Unix epoch: the record's timestamp.
     pub timestamp_ms: u64,
@@ -62,6 +63,8 @@ pub struct Encoder {
     mode: HeaderMode,
     arena: Vec<u8>,
     headers: HeaderSpans,
+    /// The value of the last gap record.
+    value: Vec<u8>,
 }
 
 impl Encoder {
@@ -86,6 +89,24 @@ impl Encoder {
             key: &self.arena[key],
             value: event.body(),
             timestamp_ms: event.time_ms(),
+            headers: &self.headers,
+            arena: &self.arena,
+        }
+    }
+    /// The record of `gap` for `topic`, with the number `sequence`. `time_ms` is when it happened as far as the journal tells, for want of
+    /// a time in `gap`. It lives until the next call.
+    pub fn encode_gap<'a>(&'a mut self, topic: &'a str, gap: &Gap, sequence: u64, time_ms: u64) -> Record<'a> {
+        self.arena.clear();
+        self.value.clear();
+        let key = gap.write_key(&mut self.arena);
+        let time_ms = gap.last_time.unwrap_or(time_ms);
+        self.headers.build_gap(self.mode, gap, sequence, time_ms, key.clone(), &mut self.arena);
+        gap.write_value(&mut self.value);
+        Record {
+            topic,
+            key: &self.arena[key],
+            value: &self.value,
+            timestamp_ms: time_ms,
             headers: &self.headers,
             arena: &self.arena,
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use keyferry_event::{Encoder, Envelope, HeaderMode};
+use keyferry_event::{Encoder, Envelope, Gap, GapReason, HeaderMode, Span};
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
 use proptest::prelude::*;
@@ -125,4 +125,46 @@ proptest! {
         describe(&mut reused, 0);
         prop_assert_eq!(describe(&mut reused, 1), fresh);
     }
+}
+
+#[test]
+fn a_gap_record_counts_like_any_other_and_says_what_is_missing() {
+    let gap = Gap {
+        user_events: Some(3),
+        admin_events: Some(0),
+        last_time: Some(1_761_640_463_007),
+        commits: Some(Span { from: 4, to: 6 }),
+        ..Gap::new(GapReason::MissingCommits, ENVELOPE.epoch, "kc-1", "three of \"them\"".to_owned())
+    };
+    assert!(gap.may_concern(EventKind::User) && !gap.may_concern(EventKind::Admin));
+    let mut encoder = Encoder::new(HeaderMode::CloudEvents);
+    let record = encoder.encode_gap("topic", &gap, 42, 7);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let seen = record.headers().map(|header| (header.name.to_str().unwrap().to_owned(), text(header.value)));
+    let expected = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", "0006447b0d1a2c00-42"),
+        ("ce_source", "/keyferry/kc-1"),
+        ("ce_type", "org.keyferry.gap"),
+        ("ce_time", "2025-10-28T08:34:23.007Z"),
+        ("content-type", "application/json"),
+        ("ce_sequence", "00000000000000000042"),
+        ("ce_partitionkey", "kc-1"),
+        ("ce_node", "kc-1"),
+        ("ce_epoch", "0006447b0d1a2c00"),
+    ];
+    assert_eq!(seen.collect::<BTreeMap<_, _>>(), headers(&expected));
+    assert_eq!((record.key, record.timestamp_ms), (&b"kc-1"[..], 1_761_640_463_007));
+    assert_eq!(
+        text(record.value),
+        r#"{"type":"KEYFERRY_GAP","cause":"missing-commits","node":"kc-1","epoch":"0006447b0d1a2c00","userEvents":3,"adminEvents":0,"firstTime":null,"lastTime":1761640463007,"commits":{"from":4,"to":6},"sequences":null,"detail":"three of \"them\""}"#
+    );
+    assert_eq!(serde_json::from_slice::<Gap>(record.value).unwrap(), gap);
+}
+
+#[test]
+fn an_event_that_an_operator_has_had_published_stays_in_doubt() {
+    let (_, seen, _) =
+        seen(HeaderMode::Minimal, EventKind::User, &[(Field::Outcome, "unknown")], &ENVELOPE);
+    assert_eq!(seen["ce_outcome"], "unknown");
 }

@@ -16,7 +16,7 @@ const FIELD_HEADER: usize = 3;
 /// A longer value is left out of the field block, in bytes.
 pub const MAX_FIELD: usize = 4096;
 /// The number of field tags known, counted from 1.
-const FIELDS: usize = 10;
+const FIELDS: usize = 11;
 
 /// Which of Keycloak's two kinds of event it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +68,25 @@ pub enum Field {
     Error = 9,
     /// W3C Trace Context of the request.
     TraceParent = 10,
+    /// `unknown` if the event was laid aside in doubt and an operator has had it published.
+    Outcome = 11,
+}
+
+impl Field {
+    /// Every field, in the order of the tags.
+    pub const ALL: [Self; FIELDS] = [
+        Self::Id,
+        Self::Type,
+        Self::RealmId,
+        Self::RealmName,
+        Self::Client,
+        Self::UserId,
+        Self::ResourceType,
+        Self::ResourcePath,
+        Self::Error,
+        Self::TraceParent,
+        Self::Outcome,
+    ];
 }
 
 /// Why bytes are not an event.
@@ -186,6 +205,13 @@ impl<'a> EventView<'a> {
     #[must_use]
     pub fn traceparent(&self) -> Option<&'a str> {
         self.field(Field::TraceParent)
+    }
+
+    /// Whether the event itself says that the outcome of its first transaction is not known, whatever became of the one
+    /// that carries it now.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.field(Field::Outcome) == Some("unknown")
     }
 
     /// Takes the first event off `bytes` and returns it with what follows.
@@ -362,7 +388,7 @@ impl EventEncoder {
 mod tests {
     use super::*;
 
-    const ALL: [(Field, &str); 10] = [
+    const ALL: [(Field, &str); 11] = [
         (Field::Id, "e1"),
         (Field::Type, "LOGIN"),
         (Field::RealmId, "r1"),
@@ -373,6 +399,7 @@ mod tests {
         (Field::ResourcePath, "users/u1"),
         (Field::Error, "invalid"),
         (Field::TraceParent, "00-1-2-01"),
+        (Field::Outcome, "unknown"),
     ];
 
     #[test]
@@ -386,6 +413,8 @@ mod tests {
         for (field, value) in ALL {
             assert_eq!(first.field(field), Some(value));
         }
+        assert_eq!(ALL.map(|(field, _)| field), Field::ALL);
+        assert!(first.is_in_doubt() && !events[1].is_in_doubt());
         assert_eq!(
             (first.id(), first.event_type(), first.realm_id()),
             (Some("e1"), Some("LOGIN"), Some("r1"))

@@ -26,7 +26,7 @@ use crate::format::{
     Epoch, GapCause, GapPayload, Kind, Place, RECORD_HEADER, SegmentHeader, SegmentName, decode_commit,
 };
 use crate::scanner::{EpochOver, Met, Range, Scanner, Step};
-use crate::storage::Storage;
+use crate::storage::{Segment, Storage};
 
 pub use crate::scanner::FeedOptions;
 
@@ -44,13 +44,24 @@ pub struct Resume {
     pub from: Place,
     /// Everything that was settled or reported before this has been returned.
     pub head: Place,
-    /// The number of the last transaction returned; 0 for none.
+    /// The number of the last transaction returned; 0 for none, [`Resume::COMMIT_UNKNOWN`] where the next one decides.
     pub commit: u64,
     /// How many of the transactions open at `head` have been returned as in doubt.
     pub in_doubt: u64,
 }
 
 impl Resume {
+    /// Nothing has told yet how many transactions came before.
+    pub const COMMIT_UNKNOWN: u64 = u64::MAX;
+
+    /// The beginning of `segment`.
+    #[must_use]
+    pub fn beginning(segment: SegmentName) -> Self {
+        let place = Place { segment: segment.number, offset: 0 };
+        let commit = if segment.number == 0 { 0 } else { Self::COMMIT_UNKNOWN };
+        Self { epoch: segment.epoch, from: place, head: place, commit, in_doubt: 0 }
+    }
+
     /// The oldest segment that is still needed.
     #[must_use]
     pub fn segment(&self) -> SegmentName {
@@ -312,6 +323,9 @@ pub struct Feed<S> {
     /// Where the feed was told to resume, until it has got there.
     catching_up: Option<Resume>,
     hand_out: Option<HandOut>,
+    /// Everything before it in the current epoch was returned before the feed was told to resume. What is left of the
+    /// epoch may end earlier, after a power cut; a resume point never lies before it.
+    floor: Option<Place>,
     /// Whether the open transactions are being handed out because their epoch has ended.
     draining: bool,
     unknown_in: Option<SegmentName>,
@@ -331,6 +345,7 @@ impl<S: Storage> Feed<S> {
             current: None,
             catching_up: None,
             hand_out: None,
+            floor: None,
             draining: false,
             unknown_in: None,
             scratch: Vec::new(),
@@ -350,7 +365,8 @@ impl<S: Storage> Feed<S> {
         self.draining = false;
         self.unknown_in = None;
         self.catching_up = resume.copied();
-        self.current = resume.map(|resume| CurrentEpoch::new(resume.epoch, Some(resume.commit + 1)));
+        self.current = resume.map(|resume| CurrentEpoch::new(resume.epoch, resume.commit.checked_add(1)));
+        self.floor = resume.map(|resume| resume.head);
         match resume {
             Some(resume) => self.scanner.go_to(resume.segment(), resume.from.offset),
             None => {
@@ -383,12 +399,14 @@ impl<S: Storage> Feed<S> {
         let (_, reported) = self.scanner.reported()?;
         let current = self.current?;
         let restart = Place { segment: segment.number, offset: restart };
+        let floor = self.floor.filter(|_| current.epoch == segment.epoch).unwrap_or_default();
+        let next_commit = if current.epoch == segment.epoch { current.next_commit } else { Some(1) };
         let from = self.hand_out.map(|hand_out| hand_out.from).or_else(|| self.assembler.oldest());
         Some(Resume {
             epoch: segment.epoch,
             from: from.unwrap_or(restart),
-            head: Place { segment: segment.number, offset: reported },
-            commit: if current.epoch == segment.epoch { current.next_commit?.saturating_sub(1) } else { 0 },
+            head: floor.max(Place { segment: segment.number, offset: reported }),
+            commit: next_commit.map_or(Resume::COMMIT_UNKNOWN, |next| next.saturating_sub(1)),
             in_doubt: self.hand_out.map_or(0, |hand_out| hand_out.delivered),
         })
     }
@@ -397,6 +415,25 @@ impl<S: Storage> Feed<S> {
     #[must_use]
     pub fn segment(&self) -> Option<SegmentName> {
         self.scanner.segment()
+    }
+
+    /// The node that wrote what is being read; empty as long as no header has told.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.scanner.node()
+    }
+
+    /// When the segment being read was created, in milliseconds since the Unix epoch; when its epoch began if its header
+    /// cannot be read.
+    #[must_use]
+    pub fn created_ms(&self) -> u64 {
+        self.scanner.created_ms()
+    }
+
+    /// The segments at the last listing, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        self.scanner.segments()
     }
 
     /// How many transactions have a PREPARE and no outcome yet.
@@ -495,6 +532,7 @@ impl<S: Storage> Feed<S> {
         );
         let whole = self.current.is_some() || segment.number == 0;
         self.current = Some(CurrentEpoch::new(segment.epoch, whole.then_some(1)));
+        self.floor = None;
         self.assembler.clear();
         self.hand_out = None;
     }

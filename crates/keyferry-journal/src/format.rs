@@ -47,6 +47,12 @@ impl Epoch {
         }
     }
 
+    /// When it began by the writer's clock, in milliseconds since the Unix epoch; later if the epoch before it forced it up.
+    #[must_use]
+    pub fn begun_ms(self) -> u64 {
+        self.0 / 1000
+    }
+
     /// The number of the slot on which the epoch was lived.
     #[must_use]
     pub fn slot(self) -> u8 {

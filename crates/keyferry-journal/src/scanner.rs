@@ -30,11 +30,19 @@ pub struct FeedOptions {
     pub list_interval_ms: u64,
     /// The least time between two looks at the writer's lock.
     pub writer_interval_ms: u64,
+    /// Whether the writer settles what is in doubt when it starts again, so that a free lock does not end an epoch: only
+    /// a CLOSE or a later epoch does.
+    pub wait_for_settlement: bool,
 }
 
 impl Default for FeedOptions {
     fn default() -> Self {
-        Self { damage_persists_ms: 1000, list_interval_ms: 100, writer_interval_ms: 500 }
+        Self {
+            damage_persists_ms: 1000,
+            list_interval_ms: 100,
+            writer_interval_ms: 500,
+            wait_for_settlement: false,
+        }
     }
 }
 
@@ -254,6 +262,16 @@ impl<S: Storage> Scanner<S> {
     /// Everything before it has been met or reported.
     pub(crate) fn reported(&self) -> Option<(SegmentName, u64)> {
         self.cursor.map(|cursor| (cursor.segment, cursor.reported))
+    }
+
+    /// When the segment being read was created, in milliseconds since the Unix epoch; that of its epoch as long as its
+    /// header has not told.
+    pub(crate) fn created_ms(&self) -> u64 {
+        let Some(cursor) = &self.cursor else { return 0 };
+        match &self.header {
+            Some(header) if header.name == cursor.segment => header.created_ms,
+            _ => cursor.segment.epoch.begun_ms(),
+        }
     }
 
     /// The segments at the last listing, in order.
@@ -580,7 +598,7 @@ impl<S: Storage> Scanner<S> {
         let fate = if self.after(cursor.segment).is_some() {
             self.list()?;
             self.fate_by_successor(cursor.segment)
-        } else if self.writer_dead(now_ms)? {
+        } else if !self.options.wait_for_settlement && self.writer_dead(now_ms)? {
             self.list()?;
             match self.fate_by_successor(cursor.segment) {
                 Fate::Growing => Fate::Orphaned,
