@@ -61,7 +61,7 @@ fn api_versions() -> Vec<u8> {
     body
 }
 
-/// Metadata response, version 2, without topics.
+/// Metadata response, version 2, with the one partition of the topic `events`.
 fn metadata(port: u16, brokers: i32) -> Vec<u8> {
     let text = |text: &str| [&i16::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat();
     let mut body = brokers.to_be_bytes().to_vec();
@@ -73,9 +73,19 @@ fn metadata(port: u16, brokers: i32) -> Vec<u8> {
         body.extend((-1_i16).to_be_bytes());
     }
     body.extend(text("cluster"));
-    let controller = if brokers > 0 { 1 } else { -1_i32 };
-    body.extend(controller.to_be_bytes());
-    body.extend(0_i32.to_be_bytes());
+    let controller_and_leader = if brokers > 0 { 1 } else { -1_i32 };
+    body.extend(controller_and_leader.to_be_bytes());
+    body.extend(1_i32.to_be_bytes());
+    // No error, the name, not internal, one partition without an error of its own.
+    body.extend([0, 0]);
+    body.extend(text("events"));
+    body.push(0);
+    body.extend(1_i32.to_be_bytes());
+    body.extend([0, 0]);
+    for number in [0, controller_and_leader, 1, 1, 0] {
+        // Its number, its leader, one replica, which is broker 1, and nobody in sync.
+        body.extend(number.to_be_bytes());
+    }
     body
 }
 
