@@ -357,3 +357,25 @@ fn text_that_users_typed_cannot_steer_the_terminal() {
         assert!(text.contains("e-\\u{1b}[2J\\r\\n") && !text.contains('\x1b'), "{text}");
     }
 }
+
+#[test]
+fn what_is_kept_held_and_adopted_is_told() {
+    let journal = closed_journal(30);
+    let slot = journal.path().join("slot-0");
+    deliver(&slot, 20, false);
+    let text = tool(journal.path(), &["ls"]);
+    let kept: Vec<_> = text.lines().filter(|line| line.ends_with(", kept")).collect();
+    assert!(!kept.is_empty() && kept.len() < segments(&slot).len(), "{text}");
+    assert!(!text.contains("held") && !text.contains("adopted"), "{text}");
+    fs::write(slot.join("default.held.jsonl"), "{}\n{}\n").unwrap();
+    fs::write(slot.join("status.json"), "{\"adopted\":true}").unwrap();
+    let text = tool(journal.path(), &["ls"]);
+    assert!(text.contains("default: 2 events in doubt held"), "{text}");
+    assert!(!text.contains("adopted"), "nobody ships it: {text}");
+    let lock = keyferry_journal::AgentLock::acquire(&slot).unwrap();
+    let text = tool(journal.path(), &["ls"]);
+    assert!(text.contains("which has adopted the slot"), "{text}");
+    drop(lock);
+    let text = tool(journal.path(), &["check"]);
+    assert!(text.contains("2 events in doubt held for default") && text.ends_with("exit code 0\n"), "{text}");
+}

@@ -306,7 +306,7 @@ fn check(slot: &Slot, json: bool, out: &mut dyn Write) -> Result<Finding, Error>
         writeln!(out, "{}: {segments}, {}", styled(TITLE, &name), size(bytes))?;
     }
     let mut tell = Teller { slot: &name, json, damaged: false, out };
-    for remark in checkpoint_remarks(slot)? {
+    for remark in checkpoint_remarks(slot)?.into_iter().chain(held_remarks(slot)?) {
         tell.tell(&remark)?;
     }
     let mut explainer = Explainer { slot, records: None };
@@ -414,6 +414,17 @@ fn checkpoint_remarks(slot: &Slot) -> Result<Vec<Remark>, Error> {
         remarks.push(Remark::new(Information, what.to_owned(), meaning).in_segment(oldest.name));
     }
     Ok(remarks)
+}
+
+/// Events that wait for an operator.
+fn held_remarks(slot: &Slot) -> Result<Vec<Remark>, Error> {
+    let meaning =
+        "Keycloak died before it told the outcome of their transactions; decide with `keyferry in-doubt`";
+    let remark = |(destination, number)| {
+        let what = format!("{} in doubt held for {destination}", count(number, "event"));
+        Remark::new(Severity::Gap, what, meaning)
+    };
+    Ok(slot.held()?.into_iter().map(remark).collect())
 }
 
 /// What is wrong about a checkpoint that needs the segments from `needed` on, if the oldest and the newest segment are `ends`.

@@ -2,6 +2,7 @@
 //!
 //! It looks at the beginning and the last 32 bytes of a segment, where a sound one has its SEAL or CLOSE; only one that has neither is read through.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use keyferry_journal::format::{Kind, RECORD_HEADER, RecordHeader, Salt};
@@ -52,6 +53,8 @@ struct SegmentLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     first_commit: Option<u64>,
     state: State,
+    /// Everything in it was delivered to every destination.
+    kept: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +65,7 @@ struct DestinationLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<PositionLine>,
     backlog_bytes: u64,
+    held_events: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,6 +82,7 @@ struct SlotLine {
     slot: String,
     writer: Option<String>,
     agent: Option<String>,
+    adopted: bool,
     bytes: u64,
     destinations: Vec<DestinationLine>,
     segments: Vec<SegmentLine>,
@@ -102,6 +107,9 @@ pub fn run(slots: &[Slot], json: bool, out: &mut dyn Write) -> Result<Finding, E
 fn describe(slot: &Slot) -> Result<SlotLine, Error> {
     let segments = slot.segments()?;
     let writer = slot.writer()?;
+    let agent = slot.agent()?;
+    let held = slot.held()?;
+    let needed = slot.delivered()?.map(|delivered| delivered.segment());
     let mut lines = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
         let successor = segments.get(index + 1).map(|next| next.name);
@@ -109,24 +117,33 @@ fn describe(slot: &Slot) -> Result<SlotLine, Error> {
         match line {
             // The agent has deleted it since it was listed.
             Err(Error::Journal(error)) if is_gone(&error) => {}
-            line => lines.push(line?),
+            line => {
+                let kept = needed.is_some_and(|needed| segment.name < needed);
+                lines.push(SegmentLine { kept, ..line? });
+            }
         }
     }
     Ok(SlotLine {
         slot: slot.name(),
         writer: writer.map(|holder| holder.to_string()),
-        agent: slot.agent()?.map(|holder: LockHolder| holder.to_string()),
+        adopted: agent.is_some() && slot.is_adopted(),
+        agent: agent.map(|holder: LockHolder| holder.to_string()),
         bytes: segments.iter().map(|segment| segment.length).sum(),
         destinations: slot
             .checkpoints()?
             .into_iter()
-            .map(|checkpoint| describe_destination(checkpoint, &segments))
+            .map(|checkpoint| describe_destination(checkpoint, &segments, &held))
             .collect(),
         segments: lines,
     })
 }
 
-fn describe_destination(checkpoint: DestinationCheckpoint, segments: &[Segment]) -> DestinationLine {
+fn describe_destination(
+    checkpoint: DestinationCheckpoint,
+    segments: &[Segment],
+    held: &BTreeMap<String, u64>,
+) -> DestinationLine {
+    let held_events = held.get(&checkpoint.destination).copied().unwrap_or_default();
     let resume = checkpoint.resume();
     let backlog_bytes = backlog(segments, resume.as_ref());
     let (error, position) = match checkpoint.checkpoint {
@@ -145,7 +162,7 @@ fn describe_destination(checkpoint: DestinationCheckpoint, segments: &[Segment])
             }),
         ),
     };
-    DestinationLine { destination: checkpoint.destination, error, position, backlog_bytes }
+    DestinationLine { destination: checkpoint.destination, error, position, backlog_bytes, held_events }
 }
 
 /// Bytes of journal after a checkpoint.
@@ -194,6 +211,7 @@ fn describe_segment(
         first_commit: header.as_ref().map(|header| header.first_commit),
         node: header.map(|header| header.node),
         state,
+        kept: false,
     })
 }
 
@@ -240,9 +258,10 @@ fn end_state(storage: ReadOnly<SlotDirectory>, segment: SegmentName, followed: b
 
 fn print(line: &SlotLine, out: &mut dyn Write) -> io::Result<()> {
     let held = |holder: &Option<String>| holder.clone().unwrap_or_else(|| "none".to_owned());
+    let adopted = if line.adopted { ", which has adopted the slot" } else { "" };
     writeln!(
         out,
-        "{}: {}, {}; writer: {}; agent: {}",
+        "{}: {}, {}; writer: {}; agent: {}{adopted}",
         styled(TITLE, &line.slot),
         count(line.segments.len() as u64, "segment"),
         size(line.bytes),
@@ -283,7 +302,12 @@ fn print_destination(line: &DestinationLine, out: &mut dyn Write) -> io::Result<
         out,
         "  {name}: delivered up to commit {} of epoch {} ({} at {}), next sequence {}, {backlog}",
         position.commit, position.epoch, position.segment, position.offset, position.next_sequence
-    )
+    )?;
+    if line.held_events > 0 {
+        let events = styled(ODD, format_args!("{} in doubt held", count(line.held_events, "event")));
+        writeln!(out, "  {name}: {events}: decide with `keyferry in-doubt`")?;
+    }
+    Ok(())
 }
 
 impl SegmentLine {
@@ -295,7 +319,7 @@ impl SegmentLine {
             size(self.bytes),
             self.first_commit.map_or_else(unknown, |commit| commit.to_string()),
             self.node.clone().unwrap_or_else(unknown),
-            self.state.text(),
+            format!("{}{}", self.state.text(), if self.kept { ", kept" } else { "" }),
         ]
     }
 }

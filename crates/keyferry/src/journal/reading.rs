@@ -14,8 +14,12 @@ use super::slot::Slot;
 use crate::error::Error;
 
 /// Nothing is waited for; only damage in a segment that is being written must last for as long as the agent would have it.
-const OPTIONS: FeedOptions =
-    FeedOptions { damage_persists_ms: 1000, list_interval_ms: 0, writer_interval_ms: 0, wait_for_settlement: false };
+const OPTIONS: FeedOptions = FeedOptions {
+    damage_persists_ms: 1000,
+    list_interval_ms: 0,
+    writer_interval_ms: 0,
+    wait_for_settlement: false,
+};
 
 /// How long to wait for a write in progress, or for damage to prove that it lasts.
 const PATIENCE: Duration = Duration::from_millis(1100);

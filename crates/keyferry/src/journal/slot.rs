@@ -1,6 +1,8 @@
 //! The slots of a journal, their locks and their checkpoints.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use keyferry_journal::feed::LostCause;
@@ -101,6 +103,35 @@ impl Slot {
         Ok(LockHolder::of(&self.path, AGENT_LOCK)?)
     }
 
+    /// Whether who ships it has adopted it, as the agent last said of itself.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            #[serde(default)]
+            adopted: bool,
+        }
+        let said = fs::read(self.path.join("status.json")).ok();
+        said.and_then(|text| serde_json::from_slice::<Said>(&text).ok()).is_some_and(|said| said.adopted)
+    }
+
+    /// How many events each destination holds because they are in doubt, by name; those that hold none are left out.
+    ///
+    /// # Errors
+    /// The slot or one of the files cannot be read.
+    pub fn held(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let mut held = BTreeMap::new();
+        for name in names(&self.path)? {
+            let Some(destination) = name.strip_suffix(HELD_SUFFIX) else { continue };
+            let path = self.path.join(&name);
+            let count = count_lines(&path).map_err(|source| Error::Directory { path, source })?;
+            if count > 0 {
+                held.insert(destination.to_owned(), count);
+            }
+        }
+        Ok(held)
+    }
+
     /// How far each destination has got, by name.
     ///
     /// # Errors
@@ -167,6 +198,24 @@ impl Slot {
             }
             _ => false,
         })
+    }
+}
+
+/// How the file of held events ends, after its destination's name.
+const HELD_SUFFIX: &str = ".held.jsonl";
+
+/// How many lines a file has, whatever its size.
+fn count_lines(path: &Path) -> io::Result<u64> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut lines = 0;
+    loop {
+        let chunk = reader.fill_buf()?;
+        if chunk.is_empty() {
+            return Ok(lines);
+        }
+        lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let length = chunk.len();
+        reader.consume(length);
     }
 }
 
