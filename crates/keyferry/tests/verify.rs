@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use keyferry_config::{Readiness, Sources, librdkafka};
-use keyferry_event::{Encoder, Envelope, HeaderMode, Sink as _, Token};
+use keyferry_event::{Encoder, Envelope, Gap, GapReason, HeaderMode, Sink as _, Span, Token};
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
 use keyferry_kafka::{KafkaSink, Settings};
@@ -32,10 +32,12 @@ struct Sent {
     sequence: u64,
     id: &'static str,
     headers: HeaderMode,
+    /// Of a gap record, the numbers that may never appear.
+    explains: Option<Span>,
 }
 
 fn sent(sequence: u64, id: &'static str) -> Sent {
-    Sent { topic: "events", sequence, id, headers: HeaderMode::CloudEvents }
+    Sent { topic: "events", sequence, id, headers: HeaderMode::CloudEvents, explains: None }
 }
 
 /// A body that no compression makes small.
@@ -73,7 +75,20 @@ fn fill(servers: &str, records: &[Sent]) {
             sequence: record.sequence,
         };
         let mut encoder = Encoder::new(record.headers);
-        sink.send(Token(token as u64), &encoder.encode(record.topic, &event, &envelope)).unwrap();
+        let encoded = match record.explains {
+            None => encoder.encode(record.topic, &event, &envelope),
+            Some(sequences) => {
+                let mut gap = Gap::new(
+                    GapReason::DroppedOld,
+                    envelope.epoch,
+                    "kc-1",
+                    "the ceiling was reached".to_owned(),
+                );
+                (gap.user_events, gap.sequences) = (Some(3), Some(sequences));
+                encoder.encode_gap(record.topic, &gap, record.sequence, 1)
+            }
+        };
+        sink.send(Token(token as u64), &encoded).unwrap();
     }
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut acknowledged = 0;
@@ -120,6 +135,15 @@ fn what_is_missing_or_wrong_is_named() {
     let records: Vec<_> =
         numbers.into_iter().map(|(sequence, id)| sent(sequence, id)).chain([foreign]).collect();
     insta::assert_snapshot!("incomplete", verdict(&records));
+}
+
+#[test]
+fn a_hole_that_a_gap_record_tells_of_is_explained() {
+    let gap = Sent { explains: Some(Span { from: 2, to: 4 }), ..sent(5, "") };
+    let records = [sent(1, "e-1"), gap, sent(6, "e-6")];
+    insta::assert_snapshot!("explained", verdict(&records));
+    let minimal = records.map(|record| Sent { headers: HeaderMode::Minimal, ..record });
+    assert_eq!(verdict(&minimal), verdict(&records), "all that is needed is in the smaller headers");
 }
 
 #[test]

@@ -139,6 +139,23 @@ mod tests {
     }
 
     #[test]
+    fn what_the_agent_writes_is_read() {
+        let mut gap = keyferry_event::Gap::new(
+            keyferry_event::GapReason::Damage,
+            keyferry_journal::Epoch(0x100),
+            "n",
+            "the checkpoint is damaged".to_owned(),
+        );
+        let read = |gap: &keyferry_event::Gap| Notice::read(&serde_json::to_vec(gap).unwrap()).unwrap();
+        assert!(read(&gap).renumbers(), "{gap:?}");
+        gap.sequences = Some(keyferry_event::Span { from: 4, to: 6 });
+        gap.user_events = Some(3);
+        let notice = read(&gap);
+        assert_eq!((notice.sequences, notice.user_events), (Some(Sequences { from: 4, to: 6 }), Some(3)));
+        assert!(!notice.renumbers());
+    }
+
+    #[test]
     fn the_number_of_ranges_has_a_limit_and_what_is_forgotten_is_counted() {
         let mut explained = Explained::default();
         for number in 0..10 {
