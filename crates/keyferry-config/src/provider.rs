@@ -29,13 +29,36 @@ pub static PROVIDER_OPTIONS: &[ProviderOption] = &[
         "journal-overflow",
         "`drop-new`",
         "What happens when an event cannot be journaled: `drop-new` counts it and lets Keycloak go on, `refuse` makes \
-         Keycloak's transaction fail.",
+         Keycloak's transaction fail, `drop-old` makes the agent give up the oldest events before `journal-max-size` is reached, \
+         and counts like `drop-new` until it has.",
+    ),
+    option(
+        "journal-max-size",
+        "`none`",
+        "How large the segments of a slot may become together: `none`, or a size of at least four times `journal-segment-size`.",
+    ),
+    option(
+        "journal-min-free",
+        "`1MiB`",
+        "How much must stay free on the journal's file system. Below it no event is journaled; outcomes of transactions still are.",
     ),
     option(
         "journal-fsync",
         "`never`",
-        "When the journal is forced to disk: `never`, so that it survives the end of any process but not a power cut. Other \
-         values are refused by this release.",
+        "When the journal is forced to disk. `never`: it survives the end of any process but not a power cut. `interval`: a power \
+         cut takes at most what was written in the last `journal-fsync-interval`. `commit`: the events of a transaction are on disk \
+         before Keycloak's database commits; transactions that run at the same time share a sync.",
+    ),
+    option(
+        "journal-fsync-interval",
+        "`1s`",
+        "How often the journal is forced to disk where no transaction waits for it, from `10ms` to `1h`.",
+    ),
+    option(
+        "journal-settle",
+        "`none`",
+        "Whom the provider asks at its start for the outcome of transactions that the last process left without one: `none`, or \
+         `event-store`, where realms save their events in Keycloak's database.",
     ),
     option(
         "agent",

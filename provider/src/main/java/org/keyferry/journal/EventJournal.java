@@ -24,14 +24,33 @@ public final class EventJournal implements AutoCloseable {
   private static final Duration TICK = Duration.ofSeconds(1);
   private static final Duration RETRY_MAX = Duration.ofSeconds(30);
 
+  /** One that syncs, which may take long, and one for all else. */
+  private static final int BACKGROUND_THREADS = 2;
+
   /**
    * What the journal needs to know.
    *
    * @param directory the journal directory
    * @param node this node's name; cut to 255 bytes of UTF-8 where it is longer
    * @param segmentSize the size at which the next segment begins, in bytes
+   * @param maxSize how many bytes the slot's segments may have; {@link Long#MAX_VALUE} for no limit
+   * @param minFree how many bytes must stay free on the journal's file system
+   * @param outcomes who knows what became of the transactions that the last process left without
+   *     outcome
    */
-  public record Settings(Path directory, String node, long segmentSize) {}
+  public record Settings(
+      Path directory,
+      String node,
+      long segmentSize,
+      Durability durability,
+      long maxSize,
+      long minFree,
+      OutcomeStore outcomes) {
+    /** A journal that forces nothing to disk, has no ceiling, and settles nothing. */
+    public Settings(Path directory, String node, long segmentSize) {
+      this(directory, node, segmentSize, Durability.NONE, Long.MAX_VALUE, 0, OutcomeStore.NONE);
+    }
+  }
 
   /**
    * What there is to tell about the journal.
@@ -42,8 +61,10 @@ public final class EventJournal implements AutoCloseable {
    * @param problem why the journal is not open or the last append failed; {@code null} if all is
    *     well
    * @param lastLoss when and why events were lost last; {@code null} if none were
+   * @param incident when and how the journal could not be forced to disk last, and what to do;
+   *     {@code null} if that never happened
    */
-  public record Status(Path slot, String epoch, String problem, String lastLoss) {}
+  public record Status(Path slot, String epoch, String problem, String lastLoss, String incident) {}
 
   private record OpenFailure(GapCause gapCause, String what) {}
 
@@ -59,7 +80,7 @@ public final class EventJournal implements AutoCloseable {
   private final LongAdder droppedAdminEvents = new LongAdder();
   private final LongAdder refusedTransactions = new LongAdder();
   private final ScheduledExecutorService background =
-      Executors.newSingleThreadScheduledExecutor(EventJournal::daemon);
+      Executors.newScheduledThreadPool(BACKGROUND_THREADS, EventJournal::daemon);
 
   private volatile Journal journal;
   private volatile String problem;
@@ -80,7 +101,13 @@ public final class EventJournal implements AutoCloseable {
     this.clock = clock;
     this.settings = settings;
     this.journalSettings =
-        new Journal.Settings(NodeName.fitting(settings.node()), settings.segmentSize(), clock);
+        new Journal.Settings(
+            NodeName.fitting(settings.node()),
+            settings.segmentSize(),
+            settings.durability(),
+            new Ceiling.Limits(settings.maxSize(), settings.minFree()),
+            settings.outcomes(),
+            clock);
     this.lossLog = new LossLog(clock);
   }
 
@@ -101,6 +128,10 @@ public final class EventJournal implements AutoCloseable {
     tryOpen();
     background.scheduleWithFixedDelay(
         this::settle, TICK.toMillis(), TICK.toMillis(), TimeUnit.MILLISECONDS);
+    if (settings.durability().syncs()) {
+      long interval = settings.durability().interval().toMillis();
+      background.scheduleWithFixedDelay(this::sync, interval, interval, TimeUnit.MILLISECONDS);
+    }
   }
 
   private synchronized void tryOpen() {
@@ -163,8 +194,22 @@ public final class EventJournal implements AutoCloseable {
     lossLog.reportIfDue();
   }
 
+  private void sync() {
+    try {
+      Journal open = journal;
+      if (open != null) {
+        open.sync();
+      }
+    } catch (JournalException e) {
+      problem = e.getMessage();
+    } catch (RuntimeException e) {
+      Log.JOURNAL.error("The journal's background sync failed and goes on", e);
+    }
+  }
+
   /**
-   * Appends the events of a transaction whose outcome is still open, and empties the buffer.
+   * Appends the events of a transaction whose outcome is still open, and empties the buffer. Where
+   * the journal is to survive a power cut, they do when this returns.
    *
    * @throws JournalException if they could not be written; they stay in the buffer
    */
@@ -269,6 +314,12 @@ public final class EventJournal implements AutoCloseable {
     refusedTransactions.increment();
   }
 
+  /** How often the journal could not be forced to disk. */
+  public long failedSyncs() {
+    Journal open = journal;
+    return open == null ? 0 : open.syncFailures().count();
+  }
+
   /** The node's name as it stands in the segment headers. */
   public String node() {
     return journalSettings.node();
@@ -293,8 +344,13 @@ public final class EventJournal implements AutoCloseable {
   public Status status() {
     Journal open = journal;
     return open == null
-        ? new Status(null, null, problem, lastLoss)
-        : new Status(open.slot(), String.format("%016x", open.epoch()), problem, lastLoss);
+        ? new Status(null, null, problem, lastLoss, null)
+        : new Status(
+            open.slot(),
+            String.format("%016x", open.epoch()),
+            problem,
+            lastLoss,
+            open.syncFailures().last());
   }
 
   /**

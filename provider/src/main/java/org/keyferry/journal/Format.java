@@ -52,6 +52,18 @@ final class Format {
     LONGS.set(bytes, at, value);
   }
 
+  static int getShort(byte[] bytes, int at) {
+    return Short.toUnsignedInt((short) SHORTS.get(bytes, at));
+  }
+
+  static int getInt(byte[] bytes, int at) {
+    return (int) INTS.get(bytes, at);
+  }
+
+  static long getLong(byte[] bytes, int at) {
+    return (long) LONGS.get(bytes, at);
+  }
+
   /** The length rounded up to the alignment. */
   static int aligned(int length) {
     return (length + ALIGNMENT - 1) & -ALIGNMENT;

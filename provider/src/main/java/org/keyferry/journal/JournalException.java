@@ -13,7 +13,7 @@ public final class JournalException extends IOException {
     this.gapCause = gapCause;
   }
 
-  JournalException(GapCause gapCause, String message, IOException cause) {
+  JournalException(GapCause gapCause, String message, Exception cause) {
     super(message, cause);
     this.gapCause = gapCause;
   }

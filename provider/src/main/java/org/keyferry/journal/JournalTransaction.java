@@ -1,5 +1,8 @@
 package org.keyferry.journal;
 
+import java.util.ArrayList;
+import java.util.List;
+
 /**
  * A transaction as the journal knows it. Its state belongs to the journal and is guarded by the
  * journal's lock.
@@ -15,6 +18,8 @@ public final class JournalTransaction {
     DECIDED
   }
 
-  long id;
+  /** Under which its PREPAREs stand in the journal, in the order of the events. */
+  final List<Long> ids = new ArrayList<>(1);
+
   State state = State.UNKNOWN;
 }

@@ -9,7 +9,7 @@ import java.util.zip.CRC32C;
 /**
  * The segment that is being written. After a write that failed, the file ends with the last whole
  * record again, or the segment is {@linkplain #isTorn() torn} and takes nothing more. To be used
- * under the journal's lock.
+ * under the journal's lock, but for what concerns its durability.
  */
 final class Segment {
   private static final int PLACE = 8 + 4 + 8;
@@ -22,7 +22,11 @@ final class Segment {
   /** What a record's checksum covers beside its bytes: epoch, segment number, offset. */
   private final byte[] place = new byte[PLACE];
 
-  private long end;
+  private final GroupSync sync;
+
+  /** Read by the threads that sync, too. */
+  private volatile long end;
+
   private boolean torn;
 
   /** What stands in a segment's header. */
@@ -46,11 +50,12 @@ final class Segment {
     }
   }
 
-  private Segment(SegmentFile file, Path path, Header header, int headerLength) {
+  private Segment(SegmentFile file, Path path, Header header, int headerLength, long end) {
     this.file = file;
     this.path = path;
     this.headerLength = headerLength;
-    this.end = headerLength;
+    this.end = end;
+    this.sync = new GroupSync(file, this::end);
     Format.putLong(place, 0, header.epoch());
     Format.putInt(place, 8, header.number());
   }
@@ -71,7 +76,22 @@ final class Segment {
       }
       throw e;
     }
-    return new Segment(file, path, header, bytes.length);
+    return new Segment(file, path, header, bytes.length, bytes.length);
+  }
+
+  /**
+   * Opens a segment that an earlier epoch has left, to go on after its last whole record: what is
+   * behind it is cut off.
+   */
+  static Segment reopen(Disk disk, Path path, Header header, long end) throws IOException {
+    SegmentFile file = disk.reopen(path);
+    try {
+      file.truncate(end);
+    } catch (IOException e) {
+      closeAfter(e, file);
+      throw e;
+    }
+    return new Segment(file, path, header, header.encode().length, end);
   }
 
   /**
@@ -126,7 +146,6 @@ final class Segment {
     } catch (IOException e) {
       torn = true;
       failure.addSuppressed(e);
-      closeAfter(failure, file);
     }
   }
 
@@ -143,10 +162,22 @@ final class Segment {
     }
   }
 
-  /**
-   * Whether torn bytes stayed behind the last whole record: the segment is abandoned and its file
-   * closed.
-   */
+  /** Returns when the segment's first {@code until} bytes would survive a power cut. */
+  void awaitDurable(long until) throws IOException {
+    sync.await(until);
+  }
+
+  /** How many of the segment's first bytes are known to survive a power cut. */
+  long durable() {
+    return sync.durable();
+  }
+
+  /** Whether a sync of the segment has failed: it takes nothing more. */
+  boolean hasFailed() {
+    return sync.hasFailed();
+  }
+
+  /** Whether torn bytes stayed behind the last whole record: the segment takes nothing more. */
   boolean isTorn() {
     return torn;
   }
@@ -155,9 +186,13 @@ final class Segment {
     return path;
   }
 
+  /** How long the header is. */
+  int headerLength() {
+    return headerLength;
+  }
+
+  /** Closes the file, after the sync that runs. */
   void close() throws IOException {
-    if (!torn) {
-      file.close();
-    }
+    sync.close();
   }
 }

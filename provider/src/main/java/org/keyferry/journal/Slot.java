@@ -2,6 +2,7 @@ package org.keyferry.journal;
 
 import java.io.Closeable;
 import java.io.IOException;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.regex.Matcher;
@@ -30,6 +31,25 @@ record Slot(Disk disk, int number, Path directory, Closeable lock) implements Cl
       }
     }
     throw new IOException("all " + Format.SLOT_MAX + " slots are taken by running processes");
+  }
+
+  /**
+   * Returns when the slot's and the journal's directory would be found again after a power cut.
+   *
+   * @throws IOException if that cannot be known
+   */
+  void syncEntries() throws IOException {
+    Path journal = directory.getParent();
+    disk.syncDirectory(journal);
+    Path parent = journal.getParent();
+    try {
+      disk.syncDirectory(parent);
+    } catch (AccessDeniedException e) {
+      Log.JOURNAL.warnf(
+          "The directory %s, in which the journal directory is, may not be read and is not forced to disk. If the journal"
+              + " directory is new, a power cut in the next seconds may take it.",
+          parent);
+    }
   }
 
   /** The id of an epoch that begins now. */

@@ -57,10 +57,33 @@ record DescribedOption(
               "64MiB"),
           choice(
               "journal-overflow",
-              "What happens when an event cannot be journaled: it is counted and Keycloak goes on, or Keycloak's transaction fails.",
+              "What happens when an event cannot be journaled: it is counted and Keycloak goes on, Keycloak's transaction fails, or the agent gives up old events at journal-max-size.",
               "drop-new",
-              "refuse"),
-          choice("journal-fsync", "When the journal is forced to disk.", "never"),
+              "refuse",
+              "drop-old"),
+          text(
+              "journal-max-size",
+              "How large the journal files of a slot may become together: none, or a size of at least four times journal-segment-size.",
+              "none"),
+          text(
+              "journal-min-free",
+              "How much must stay free on the journal's file system; below it no event is journaled.",
+              "1MiB"),
+          choice(
+              "journal-fsync",
+              "When the journal is forced to disk: never (it survives the end of any process but not a power cut), in an interval, or before each of Keycloak's transactions commits.",
+              "never",
+              "interval",
+              "commit"),
+          text(
+              "journal-fsync-interval",
+              "How often the journal is forced to disk where no transaction waits for it.",
+              "1s"),
+          choice(
+              "journal-settle",
+              "Who is asked at the start for the outcome of transactions that the last process left without one: nobody, or Keycloak's event store.",
+              "none",
+              "event-store"),
           choice(
               "agent",
               "Who runs the agent: the provider as its child, or somebody else.",

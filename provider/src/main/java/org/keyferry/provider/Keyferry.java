@@ -15,6 +15,7 @@ import org.keyferry.agent.HandOver;
 import org.keyferry.agent.PackagedExecutable;
 import org.keyferry.journal.EventJournal;
 import org.keyferry.journal.EventKind;
+import org.keyferry.journal.OutcomeStore;
 
 /** What runs while Keycloak does: the journal, the agent's supervision, the figures. */
 final class Keyferry {
@@ -33,14 +34,21 @@ final class Keyferry {
   /**
    * @param server whether this is a server, and not a command such as an export: a command journals
    *     if it raises events, but starts no agent
+   * @param outcomes who knows the outcome of transactions that the last process left without one
    */
-  Keyferry(Options options, boolean server) {
+  Keyferry(Options options, boolean server, OutcomeStore outcomes) {
     this.options = options;
     this.server = server;
     this.journal =
         new EventJournal(
             new EventJournal.Settings(
-                options.journalDirectory(), options.node(), options.segmentSize()));
+                options.journalDirectory(),
+                options.node(),
+                options.segmentSize(),
+                options.durability(),
+                options.maxSize(),
+                options.minFree(),
+                outcomes));
   }
 
   /** Opens the journal and starts the agent, if that has not been done. */
@@ -121,6 +129,10 @@ final class Keyferry {
       info.put("last loss", status.lastLoss());
     }
     info.put("refused transactions", Long.toString(journal.refused()));
+    info.put("failed fsyncs", Long.toString(journal.failedSyncs()));
+    if (status.incident() != null) {
+      info.put("incident", status.incident());
+    }
     addAgent(info);
     for (int i = 0; i < options.problems().size(); i++) {
       info.put("configuration problem " + (i + 1), options.problems().get(i));

@@ -9,8 +9,11 @@ import org.keycloak.events.EventListenerProvider;
 import org.keycloak.events.EventListenerProviderFactory;
 import org.keycloak.models.KeycloakSession;
 import org.keycloak.models.KeycloakSessionFactory;
+import org.keycloak.models.utils.PostMigrationEvent;
 import org.keycloak.provider.ProviderConfigProperty;
+import org.keycloak.provider.ProviderEvent;
 import org.keycloak.provider.ServerInfoAwareProviderFactory;
+import org.keyferry.journal.OutcomeStore;
 
 /**
  * Keycloak's way into Keyferry. The id is that of the listener which Keyferry replaces, so that
@@ -43,8 +46,20 @@ public final class KeyferryEventListenerFactory
   @Override
   public void postInit(KeycloakSessionFactory sessions) {
     boolean server = !COMMAND_PROFILE.equalsIgnoreCase(Environment.getProfile());
-    keyferry = new Keyferry(options, server);
-    if (server) {
+    if (!server) {
+      keyferry = new Keyferry(options, false, OutcomeStore.NONE);
+    } else if (options.settle() == Options.Settle.EVENT_STORE) {
+      keyferry = new Keyferry(options, true, new KeycloakEventStore(sessions));
+      sessions.register(this::startWhenTheDatabaseIsUp);
+    } else {
+      keyferry = new Keyferry(options, true, OutcomeStore.NONE);
+      keyferry.start();
+    }
+  }
+
+  /** The event store can be asked when the database has its present form, and not before. */
+  private void startWhenTheDatabaseIsUp(ProviderEvent event) {
+    if (event instanceof PostMigrationEvent) {
       keyferry.start();
     }
   }

@@ -48,6 +48,11 @@ final class Meters implements AutoCloseable {
             .description("Transactions that failed because their events could not be journaled")
             .register(Metrics.globalRegistry));
     meters.add(
+        FunctionCounter.builder(
+                "keyferry.journal.fsync.failures", journal, EventJournal::failedSyncs)
+            .description("Times that the journal could not be forced to disk")
+            .register(Metrics.globalRegistry));
+    meters.add(
         Gauge.builder("keyferry.backlog.bytes", keyferry, Keyferry::backlogBytes)
             .description(
                 "Bytes of the journal that Kafka has not acknowledged, as the agent reports")

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Function;
@@ -11,6 +12,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.keycloak.Config;
 import org.keycloak.events.EventType;
+import org.keyferry.journal.Durability;
+import org.keyferry.journal.Durability.Fsync;
 
 /**
  * The provider's configuration.
@@ -30,7 +33,11 @@ record Options(
     String node,
     Path journalDirectory,
     long segmentSize,
+    Durability durability,
+    long maxSize,
+    long minFree,
     Overflow overflow,
+    Settle settle,
     AgentMode agentMode,
     Path agentPath,
     Duration drainTimeout,
@@ -42,11 +49,27 @@ record Options(
     /** It is counted, and Keycloak goes on. */
     DROP_NEW("drop-new"),
     /** Keycloak's transaction fails. */
-    REFUSE("refuse");
+    REFUSE("refuse"),
+    /** The agent gives up old events; until it has made room, as with {@link #DROP_NEW}. */
+    DROP_OLD("drop-old");
 
     private final String option;
 
     Overflow(String option) {
+      this.option = option;
+    }
+  }
+
+  /** Who is asked at the start for the outcome of transactions that have none. */
+  enum Settle {
+    /** Nobody. */
+    NONE("none"),
+    /** Keycloak's event store. */
+    EVENT_STORE("event-store");
+
+    private final String option;
+
+    Settle(String option) {
       this.option = option;
     }
   }
@@ -67,6 +90,9 @@ record Options(
 
   private static final long SEGMENT_MIN = 4L << 10;
   private static final long SEGMENT_MAX = 1L << 30;
+  private static final long SEGMENTS_MIN = 4;
+  private static final Duration FSYNC_INTERVAL_MIN = Duration.ofMillis(10);
+  private static final Duration FSYNC_INTERVAL_MAX = Duration.ofHours(1);
   private static final Duration DRAIN_MAX = Duration.ofHours(1);
 
   /** Reads the configuration from Keycloak's scope, the environment and the system properties. */
@@ -93,20 +119,43 @@ record Options(
     }
 
     Options read() {
-      checkFsync();
+      long segmentSize =
+          value(
+              "journal-segment-size",
+              "a size from 4KiB to 1GiB, such as 64MiB",
+              64L << 20,
+              Reader::segmentSize);
       return new Options(
           all,
           new EventFilter(types(), journalsAdminEvents()),
           value("global", "true or false", false, Reader::bool),
           all.getOrDefault("node", HostName.find(environment)),
           value("journal-dir", "a path", defaultDirectory(), Path::of).toAbsolutePath().normalize(),
+          segmentSize,
+          durability(),
           value(
-              "journal-segment-size",
-              "a size from 4KiB to 1GiB, such as 64MiB",
-              64L << 20,
-              Reader::segmentSize),
-          value("journal-overflow", "drop-new or refuse", Overflow.DROP_NEW, Reader::overflow),
-          value("agent", "child or external", AgentMode.CHILD, Reader::agentMode),
+              "journal-max-size",
+              "none or a size of at least "
+                  + SEGMENTS_MIN
+                  + " times journal-segment-size, such as 10GiB",
+              Long.MAX_VALUE,
+              text -> maxSize(text, segmentSize)),
+          value("journal-min-free", "a size such as 1MiB", 1L << 20, Units::bytes),
+          value(
+              "journal-overflow",
+              "drop-new, refuse or drop-old",
+              Overflow.DROP_NEW,
+              text -> choice(Overflow.values(), overflow -> overflow.option, text)),
+          value(
+              "journal-settle",
+              "none or event-store",
+              Settle.NONE,
+              text -> choice(Settle.values(), settle -> settle.option, text)),
+          value(
+              "agent",
+              "child or external",
+              AgentMode.CHILD,
+              text -> choice(AgentMode.values(), mode -> mode.option, text)),
           value("agent-path", "a path", null, Path::of),
           value(
               "drain-timeout",
@@ -157,29 +206,63 @@ record Options(
       return drain;
     }
 
-    private static Overflow overflow(String text) {
-      return Stream.of(Overflow.values())
-          .filter(overflow -> overflow.option.equals(text))
+    private static <T> T choice(T[] choices, Function<T, String> name, String text) {
+      return Stream.of(choices)
+          .filter(choice -> name.apply(choice).equals(text))
           .findAny()
           .orElseThrow(() -> new IllegalArgumentException(text));
     }
 
-    private static AgentMode agentMode(String text) {
-      return Stream.of(AgentMode.values())
-          .filter(mode -> mode.option.equals(text))
-          .findAny()
-          .orElseThrow(() -> new IllegalArgumentException(text));
-    }
-
-    private void checkFsync() {
-      String mode = all.getOrDefault("journal-fsync", "never");
-      if (!mode.strip().equals("never")) {
-        problems.add(
-            String.format(
-                "the option journal-fsync has the value '%s', but this release only knows never: the journal survives the end of any"
-                    + " process, but not a power cut",
-                mode));
+    private static long maxSize(String text, long segmentSize) {
+      if (text.equals("none")) {
+        return Long.MAX_VALUE;
       }
+      long size = Units.bytes(text);
+      if (size < SEGMENTS_MIN * segmentSize) {
+        throw new IllegalArgumentException(text);
+      }
+      return size;
+    }
+
+    private Durability durability() {
+      Fsync fsync =
+          value(
+              "journal-fsync",
+              "never, interval or commit",
+              Fsync.NEVER,
+              text -> choice(Fsync.values(), mode -> mode.name().toLowerCase(Locale.ROOT), text));
+      Duration interval =
+          value(
+              "journal-fsync-interval",
+              "a duration from 10ms to 1h, such as 1s",
+              Duration.ofSeconds(1),
+              Reader::fsyncInterval);
+      return new Durability(fsync, interval, !publishesInDoubt());
+    }
+
+    private static Duration fsyncInterval(String text) {
+      Duration interval = Units.duration(text);
+      if (interval.compareTo(FSYNC_INTERVAL_MIN) < 0
+          || interval.compareTo(FSYNC_INTERVAL_MAX) > 0) {
+        throw new IllegalArgumentException(text);
+      }
+      return interval;
+    }
+
+    /**
+     * Whether the agent is known to publish what is in doubt, so that an outcome that a power cut
+     * takes costs no event. An agent that we do not start, or that has a file of its own, may be
+     * told otherwise where we do not see it.
+     */
+    private boolean publishesInDoubt() {
+      String inDoubt = setting("in-doubt", "KEYFERRY_DESTINATION_IN_DOUBT");
+      if (inDoubt != null) {
+        return inDoubt.strip().equals("publish");
+      }
+      boolean configuredElsewhere =
+          "external".equals(all.getOrDefault("agent", "").strip())
+              || setting(null, "KEYFERRY_CONFIG") != null;
+      return !configuredElsewhere;
     }
 
     private Set<EventType> types() {

@@ -135,7 +135,7 @@ class GoldenJournalTest {
 
   private static Journal open(FakeDisk disk, Losses losses, String node, long segmentSize)
       throws IOException {
-    Journal.Settings settings = new Journal.Settings(node, segmentSize, Samples.CLOCK);
+    Journal.Settings settings = Samples.settings(node, segmentSize);
     return Journal.open(disk, Path.of("/journal"), settings, losses);
   }
 

@@ -27,7 +27,14 @@ class LocalJournalTest {
   @TempDir Path temporary;
 
   private Journal open(long segmentSize) throws IOException {
-    Journal.Settings settings = new Journal.Settings("node-a", segmentSize, Clock.systemUTC());
+    Journal.Settings settings =
+        new Journal.Settings(
+            "node-a",
+            segmentSize,
+            Durability.NONE,
+            Ceiling.Limits.NONE,
+            OutcomeStore.NONE,
+            Clock.systemUTC());
     return Journal.open(new LocalDisk(), temporary.resolve("journal"), settings, new Losses());
   }
 

@@ -14,7 +14,20 @@ final class Samples {
   private Samples() {}
 
   static Journal.Settings settings(long segmentSize) {
-    return new Journal.Settings("node-a", segmentSize, CLOCK);
+    return settings(segmentSize, Durability.NONE);
+  }
+
+  static Journal.Settings settings(long segmentSize, Durability durability) {
+    return settings("node-a", segmentSize, durability);
+  }
+
+  static Journal.Settings settings(String node, long segmentSize) {
+    return settings(node, segmentSize, Durability.NONE);
+  }
+
+  private static Journal.Settings settings(String node, long segmentSize, Durability durability) {
+    return new Journal.Settings(
+        node, segmentSize, durability, Ceiling.Limits.NONE, OutcomeStore.NONE, CLOCK);
   }
 
   /** Adds an event with those fields. */

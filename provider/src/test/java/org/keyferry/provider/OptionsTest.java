@@ -19,6 +19,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.keycloak.events.EventType;
 import org.keycloak.provider.ProviderConfigProperty;
+import org.keyferry.journal.Durability;
 
 class OptionsTest {
   private static Options read(Map<String, String> options, Map<String, String> environment) {
@@ -38,6 +39,11 @@ class OptionsTest {
     assertFalse(options.global());
     assertEquals(Path.of("/opt/keycloak/data/keyferry"), options.journalDirectory());
     assertEquals(64 << 20, options.segmentSize());
+    assertEquals(
+        new Durability(Durability.Fsync.NEVER, Duration.ofSeconds(1), false), options.durability());
+    assertEquals(Long.MAX_VALUE, options.maxSize());
+    assertEquals(1 << 20, options.minFree());
+    assertEquals(Options.Settle.NONE, options.settle());
     assertEquals(Options.Overflow.DROP_NEW, options.overflow());
     assertEquals(Options.AgentMode.CHILD, options.agentMode());
     assertEquals(Duration.ofSeconds(10), options.drainTimeout());
@@ -52,22 +58,33 @@ class OptionsTest {
   void everyOptionIsTaken() {
     Options options =
         read(
-            Map.of(
-                "events", "LOGIN,REGISTER",
-                "global", "true",
-                "node", "kc-1",
-                "journal-dir", "/var/journal/../keyferry",
-                "journal-segment-size", "4KiB",
-                "journal-overflow", "refuse",
-                "journal-fsync", "never",
-                "agent", "external",
-                "agent-path", "/usr/bin/keyferry",
-                "drain-timeout", "1500ms"));
+            Map.ofEntries(
+                Map.entry("events", "LOGIN,REGISTER"),
+                Map.entry("global", "true"),
+                Map.entry("node", "kc-1"),
+                Map.entry("journal-dir", "/var/journal/../keyferry"),
+                Map.entry("journal-segment-size", "4KiB"),
+                Map.entry("journal-overflow", "refuse"),
+                Map.entry("journal-max-size", "16KiB"),
+                Map.entry("journal-min-free", "0B"),
+                Map.entry("journal-fsync", "commit"),
+                Map.entry("journal-fsync-interval", "250ms"),
+                Map.entry("journal-settle", "event-store"),
+                Map.entry("in-doubt", "publish"),
+                Map.entry("agent", "external"),
+                Map.entry("agent-path", "/usr/bin/keyferry"),
+                Map.entry("drain-timeout", "1500ms")));
     assertEquals(Set.of(EventType.LOGIN, EventType.REGISTER), options.filter().types());
     assertTrue(options.global());
     assertEquals("kc-1", options.node());
     assertEquals(Path.of("/var/keyferry"), options.journalDirectory());
     assertEquals(4096, options.segmentSize());
+    assertEquals(16384, options.maxSize());
+    assertEquals(0, options.minFree());
+    assertEquals(
+        new Durability(Durability.Fsync.COMMIT, Duration.ofMillis(250), false),
+        options.durability());
+    assertEquals(Options.Settle.EVENT_STORE, options.settle());
     assertEquals(Options.Overflow.REFUSE, options.overflow());
     assertEquals(Options.AgentMode.EXTERNAL, options.agentMode());
     assertEquals(Path.of("/usr/bin/keyferry"), options.agentPath());
@@ -112,8 +129,13 @@ class OptionsTest {
     "journal-segment-size, 1KiB, size",
     "journal-segment-size, 2GiB, size",
     "journal-segment-size, 99999999999999GiB, size",
-    "journal-overflow, drop, drop-new or refuse",
-    "journal-fsync, commit, never",
+    "journal-overflow, drop, 'drop-new, refuse or drop-old'",
+    "journal-fsync, always, 'never, interval or commit'",
+    "journal-fsync-interval, 0s, duration",
+    "journal-fsync-interval, 2h, duration",
+    "journal-max-size, 255MiB, none or a size of at least 4 times journal-segment-size",
+    "journal-min-free, none, size",
+    "journal-settle, events, none or event-store",
     "agent, sidecar, child or external",
     "drain-timeout, 10, duration",
     "drain-timeout, 2h, duration"
@@ -128,6 +150,20 @@ class OptionsTest {
     assertTrue(problem.contains(expected), problem);
     assertEquals(read(Map.of()).segmentSize(), options.segmentSize());
     assertEquals(read(Map.of()).drainTimeout(), options.drainTimeout());
+    assertEquals(read(Map.of()).durability(), options.durability());
+    assertEquals(read(Map.of()).maxSize(), options.maxSize());
+    assertEquals(read(Map.of()).minFree(), options.minFree());
+  }
+
+  @Test
+  void outcomesAreForcedToDiskUnlessTheAgentIsKnownToPublishWhatIsInDoubt() {
+    Map<String, String> none = Map.of();
+    assertFalse(read(Map.of("journal-fsync", "commit")).durability().outcomes());
+    assertFalse(read(Map.of("in-doubt", "publish", "agent", "external")).durability().outcomes());
+    assertTrue(read(Map.of("in-doubt", "hold")).durability().outcomes());
+    assertTrue(read(none, Map.of("KEYFERRY_DESTINATION_IN_DOUBT", "drop")).durability().outcomes());
+    assertTrue(read(Map.of("agent", "external")).durability().outcomes());
+    assertTrue(read(none, Map.of("KEYFERRY_CONFIG", "k.toml")).durability().outcomes());
   }
 
   @Test

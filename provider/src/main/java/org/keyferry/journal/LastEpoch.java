@@ -1,0 +1,159 @@
+package org.keyferry.journal;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+
+/**
+ * How the last epoch of a slot that nobody writes has ended.
+ *
+ * <p>Invariant: {@link #undecided} is empty unless every record that the epoch's surviving segments
+ * ever held has been read, so that a transaction without outcome really has none.
+ */
+final class LastEpoch {
+  private final Disk disk;
+  private final Slot slot;
+  private final long epoch;
+  private final Map<Long, List<EventReference>> undecided = new LinkedHashMap<>();
+
+  private int lastNumber;
+  private long nextCommit;
+  private long end;
+  private boolean sealed;
+  private boolean closed;
+  private String damage;
+
+  private LastEpoch(Disk disk, Slot slot, long epoch) {
+    this.disk = disk;
+    this.slot = slot;
+    this.epoch = epoch;
+  }
+
+  /**
+   * @return {@code null} if the slot has no segments
+   */
+  static LastEpoch read(Disk disk, Slot slot) throws IOException {
+    long newest = -1;
+    for (String name : disk.list(slot.directory())) {
+      Matcher segment = Format.SEGMENT_NAME.matcher(name);
+      if (segment.matches()) {
+        newest = Math.max(newest, Long.parseUnsignedLong(segment.group(1), 16));
+      }
+    }
+    if (newest < 0) {
+      return null;
+    }
+    LastEpoch last = new LastEpoch(disk, slot, newest);
+    last.readSegments();
+    return last;
+  }
+
+  long epoch() {
+    return epoch;
+  }
+
+  /** The number of the last segment. */
+  int lastNumber() {
+    return lastNumber;
+  }
+
+  /** Where the last record of the last segment ends. */
+  long end() {
+    return end;
+  }
+
+  /** Whether the last segment takes nothing more. */
+  boolean isSealed() {
+    return sealed;
+  }
+
+  /** The number that the epoch's next COMMIT carries. */
+  long nextCommit() {
+    return nextCommit;
+  }
+
+  /** Why it cannot be told which transactions are without outcome; {@code null} if it can. */
+  String damage() {
+    return damage;
+  }
+
+  /** The transactions without outcome, in the order of their first PREPARE, with their events. */
+  Map<Long, List<EventReference>> undecided() {
+    return damage != null || closed ? Map.of() : undecided;
+  }
+
+  private void readSegments() throws IOException {
+    List<Integer> numbers = numbers();
+    for (int i = 0; i < numbers.size() && damage == null; i++) {
+      if (i > 0 && numbers.get(i) != lastNumber + 1) {
+        damage = "segment " + (lastNumber + 1) + " is missing";
+        return;
+      }
+      readSegment(numbers.get(i), i == 0, i == numbers.size() - 1);
+    }
+  }
+
+  private List<Integer> numbers() throws IOException {
+    List<Integer> numbers = new ArrayList<>();
+    for (String name : disk.list(slot.directory())) {
+      Matcher segment = Format.SEGMENT_NAME.matcher(name);
+      if (segment.matches() && Long.parseUnsignedLong(segment.group(1), 16) == epoch) {
+        numbers.add(Integer.parseUnsignedInt(segment.group(2), 16));
+      }
+    }
+    numbers.sort(Integer::compareUnsigned);
+    return numbers;
+  }
+
+  private void readSegment(int number, boolean first, boolean last) throws IOException {
+    String name = Format.segmentName(epoch, number);
+    SegmentScanner scanner =
+        SegmentScanner.open(disk, slot.directory().resolve(name), epoch, number);
+    if (scanner == null) {
+      damage = name + " has no valid header";
+      return;
+    }
+    if (first) {
+      nextCommit = scanner.firstCommit();
+    } else if (scanner.firstCommit() != nextCommit) {
+      damage = "commits are missing before " + name;
+      return;
+    }
+    lastNumber = number;
+    sealed = false;
+    SegmentScanner.Scanned record = scanner.next();
+    while (record != null && damage == null) {
+      take(record, name);
+      record = scanner.next();
+    }
+    end = scanner.at();
+    boolean abandoned = !last && !sealed;
+    if (damage == null && !scanner.isAtEnd() && (sealed || abandoned || scanner.hasMore())) {
+      damage = name + " is damaged from offset " + end + " on";
+    }
+  }
+
+  private void take(SegmentScanner.Scanned record, String segment) {
+    if (record.is(RecordKind.PREPARE)) {
+      undecided
+          .computeIfAbsent(record.transaction(), id -> new ArrayList<>())
+          .addAll(SegmentScanner.events(record.payload()));
+    } else if (record.is(RecordKind.COMMIT)) {
+      if (Format.getLong(record.payload(), 0) != nextCommit) {
+        damage = "commits are missing in " + segment;
+        return;
+      }
+      nextCommit++;
+      undecided.remove(record.transaction());
+    } else if (record.is(RecordKind.ABORT)) {
+      undecided.remove(record.transaction());
+    } else if (record.is(RecordKind.SEAL)) {
+      sealed = true;
+    } else if (record.is(RecordKind.CLOSE)) {
+      closed = true;
+    }
+  }
+}
