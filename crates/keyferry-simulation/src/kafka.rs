@@ -2,14 +2,21 @@
 //!
 //! Within a partition records arrive in the order in which they were sent, as with an idempotent producer, and after one that fails none that was sent later
 //! arrives, as librdkafka promises with `enable.gapless.guarantee`. Whether a record arrives before the producer is reset, and whether its arrival is
-//! reported, are two things.
+//! reported, are two things. A broker that has forgotten a producer appends a record twice; a topic that was deleted takes nothing until it is there again.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
+use keyferry_journal::event::EventKind;
+use serde_json::Value;
+
+use crate::trace::Trace;
+
+/// The topics' names: user events, admin events.
+pub const TOPICS: [&str; 2] = ["events", "admin-events"];
 
 /// How many partitions the topics have together.
 const PARTITIONS: usize = 3;
@@ -32,6 +39,8 @@ pub struct Consumed {
     pub sequence: u64,
     /// `ce_outcome`.
     pub outcome: String,
+    /// `ce_type`.
+    pub kind: String,
     /// The value.
     pub value: String,
 }
@@ -51,13 +60,62 @@ impl Consumed {
             epoch: header("ce_epoch"),
             sequence: header("ce_sequence").parse().unwrap_or(0),
             outcome: header("ce_outcome"),
+            kind: header("ce_type"),
             value: text(record.value),
         }
+    }
+
+    /// Whether this is a gap record rather than an event.
+    #[must_use]
+    pub fn is_gap(&self) -> bool {
+        self.kind == "org.keyferry.gap"
     }
 
     /// Whether this is a record that Kafka refuses for good.
     fn is_poison(&self) -> bool {
         self.value.contains("poison")
+    }
+}
+
+/// What a gap record says, as far as the oracle checks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapRecord {
+    /// Of which topic's events it tells.
+    pub kind: EventKind,
+    /// The cause.
+    pub cause: String,
+    /// How many user events are missing; 0 where that is not known.
+    pub user_events: u64,
+    /// How many admin events are missing; 0 where that is not known.
+    pub admin_events: u64,
+}
+
+impl GapRecord {
+    /// What `record` says; `None` if its value is not that of a gap record.
+    #[must_use]
+    pub fn of(record: &Consumed) -> Option<Self> {
+        let value: Value = serde_json::from_str(&record.value).ok()?;
+        let count = |name: &str| value.get(name).map(|count| count.as_u64().unwrap_or(0));
+        (value.get("type")?.as_str()? == "KEYFERRY_GAP").then_some(())?;
+        (value.get("epoch")?.as_str()? == record.epoch).then_some(())?;
+        Some(Self {
+            kind: if record.topic == TOPICS[0] { EventKind::User } else { EventKind::Admin },
+            cause: value.get("cause")?.as_str()?.to_owned(),
+            user_events: count("userEvents")?,
+            admin_events: count("adminEvents")?,
+        })
+    }
+
+    /// Whether it tells of events that the provider counted.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        matches!(self.cause.as_str(), "no-space" | "ceiling" | "io-error" | "too-large")
+    }
+
+    /// Whether it may stand in an epoch whose files nothing has hurt.
+    #[must_use]
+    pub fn is_expected_in_whole_epoch(&self) -> bool {
+        matches!(self.cause.as_str(), "dropped-old" | "in-doubt-dropped")
     }
 }
 
@@ -71,7 +129,14 @@ struct Pending {
 #[derive(Debug)]
 struct Cluster {
     random: fastrand::Rng,
+    trace: Trace,
     available: bool,
+    /// Whether the topics are there.
+    topics: bool,
+    /// Whether brokers forget producers now and then, so that a record is appended twice.
+    forgetful: bool,
+    /// The numbers whose good outcome was reported, by epoch.
+    acknowledged: BTreeMap<String, BTreeSet<u64>>,
     /// In the order of arrival, all partitions.
     partitions: Vec<Vec<Consumed>>,
     /// Sent by the present producer, not arrived.
@@ -79,7 +144,15 @@ struct Cluster {
     /// A record has failed: nothing arrives any more until the producer is replaced.
     failed: bool,
     /// Arrived, not reported.
-    unreported: VecDeque<(Token, Result<(), Failure>)>,
+    unreported: VecDeque<Unreported>,
+}
+
+/// An outcome that the producer has not heard of.
+#[derive(Debug)]
+struct Unreported {
+    token: Token,
+    /// Where there is a good outcome, of which epoch and number.
+    result: Result<(String, u64), Failure>,
 }
 
 /// A producer and its cluster. Clones are handles to the same.
@@ -90,11 +163,16 @@ pub struct SimulatedKafka {
 
 impl SimulatedKafka {
     /// An empty cluster.
-    pub fn new(seed: u64) -> Self {
+    #[must_use]
+    pub fn new(seed: u64, trace: Trace) -> Self {
         Self {
             cluster: Rc::new(RefCell::new(Cluster {
                 random: fastrand::Rng::with_seed(seed),
+                trace,
                 available: true,
+                topics: true,
+                forgetful: false,
+                acknowledged: BTreeMap::new(),
                 partitions: vec![Vec::new(); PARTITIONS],
                 pending: (0..PARTITIONS).map(|_| VecDeque::new()).collect(),
                 failed: false,
@@ -106,6 +184,26 @@ impl SimulatedKafka {
     /// Whether brokers answer.
     pub fn set_available(&self, available: bool) {
         self.cluster.borrow_mut().available = available;
+    }
+
+    /// Whether the topics are there.
+    pub fn set_topics(&self, there: bool) {
+        self.cluster.borrow_mut().topics = there;
+    }
+
+    /// Whether brokers forget producers now and then.
+    pub fn set_forgetful(&self, forgetful: bool) {
+        self.cluster.borrow_mut().forgetful = forgetful;
+    }
+
+    /// The first number of `epoch` below `end` whose good outcome no producer has heard of.
+    #[must_use]
+    pub fn first_unacknowledged(&self, epoch: &str, end: u64, laid_aside: &BTreeSet<u64>) -> Option<u64> {
+        let cluster = self.cluster.borrow();
+        let acknowledged = cluster.acknowledged.get(epoch);
+        let settled =
+            |number| laid_aside.contains(&number) || acknowledged.is_some_and(|set| set.contains(&number));
+        (1..end).find(|number| !settled(*number))
     }
 
     /// All records of a partition, for each partition.
@@ -130,7 +228,8 @@ impl SimulatedKafka {
         let given_up = cluster.pending[partition].drain(..).collect::<Vec<_>>();
         for pending in given_up {
             cluster.failed = true;
-            cluster.unreported.push_back((pending.token, Err(retriable("given up"))));
+            let result = Err(retriable("given up"));
+            cluster.unreported.push_back(Unreported { token: pending.token, result });
         }
     }
 }
@@ -145,14 +244,26 @@ impl Cluster {
                     return;
                 }
                 let Some(Pending { token, record }) = self.pending[partition].pop_front() else { break };
-                if record.is_poison() {
+                if !self.topics {
+                    self.failed = true;
+                    let result = Err(retriable("there is no such topic"));
+                    self.unreported.push_back(Unreported { token, result });
+                } else if record.is_poison() {
                     self.failed = true;
                     let failure =
                         Failure { class: FailureClass::Poison, reason: "refused for good".to_owned() };
-                    self.unreported.push_back((token, Err(failure)));
+                    self.unreported.push_back(Unreported { token, result: Err(failure) });
                 } else {
+                    self.trace.line(format_args!(
+                        "arrives in {partition}: {} {} of {}, {}",
+                        record.id, record.sequence, record.epoch, record.outcome
+                    ));
+                    if self.forgetful && self.random.u32(..40) == 0 {
+                        self.partitions[partition].push(record.clone());
+                    }
+                    let result = Ok((record.epoch.clone(), record.sequence));
                     self.partitions[partition].push(record);
-                    self.unreported.push_back((token, Ok(())));
+                    self.unreported.push_back(Unreported { token, result });
                 }
             }
         }
@@ -193,7 +304,11 @@ impl Sink for SimulatedKafka {
         cluster.carry();
         let reportable = cluster.unreported.len();
         let count = cluster.random.usize(..=reportable);
-        for (token, result) in cluster.unreported.drain(..count) {
+        let Cluster { unreported, acknowledged, .. } = &mut *cluster;
+        for Unreported { token, result } in unreported.drain(..count) {
+            let result = result.map(|(epoch, number)| {
+                acknowledged.entry(epoch).or_default().insert(number);
+            });
             outcome(token, result);
         }
     }

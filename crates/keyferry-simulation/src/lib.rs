@@ -4,14 +4,18 @@
 //! Kafka that are made of memory and of one random number generator; there is no thread, no time and no address in it. A seed that
 //! breaks a promise breaks it every time, and can be followed step by step.
 //!
-//! What happens to a history is in [`world`]: Keycloak and the agent are killed at any step, writes are torn, reads are short, Kafka stalls, refuses, forgets what it was sent,
-//! keeps what it never acknowledged, and refuses records for good. What must hold nevertheless is in [`oracle`], which knows only what Keycloak's clients and Kafka's consumers see.
+//! What happens to a history is in [`world`], with which mixture of faults in [`profile`]; the disk that forgets and fails is [`disk`], the provider's protocol [`keycloak`], the brokers
+//! [`kafka`]. What must hold nevertheless is in [`oracle`], which knows only what Keycloak's clients and Kafka's consumers see, and which faults there were.
 //!
 //! The idea is that of FoundationDB's and TigerBeetle's simulators: W. Wilson, "Testing Distributed Systems w/ Deterministic Simulation" (Strange Loop, 2014).
 
+pub mod disk;
 pub mod kafka;
+pub mod keycloak;
 pub mod oracle;
+pub mod profile;
+pub mod trace;
 pub mod world;
 
 pub use oracle::Violation;
-pub use world::{Summary, simulate};
+pub use world::{Summary, narrate, simulate};

@@ -2,29 +2,40 @@
 //!
 //! | fault | how it is made |
 //! |---|---|
-//! | Keycloak killed | the writer is dropped, its lock is free; its last write may be torn at any byte |
+//! | Keycloak killed | its life ends at once, its lock is free; its last write may be torn at any byte |
 //! | the agent killed | the pipeline is dropped and begins anew from its checkpoint |
-//! | short reads | a read returns one byte or a few |
-//! | broker away | nothing arrives |
-//! | ambiguous time-out | records arrive and are never reported |
+//! | the agent paused (SIGSTOP) | it takes no turns while Keycloak dies and begins again, holds its lock, and goes on later with what it knew |
+//! | a second agent | asks for the slot's lock and must not get it |
+//! | power cut | [`disk`](crate::disk): unsynced blocks and names are lost, kept or torn |
+//! | EIO, ENOSPC, short reads | [`disk`](crate::disk), on every operation of writer and agent |
+//! | bits flip | in segments and in both copies of the checkpoint |
+//! | clock | jumps forwards and backwards |
+//! | broker away, topic deleted | nothing arrives, or it is refused until later |
+//! | ambiguous time-out | records arrive and are never reported, or late |
+//! | broker forgets the producer | a record is appended twice |
 //! | the client gives up | a partition's records fail, from one on |
 //! | no new producer | a reset fails |
 //! | poison | a record is refused for good, at once or by the broker |
+//!
+//! Which of these a history has is decided by its seed ([`profile`](crate::profile)), so that many are simple enough to be held against the strictest promise.
 
 use std::cell::RefCell;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use keyferry_event::{HeaderMode, Record, Topics};
 use keyferry_journal::event::{EventEncoder, Field};
-use keyferry_journal::writer::WriterOptions;
-use keyferry_journal::{CheckpointFile, EventKind, Feed, FeedOptions, MemoryStorage, Writer};
+use keyferry_journal::{CheckpointFile, EventKind, Feed, FeedOptions, SegmentName};
 use keyferry_pipeline::{Clock, Credit, DeadLetters, InDoubt, Pipeline, Progress, Settings};
 
-use crate::kafka::{Consumed, SimulatedKafka};
-use crate::oracle::{Fate, Oracle, Violation};
+use crate::disk::{FailureRates, SimulatedDisk};
+use crate::kafka::{Consumed, SimulatedKafka, TOPICS};
+use crate::keycloak::{Keycloak, Prepare, Raised};
+use crate::oracle::{DoubtPolicy, Fate, Oracle, Seen, Violation};
+use crate::profile::Profile;
+use crate::trace::Trace;
 
 /// How many steps a history has before the faults end.
 const STEPS: u32 = 400;
@@ -41,8 +52,11 @@ const EVENTS: usize = 4;
 /// The destination's name.
 const DESTINATION: &str = "default";
 
+/// How far apart the two copies of a checkpoint lie, in bytes.
+const CHECKPOINT_COPIES: usize = 4096;
+
 /// What a history came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// A hash of everything that happened: equal for equal seeds.
     pub trace: u64,
@@ -56,6 +70,29 @@ pub struct Summary {
     pub agents: u32,
     /// How often Keycloak was begun.
     pub writers: u32,
+    /// Power cuts.
+    pub power_cuts: u32,
+    /// Bits that were flipped.
+    pub flips: u32,
+    /// How often the agent gave up with an input/output error.
+    pub agent_errors: u32,
+    /// Second agents that the lock kept away.
+    pub kept_away: u32,
+}
+
+impl Summary {
+    /// Adds the counts of another history.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.records += other.records;
+        self.dead_letters += other.dead_letters;
+        self.agents += other.agents;
+        self.writers += other.writers;
+        self.power_cuts += other.power_cuts;
+        self.flips += other.flips;
+        self.agent_errors += other.agent_errors;
+        self.kept_away += other.kept_away;
+    }
 }
 
 /// Plays the history of `seed`.
@@ -63,112 +100,124 @@ pub struct Summary {
 /// # Errors
 /// The first promise that it breaks.
 pub fn simulate(seed: u64) -> Result<Summary, Violation> {
-    let mut world = World::new(seed);
-    for _ in 0..STEPS {
+    play(seed, Trace::silent())
+}
+
+/// Plays the history of `seed` and tells it, one line for each thing that happened.
+pub fn narrate(seed: u64) -> (String, Result<Summary, Violation>) {
+    let trace = Trace::recording();
+    let result = play(seed, trace.clone());
+    (trace.text(), result)
+}
+
+fn play(seed: u64, trace: Trace) -> Result<Summary, Violation> {
+    let mut world = World::new(seed, trace);
+    for step in 0..STEPS {
+        world.step = step;
         world.step()?;
     }
     world.heal()?;
     Ok(world.summary())
 }
 
-type JournalWriter = Writer<MemoryStorage, SharedClock>;
-type Agent = Pipeline<MemoryStorage, SimulatedKafka, SharedDeadLetters>;
-
-/// The wall clock of the writer.
-#[derive(Clone)]
-struct SharedClock(Rc<RefCell<u64>>);
-
-impl keyferry_journal::writer::Clock for SharedClock {
-    fn now_ms(&mut self) -> u64 {
-        *self.0.borrow()
-    }
-}
+type Agent = Pipeline<SimulatedDisk, SimulatedKafka, SharedDeadLetters>;
 
 /// Dead letters that outlive the agent, as a file does.
 #[derive(Clone, Default)]
-struct SharedDeadLetters(Rc<RefCell<Vec<Consumed>>>);
+struct SharedDeadLetters {
+    records: Rc<RefCell<Vec<Consumed>>>,
+    /// Whether the file can be written.
+    broken: Rc<RefCell<bool>>,
+}
 
 impl DeadLetters for SharedDeadLetters {
     fn lay_aside(&mut self, record: &Record<'_>, _: &str, _: u64) -> io::Result<()> {
-        self.0.borrow_mut().push(Consumed::of(record));
+        if *self.broken.borrow() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.records.borrow_mut().push(Consumed::of(record));
         Ok(())
     }
 }
 
-/// A transaction without outcome.
-struct Transaction {
-    id: u64,
-    prepare: u64,
-    events: Vec<String>,
-}
-
-/// Keycloak's life.
-struct Keycloak {
-    writer: JournalWriter,
-    open: Vec<Transaction>,
-}
-
 struct World {
     random: fastrand::Rng,
-    now: SharedClock,
+    profile: Profile,
+    step: u32,
+    wall_ms: u64,
     monotonic_ms: u64,
-    storage: MemoryStorage,
+    disk: SimulatedDisk,
     keycloak: Option<Keycloak>,
+    /// Earlier lives, of which a power cut may still take something.
+    past: Vec<Keycloak>,
     agent: Option<Agent>,
+    /// The agent is stopped (SIGSTOP): it lives, holds its lock, and does nothing.
+    paused: bool,
     kafka: SimulatedKafka,
     dead_letters: SharedDeadLetters,
     oracle: Oracle,
-    trace: DefaultHasher,
-    agents: u32,
-    writers: u32,
+    trace: Trace,
+    summary: Summary,
+    /// What the living agent has reported as unreadable, and what those before it had.
+    reported: u64,
+    reported_before: u64,
+    last_error: Option<String>,
     /// In events: a transaction that has credit is sent as a whole.
     largest_transaction: usize,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, trace: Trace) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let kafka = SimulatedKafka::new(random.u64(..));
-        let storage = MemoryStorage::new();
-        storage.set_writer_alive(false);
+        let profile = Profile::of(&mut random);
+        trace.line(format_args!("seed {seed}: {profile:?}"));
+        let kafka = SimulatedKafka::new(random.u64(..), trace.clone());
+        kafka.set_forgetful(profile.forgetful_brokers);
+        let disk = SimulatedDisk::new(random.u64(..), trace.clone());
+        disk.set_failure_rates(profile.failure_rates);
         Self {
             random,
-            now: SharedClock(Rc::new(RefCell::new(1_700_000_000_000))),
+            profile,
+            step: 0,
+            wall_ms: 1_700_000_000_000,
             monotonic_ms: 0,
-            storage,
+            disk,
             keycloak: None,
+            past: Vec::new(),
             agent: None,
+            paused: false,
             kafka,
             dead_letters: SharedDeadLetters::default(),
-            oracle: Oracle::default(),
-            trace: DefaultHasher::new(),
-            agents: 0,
-            writers: 0,
+            oracle: Oracle::new(profile.in_doubt),
+            trace,
+            summary: Summary::default(),
+            reported: 0,
+            reported_before: 0,
+            last_error: None,
             largest_transaction: 0,
         }
     }
 
     /// One thing happens.
     fn step(&mut self) -> Result<(), Violation> {
-        let die = self.random.u32(..100);
-        die.hash(&mut self.trace);
+        let die = self.random.u32(..1_000);
+        self.trace.value(die);
         match die {
-            0..=29 => self.begin_transaction(),
-            30..=34 => self.raise_late(),
-            35..=54 => self.settle(Fate::Committed),
-            55..=57 => self.settle(Fate::Aborted),
-            58 => self.kill_keycloak(),
-            59 => self.close_keycloak(),
-            60..=61 => self.kill_agent(),
-            62..=63 => self.kafka.give_up(),
-            64..=66 => {
-                let available = self.random.bool();
-                self.kafka.set_available(available);
-            }
-            67 => {
-                let longest = self.random.usize(1..200);
-                self.storage.set_longest_read(longest);
-            }
+            0..300 => self.begin_transaction(),
+            300..340 => self.raise_late(),
+            340..550 => self.settle(Fate::Committed),
+            550..580 => self.settle(Fate::Aborted),
+            580..590 => self.kill_keycloak(),
+            590..600 => self.close_keycloak(),
+            600..615 => self.kill_agent()?,
+            615..630 => self.pause_or_wake_agent(),
+            630..640 => self.kafka.give_up(),
+            640..670 => self.kafka_comes_or_goes(),
+            670..680 => self.disk.set_longest_read(self.random.usize(1..200)),
+            680..690 => self.fault(),
+            690..700 => self.jump(),
+            700..710 => self.begin_second_agent()?,
+            710..730 => self.tick(),
             _ => {
                 let passed = self.random.u64(..60);
                 self.pass_time(passed);
@@ -178,35 +227,67 @@ impl World {
         Ok(())
     }
 
-    fn pass_time(&mut self, ms: u64) {
-        self.monotonic_ms += ms;
-        // The wall clock jumps now and then, backwards too.
-        let mut now = self.now.0.borrow_mut();
-        *now = if self.random.u32(..200) == 0 {
-            now.saturating_sub(self.random.u64(..100_000))
-        } else {
-            *now + ms
-        };
+    /// One of the faults that only some histories have.
+    fn fault(&mut self) {
+        match self.random.u32(..4) {
+            0 if self.profile.power_cuts => self.cut_power(),
+            1 if self.profile.flips => self.flip_in_segment(),
+            2 if self.profile.checkpoint_flips => self.flip_in_checkpoint(),
+            3 if self.profile.full_disk => {
+                let full = self.random.bool();
+                self.trace.line(format_args!("disk full: {full}"));
+                self.disk.set_full(full);
+                *self.dead_letters.broken.borrow_mut() = full;
+            }
+            _ => {}
+        }
     }
 
-    fn keycloak(&mut self) -> &mut Keycloak {
-        if self.keycloak.is_none() {
-            self.storage.set_writer_alive(true);
-            self.writers += 1;
-            let options = WriterOptions { segment_size: 2_048, node: "node".to_owned() };
-            let writer = Writer::begin(self.storage.clone(), 0, self.now.clone(), options);
-            // Memory refuses nothing.
-            let writer = writer.unwrap_or_else(|error| panic!("{error}"));
-            self.keycloak = Some(Keycloak { writer, open: Vec::new() });
+    fn pass_time(&mut self, ms: u64) {
+        self.monotonic_ms += ms;
+        self.wall_ms += ms;
+    }
+
+    /// The wall clock jumps, backwards too.
+    fn jump(&mut self) {
+        let by = self.random.u64(..100_000);
+        self.wall_ms = if self.random.bool() { self.wall_ms - by } else { self.wall_ms + by };
+        self.trace.line(format_args!("the clock jumps to {}", self.wall_ms));
+    }
+
+    fn kafka_comes_or_goes(&mut self) {
+        let (available, topics) = (self.random.bool(), self.random.u32(..4) > 0);
+        self.trace.line(format_args!("brokers: {available}, topics: {topics}"));
+        self.kafka.set_available(available);
+        self.kafka.set_topics(topics);
+    }
+
+    fn tick(&mut self) {
+        if let Some(keycloak) = &mut self.keycloak {
+            keycloak.tick(self.wall_ms);
         }
-        self.keycloak.as_mut().unwrap_or_else(|| unreachable!("it was just begun"))
+    }
+
+    /// Keycloak, begun if it does not live and the disk lets it.
+    fn keycloak(&mut self) -> Option<&mut Keycloak> {
+        if self.keycloak.is_none() {
+            match Keycloak::begin(self.disk.clone(), self.profile.options, self.wall_ms) {
+                Ok(keycloak) => {
+                    self.disk.set_writer_alive(true);
+                    self.summary.writers += 1;
+                    self.trace.line(format_args!("Keycloak begins epoch {}", keycloak.epoch));
+                    self.keycloak = Some(keycloak);
+                }
+                Err(error) => self.trace.line(format_args!("Keycloak cannot begin: {error}")),
+            }
+        }
+        self.keycloak.as_mut()
     }
 
     fn begin_transaction(&mut self) {
-        let id = self.keycloak().writer.next_transaction();
-        let transaction = Transaction { id, prepare: self.oracle.next_prepare(), events: Vec::new() };
-        self.keycloak().open.push(transaction);
-        let last = self.keycloak().open.len() - 1;
+        let Some(keycloak) = self.keycloak() else { return };
+        keycloak.begin_transaction();
+        let last = keycloak.open.len() - 1;
         self.prepare(last);
     }
 
@@ -222,28 +303,45 @@ impl World {
     /// Writes a PREPARE of the open transaction at `index`.
     fn prepare(&mut self, index: usize) {
         let mut payload = EventEncoder::new();
-        for _ in 0..self.random.usize(1..=EVENTS) {
-            let id = format!("event-{}", self.oracle.len());
+        let mut events = Vec::new();
+        let mut keys = Vec::new();
+        let first = self.summary.events;
+        for number in first..first + self.random.usize(1..=EVENTS) {
+            let id = format!("event-{number}");
             let user = format!("user-{}", self.random.u32(..6));
-            let (body, kind) = (self.body(&id), self.random.bool());
+            let body = self.body(&id);
             let path = format!("users/{user}/groups");
-            let (kind, subject) = if kind {
+            let (kind, subject) = if self.random.bool() {
                 (EventKind::User, (Field::UserId, &*user))
             } else {
                 (EventKind::Admin, (Field::ResourcePath, &*path))
             };
             payload.push(kind, 1, &[(Field::Id, &id), subject], body.as_bytes());
-            let keycloak = self.keycloak();
-            let epoch = keycloak.writer.epoch().to_string();
-            let transaction = &mut keycloak.open[index];
-            transaction.events.push(id.clone());
-            let (prepare, events) = (transaction.prepare, transaction.events.len());
-            self.largest_transaction = self.largest_transaction.max(events);
-            self.oracle.raised(id, epoch, user, prepare);
+            events.push(Raised { id, kind });
+            keys.push(user);
         }
-        let keycloak = self.keycloak();
-        let id = keycloak.open[index].id;
-        keycloak.writer.prepare(id, payload.payload()).unwrap_or_else(|error| panic!("{error}"));
+        self.summary.events += events.len();
+        let now_ms = self.wall_ms;
+        let Some(keycloak) = &mut self.keycloak else { return };
+        let done = keycloak.prepare(index, &events, payload.payload(), now_ms);
+        let transaction = &mut keycloak.open[index];
+        if done == Prepare::Done && transaction.ordinal.is_none() {
+            transaction.ordinal = Some(self.oracle.next_prepare());
+        }
+        let ordinal = transaction.ordinal.unwrap_or(0);
+        self.largest_transaction = self.largest_transaction.max(transaction.ids().count());
+        let epoch = keycloak.epoch.to_string();
+        self.trace.line(format_args!("PREPARE {done:?}: {events:?}"));
+        for (event, key) in events.into_iter().zip(keys) {
+            self.oracle.raised(event.id.clone(), epoch.clone(), key, ordinal);
+            if done != Prepare::Done {
+                self.oracle.counted(&event.id);
+                self.oracle.may_be_unknown(&event.id);
+            }
+        }
+        if done == Prepare::Refused {
+            self.settle_at(index, Fate::Aborted);
+        }
     }
 
     fn body(&mut self, id: &str) -> String {
@@ -255,134 +353,304 @@ impl World {
     }
 
     fn settle(&mut self, fate: Fate) {
-        let Some(keycloak) = self.keycloak.as_mut().filter(|keycloak| !keycloak.open.is_empty()) else {
-            return;
-        };
-        let transaction = keycloak.open.swap_remove(self.random.usize(..keycloak.open.len()));
-        let written = match fate {
-            Fate::Aborted => keycloak.writer.abort(transaction.id),
-            _ => keycloak.writer.commit(transaction.id).map(drop),
-        };
-        written.unwrap_or_else(|error| panic!("{error}"));
-        self.oracle.settled(&transaction.events, fate);
+        let open = self.keycloak.as_ref().map_or(0, |keycloak| keycloak.open.len());
+        if open > 0 {
+            let index = self.random.usize(..open);
+            self.settle_at(index, fate);
+        }
+    }
+
+    fn settle_at(&mut self, index: usize, fate: Fate) {
+        let Some(keycloak) = &mut self.keycloak else { return };
+        let ids: Vec<_> = keycloak.open[index].ids().cloned().collect();
+        self.trace.line(format_args!("{fate:?}: {ids:?}"));
+        self.oracle.settled(&ids, fate);
+        keycloak.settle(index, fate, self.wall_ms);
+    }
+
+    /// Keycloak's life ends: what has no outcome in the journal is in doubt.
+    fn bury(&mut self, keycloak: Keycloak) {
+        for transaction in &keycloak.open {
+            self.oracle.settled(transaction.prepared.iter().map(|(event, _)| &event.id), Fate::InDoubt);
+        }
+        for settled in keycloak.settled.iter().filter(|settled| settled.outcome.is_none()) {
+            let ids = settled.events.iter().map(|(event, _)| &event.id);
+            match settled.fate {
+                Fate::Committed => self.oracle.settled(ids, Fate::InDoubt),
+                _ => ids.for_each(|id| self.oracle.may_be_unknown(id)),
+            }
+        }
+        self.oracle.told(keycloak.epoch.to_string(), keycloak.told);
+        self.disk.set_writer_alive(false);
+        self.past.push(keycloak);
     }
 
     fn kill_keycloak(&mut self) {
         let Some(keycloak) = self.keycloak.take() else { return };
-        let segment = keycloak.writer.segment();
-        for transaction in &keycloak.open {
-            self.oracle.settled(&transaction.events, Fate::InDoubt);
-        }
-        let _ = keycloak.writer.kill();
-        if self.random.bool() {
+        self.trace.line(format_args!("Keycloak is killed"));
+        if let Some(segment) = keycloak.segment()
+            && self.random.bool()
+        {
             self.tear(segment);
         }
-        self.storage.set_writer_alive(false);
+        self.bury(keycloak);
     }
 
     /// A write was under way: some of a record's bytes follow the last whole one.
-    fn tear(&mut self, segment: keyferry_journal::SegmentName) {
-        let mut bytes = self.storage.bytes(segment);
+    fn tear(&mut self, segment: SegmentName) {
         let mut record = vec![0xFF, 0x4B, 0x46, 0xFE, 1, 2, 3, 4, 200, 0, 0, 0, 1, 0, 0, 0];
         record.extend(std::iter::repeat_with(|| self.random.u8(..)).take(120));
         record.truncate(self.random.usize(1..record.len()));
-        bytes.extend(record);
-        self.storage.put(segment, bytes);
+        self.disk.tear(segment, &record);
     }
 
     fn close_keycloak(&mut self) {
-        let Some(keycloak) = self.keycloak.take() else { return };
-        for transaction in &keycloak.open {
-            self.oracle.settled(&transaction.events, Fate::InDoubt);
-        }
-        let _ = keycloak.writer.close().unwrap_or_else(|error| panic!("{error}"));
-        self.storage.set_writer_alive(false);
+        let Some(mut keycloak) = self.keycloak.take() else { return };
+        self.trace.line(format_args!("Keycloak stops"));
+        keycloak.close(self.wall_ms);
+        self.bury(keycloak);
     }
 
-    fn kill_agent(&mut self) {
-        if self.agent.take().is_some() {
-            self.kafka.producer_dies();
+    /// The machine loses its power: everything that runs is gone, and what was not synced may be.
+    fn cut_power(&mut self) {
+        self.trace.line(format_args!("power cut"));
+        self.summary.power_cuts += 1;
+        if let Some(keycloak) = self.keycloak.take() {
+            self.bury(keycloak);
+        }
+        self.agent_dies();
+        for segment in self.disk.unsynced() {
+            self.oracle.cut(segment.epoch.to_string());
+        }
+        for life in self.past.drain(..) {
+            let survives = |(segment, end): (SegmentName, usize)| self.disk.survives(segment, end);
+            for transaction in &life.open {
+                for (event, _) in transaction.prepared.iter().filter(|(_, written)| !survives(*written)) {
+                    self.oracle.may_be_lost(&event.id);
+                }
+            }
+            for settled in &life.settled {
+                let outcome_survives = settled.outcome.is_some_and(survives);
+                for (event, written) in &settled.events {
+                    if !survives(*written) {
+                        self.oracle.may_be_lost(&event.id);
+                    }
+                    if !outcome_survives {
+                        self.oracle.may_be_unknown(&event.id);
+                    }
+                }
+            }
+        }
+        self.disk.power_cut();
+    }
+
+    fn flip_in_segment(&mut self) {
+        if let Some(segment) = self.disk.flip_in_segment() {
+            self.summary.flips += 1;
+            self.oracle.damaged(segment.epoch.to_string());
         }
     }
 
-    /// The agent, begun if there is none.
-    fn agent(&mut self) -> Result<&mut Agent, Violation> {
-        if self.agent.is_none() {
-            self.agents += 1;
-            let mut storage = self.storage.clone();
-            let (file, checkpoint) = CheckpointFile::load(&mut storage, DESTINATION).map_err(failed)?;
-            let settled = checkpoint.and_then(|checkpoint| {
-                let next_sequence = checkpoint.next_sequence;
-                checkpoint.resume.map(|resume| Progress { resume, next_sequence })
-            });
-            let resume = settled.map(|progress| progress.resume);
-            let feed = Feed::open(storage, resume.as_ref(), FeedOptions::default()).map_err(failed)?;
-            let settings = Settings { seed: self.random.u64(..), ..settings() };
-            let dead_letters = self.dead_letters.clone();
-            self.agent = Some(Pipeline::new(feed, file, settled, self.kafka.clone(), dead_letters, settings));
+    /// Both copies of the checkpoint are damaged, while no agent has it in memory.
+    fn flip_in_checkpoint(&mut self) {
+        self.agent_dies();
+        if let Some(checkpoint) = self.disk.checkpoint(DESTINATION) {
+            if let Some(resume) = checkpoint.resume {
+                self.oracle.renumbered(resume.epoch.to_string());
+            }
+            self.disk.flip_in(&format!("{DESTINATION}.checkpoint"), CHECKPOINT_COPIES);
+            self.summary.flips += 2;
         }
-        Ok(self.agent.as_mut().unwrap_or_else(|| unreachable!("it was just begun")))
     }
 
-    fn turn(&mut self) -> Result<(), Violation> {
-        let clock = Clock { monotonic_ms: self.monotonic_ms, wall_ms: *self.now.0.borrow() };
-        self.agent()?.turn(clock).map_err(failed)?;
-        let pending = self.kafka.pending();
-        pending.hash(&mut self.trace);
-        if pending > CREDIT.records + self.largest_transaction {
-            return Err(Violation::Unbounded(pending));
+    fn kill_agent(&mut self) -> Result<(), Violation> {
+        if self.agent.is_some() {
+            self.trace.line(format_args!("the agent is killed"));
+            self.check_checkpoint()?;
+            self.agent_dies();
         }
         Ok(())
     }
 
-    /// The faults end: Keycloak has gone, Kafka is well, and the agent has time.
+    fn agent_dies(&mut self) {
+        if self.agent.take().is_some() {
+            self.kafka.producer_dies();
+            self.paused = false;
+            self.reported_before += std::mem::take(&mut self.reported);
+        }
+    }
+
+    fn pause_or_wake_agent(&mut self) {
+        self.paused = self.agent.is_some() && !self.paused;
+        self.trace.line(format_args!("the agent is paused: {}", self.paused));
+    }
+
+    /// Somebody starts an agent on the slot: the lock of one that lives, paused or not, keeps it away.
+    fn begin_second_agent(&mut self) -> Result<(), Violation> {
+        if self.agent.is_none() {
+            return Ok(());
+        }
+        match self.lock_agent() {
+            Some(()) => Err(Violation::TwoAgents),
+            None => {
+                self.summary.kept_away += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the agent's lock of the slot, which a living agent holds.
+    fn lock_agent(&self) -> Option<()> {
+        self.agent.is_none().then_some(())
+    }
+
+    /// Begins an agent where the last one left off.
+    fn begin_agent(&mut self) -> Result<Option<Agent>, keyferry_journal::Error> {
+        if self.lock_agent().is_none() {
+            return Ok(None);
+        }
+        let mut storage = self.disk.clone();
+        let (file, checkpoint) = CheckpointFile::load(&mut storage, DESTINATION)?;
+        let settled = checkpoint.and_then(|checkpoint| {
+            let next_sequence = checkpoint.next_sequence;
+            checkpoint.resume.map(|resume| Progress { resume, next_sequence })
+        });
+        let resume = settled.map(|progress| progress.resume);
+        let feed = Feed::open(storage, resume.as_ref(), FeedOptions::default())?;
+        let settings = self.settings();
+        let dead_letters = self.dead_letters.clone();
+        Ok(Some(Pipeline::new(feed, file, settled, self.kafka.clone(), dead_letters, settings)))
+    }
+
+    fn settings(&mut self) -> Settings {
+        Settings {
+            topics: Topics { events: Some(TOPICS[0].to_owned()), admin_events: Some(TOPICS[1].to_owned()) },
+            headers: HeaderMode::CloudEvents,
+            in_doubt: match self.profile.in_doubt {
+                DoubtPolicy::Publish => InDoubt::Publish,
+                DoubtPolicy::Drop => InDoubt::Drop,
+            },
+            credit: CREDIT,
+            delivery_timeout: Duration::from_secs(120),
+            seed: self.random.u64(..),
+        }
+    }
+
+    /// The agent takes a turn; it is begun if none lives.
+    fn turn(&mut self) -> Result<(), Violation> {
+        if self.paused {
+            return Ok(());
+        }
+        if self.agent.is_none() {
+            match self.begin_agent() {
+                Ok(Some(agent)) => {
+                    self.trace.line(format_args!("the agent begins"));
+                    self.summary.agents += 1;
+                    self.agent = Some(agent);
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    self.agent_failed(&error);
+                    return Ok(());
+                }
+            }
+        }
+        let clock = Clock { monotonic_ms: self.monotonic_ms, wall_ms: self.wall_ms };
+        let Some(agent) = &mut self.agent else { return Ok(()) };
+        if let Err(error) = agent.turn(clock) {
+            self.agent_failed(&error);
+            self.agent_dies();
+            return Ok(());
+        }
+        self.reported = agent.report(clock).damaged_ranges;
+        let pending = self.kafka.pending();
+        self.trace.value(pending);
+        if pending > CREDIT.records + self.largest_transaction {
+            return Err(Violation::Unbounded(pending));
+        }
+        if self.random.u32(..16) == 0 { self.check_checkpoint() } else { Ok(()) }
+    }
+
+    fn agent_failed(&mut self, error: &dyn std::fmt::Display) {
+        self.summary.agent_errors += 1;
+        let error = error.to_string();
+        self.trace.line(format_args!("the agent fails: {error}"));
+        self.last_error = Some(error);
+    }
+
+    /// The checkpoint on disk covers nothing that was not acknowledged.
+    fn check_checkpoint(&self) -> Result<(), Violation> {
+        let Some(checkpoint) = self.disk.checkpoint(DESTINATION) else { return Ok(()) };
+        let Some(resume) = checkpoint.resume else { return Ok(()) };
+        let epoch = resume.epoch.to_string();
+        if !self.oracle.is_whole(&epoch) {
+            return Ok(());
+        }
+        let dead_letters = self.dead_letters.records.borrow();
+        let laid_aside: BTreeSet<u64> = dead_letters
+            .iter()
+            .filter(|record| record.epoch == epoch)
+            .map(|record| record.sequence)
+            .collect();
+        let next = checkpoint.next_sequence;
+        match self.kafka.first_unacknowledged(&epoch, next, &laid_aside) {
+            None => Ok(()),
+            Some(number) => Err(Violation::CheckpointAhead(next - 1, epoch, number)),
+        }
+    }
+
+    /// The faults end: Keycloak has gone, disk and Kafka are well, and the agent has time. A last Keycloak then commits once more.
     fn heal(&mut self) -> Result<(), Violation> {
+        self.trace.line(format_args!("the faults end"));
+        self.disk.set_failure_rates(FailureRates::default());
+        self.disk.set_full(false);
+        *self.dead_letters.broken.borrow_mut() = false;
         self.kill_keycloak();
         self.kafka.set_available(true);
+        self.kafka.set_topics(true);
+        self.paused = false;
+        self.wait_until_delivered()?;
+        self.begin_transaction();
+        self.settle(Fate::Committed);
+        self.close_keycloak();
+        self.wait_until_delivered()
+    }
+
+    fn wait_until_delivered(&mut self) -> Result<(), Violation> {
         let deadline = self.monotonic_ms + LIVENESS_MS;
+        self.last_error = None;
         while self.monotonic_ms < deadline {
-            self.monotonic_ms += 20;
+            self.pass_time(20);
             self.turn()?;
-            if self.agent()?.is_drained() && self.judge().is_ok() {
+            if self.agent.as_ref().is_some_and(Agent::is_drained) && self.judge().is_ok() {
                 return Ok(());
             }
+        }
+        if let Some(error) = self.last_error.take() {
+            return Err(Violation::Failed(error));
         }
         self.judge()?;
         Err(Violation::NotLive(LIVENESS_MS))
     }
 
     fn judge(&self) -> Result<(), Violation> {
-        self.oracle.judge(&self.kafka.logs(), &self.dead_letters.0.borrow())
+        self.oracle.judge(&Seen {
+            logs: &self.kafka.logs(),
+            dead_letters: &self.dead_letters.records.borrow(),
+            reported: self.reported + self.reported_before,
+        })
     }
 
     fn summary(&self) -> Summary {
         let logs = self.kafka.logs();
-        let mut trace = self.trace.clone();
         for record in logs.iter().flatten() {
-            (&record.id, record.sequence, &record.outcome).hash(&mut trace);
+            self.trace.value((&record.id, record.sequence, &record.outcome));
         }
         Summary {
-            trace: trace.finish(),
-            events: self.oracle.len(),
+            trace: self.trace.number(),
             records: logs.iter().map(Vec::len).sum(),
-            dead_letters: self.dead_letters.0.borrow().len(),
-            agents: self.agents,
-            writers: self.writers,
+            dead_letters: self.dead_letters.records.borrow().len(),
+            ..self.summary
         }
     }
-}
-
-fn settings() -> Settings {
-    Settings {
-        topics: Topics { events: Some("events".to_owned()), admin_events: Some("admin-events".to_owned()) },
-        headers: HeaderMode::CloudEvents,
-        in_doubt: InDoubt::Publish,
-        credit: CREDIT,
-        delivery_timeout: Duration::from_secs(120),
-        seed: 0,
-    }
-}
-
-fn failed(error: impl std::fmt::Display) -> Violation {
-    Violation::Failed(error.to_string())
 }

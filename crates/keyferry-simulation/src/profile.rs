@@ -1,0 +1,52 @@
+//! Which faults a history has, and how provider and agent are configured in it.
+//!
+//! Every seed draws its own mixture, and each fault is absent from many histories: what one fault excuses must not hide what another one breaks.
+
+use crate::disk::FailureRates;
+use crate::keycloak::{Fsync, Options, Overflow};
+use crate::oracle::DoubtPolicy;
+
+/// The mixture of one history.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    /// The provider's options.
+    pub options: Options,
+    /// What is done with events in doubt.
+    pub in_doubt: DoubtPolicy,
+    /// Whether the power is cut.
+    pub power_cuts: bool,
+    /// Whether bits of segments flip.
+    pub flips: bool,
+    /// Whether bits of the checkpoint flip.
+    pub checkpoint_flips: bool,
+    /// Whether the disk is full now and then.
+    pub full_disk: bool,
+    /// How often the disk refuses an operation.
+    pub failure_rates: FailureRates,
+    /// Whether brokers append a record twice now and then.
+    pub forgetful_brokers: bool,
+}
+
+impl Profile {
+    /// Draws a mixture.
+    pub fn of(random: &mut fastrand::Rng) -> Self {
+        let in_doubt = if random.u32(..4) == 0 { DoubtPolicy::Drop } else { DoubtPolicy::Publish };
+        let fsync = *random.choice(&[Fsync::Never, Fsync::Interval, Fsync::Commit]).unwrap_or(&Fsync::Never);
+        let rate = |random: &mut fastrand::Rng| (random.u32(..3) == 0).then(|| random.u32(20..200));
+        Self {
+            options: Options {
+                fsync,
+                overflow: if random.bool() { Overflow::DropNew } else { Overflow::Refuse },
+                max_size: (random.u32(..4) == 0).then(|| random.u64(6_000..20_000)),
+                sync_outcomes: in_doubt != DoubtPolicy::Publish,
+            },
+            in_doubt,
+            power_cuts: random.u32(..2) == 0,
+            flips: random.u32(..4) == 0,
+            checkpoint_flips: false,
+            full_disk: random.u32(..4) == 0,
+            failure_rates: FailureRates { agent: rate(random), writer: rate(random) },
+            forgetful_brokers: random.u32(..4) == 0,
+        }
+    }
+}
