@@ -41,10 +41,10 @@ pub enum Error {
          give the directory that the provider's option journal-dir names"
     )]
     NoJournal(PathBuf),
-    /// A directory cannot be listed.
-    #[error("cannot list {path}: {source}; run this as the owner of the journal directory", path = .path.display())]
+    /// A directory, or a file in it, cannot be read or written.
+    #[error("cannot use {path}: {source}; run this as the owner of the journal directory", path = .path.display())]
     Directory {
-        /// The directory.
+        /// The directory or file.
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,

@@ -308,7 +308,7 @@ fn a_directory_that_is_no_journal_is_refused() {
     let text = tool(directory.path(), &["check", "."]);
     assert!(text.contains(". is neither a journal directory") && text.ends_with("exit code 2\n"), "{text}");
     let text = tool(directory.path(), &["ls", "nowhere"]);
-    assert!(text.contains("cannot list nowhere") && text.ends_with("exit code 2\n"), "{text}");
+    assert!(text.contains("cannot use nowhere") && text.ends_with("exit code 2\n"), "{text}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn numbers_that_do_not_fit_the_configuration_are_refused_before_anything_is_sent
     deliver(journal.path(), &servers);
     let config = journal.path().join("keyferry.toml");
     let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, format!("{text}in_doubt = \"drop\"\n")).unwrap();
+    fs::write(&config, format!("{text}in_doubt = \"drop\"\ngap_records = false\n")).unwrap();
     let text = replay(journal.path(), &["--to", "2100-01-01T00:00:00Z"]);
     assert!(
         text.contains("number 6 follows where number 7 did") && text.ends_with("exit code 2\n"),

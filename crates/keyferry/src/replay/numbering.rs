@@ -6,11 +6,14 @@
 
 use keyferry_config::Destination;
 use keyferry_event::Topics;
-use keyferry_journal::{Epoch, Item, Outcome, Resume};
+use keyferry_journal::{Epoch, EventKind, Item, Outcome, Resume};
 use keyferry_pipeline::InDoubt;
 
 use crate::error::Error;
 use crate::shipment;
+
+/// Numbers begin anew at multiples of this.
+const STRIDE: u64 = 1 << 32;
 
 /// A point in the journal and the number of the first record after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +86,10 @@ impl<'a> Numbering<'a> {
                 continue;
             }
             match self.next {
+                // Numbers began anew here: it was not known which had been used.
+                Some(counted) if border.next_sequence / STRIDE > counted / STRIDE => {
+                    self.next = Some(border.next_sequence);
+                }
                 Some(counted) if counted != border.next_sequence => {
                     let (epoch, known) = (border.resume.epoch, border.next_sequence);
                     return Err(Error::Numbers { epoch, counted, known });
@@ -114,6 +121,15 @@ impl<'a> Numbering<'a> {
                 }
                 Ok(numbers)
             }
+            Item::Transaction(transaction) if rules.tells_of(transaction.outcome) => {
+                let mut kinds = [false; 2];
+                for event in transaction.events() {
+                    kinds[usize::from(event?.kind() == EventKind::Admin)] = true;
+                }
+                let [user_events, admin_events] = kinds;
+                Ok(u64::from(user_events && rules.topics.events.is_some())
+                    + u64::from(admin_events && rules.topics.admin_events.is_some()))
+            }
             Item::Gap(gap) if rules.gap_records => {
                 Ok(u64::from(gap.user_events > 0 && rules.topics.events.is_some())
                     + u64::from(gap.admin_events > 0 && rules.topics.admin_events.is_some()))
@@ -144,5 +160,10 @@ impl Rules {
     /// Whether events of transactions with this outcome are published.
     pub fn publishes(&self, outcome: Outcome) -> bool {
         outcome == Outcome::Committed || self.in_doubt == InDoubt::Publish
+    }
+
+    /// Whether a gap record tells of such a transaction in its place.
+    fn tells_of(&self, outcome: Outcome) -> bool {
+        outcome == Outcome::Unknown && self.in_doubt == InDoubt::Drop && self.gap_records
     }
 }

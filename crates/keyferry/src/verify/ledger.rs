@@ -27,7 +27,7 @@ use roaring::RoaringTreemap;
 
 use super::bounded::{Fingerprints, Known, Recent};
 use super::claim::{Claim, Content};
-use super::notice::{Explained, Notice};
+use super::notice::{Explained, Fate, Notice};
 use super::report::{Conflict, EpochReport, Examples, Gap, Other, Report, Told, Violation};
 
 /// What is remembered at most.
@@ -53,7 +53,7 @@ impl Default for Limits {
 
 /// Gap records whose twin in the other topic is looked for.
 const TWINS: usize = 10_000;
-/// After its checkpoint was damaged, an agent goes on with the next multiple of this.
+/// Where it is not known which numbers were used (a damaged checkpoint, events that were given up), an agent goes on with the next multiple of this.
 const RENUMBERED_AT: u64 = 1 << 32;
 
 /// Where and how a record was found.
@@ -356,10 +356,14 @@ impl Holes {
             self.renumbered += 1;
             return;
         }
-        let Self { missing, gaps, explained, .. } = self;
-        *explained += ledger.explained.divide(rest, |part| {
-            *missing += part.last - part.first + 1;
-            gaps.add(|| part);
+        ledger.explained.divide(rest, |part, fate| match fate {
+            Fate::Missing => {
+                self.missing += part.last - part.first + 1;
+                self.gaps.add(|| part);
+            }
+            // What was under way then is not known: nobody can say how many of these numbers were used.
+            Fate::Explained if (part.last + 1).is_multiple_of(RENUMBERED_AT) => self.renumbered += 1,
+            Fate::Explained => self.explained += part.last - part.first + 1,
         });
     }
 }
@@ -594,6 +598,27 @@ mod tests {
             jump(Some(gap("damage", None)), (1 << 32) + 1).verdict,
             Verdict::Incomplete,
             "not where they begin"
+        );
+    }
+
+    #[test]
+    fn numbers_that_were_given_up_with_what_was_under_way_are_a_jump_and_not_billions_of_holes() {
+        let given_up = |from| {
+            let mut ledger = Ledger::new(vec![false]);
+            for sequence in [1, 2, 5, RENUMBERED_AT + 1] {
+                enter(&mut ledger, EPOCH, sample(sequence));
+            }
+            enter_other(&mut ledger, RENUMBERED_AT, gap("dropped-old", Some((from, RENUMBERED_AT - 1))));
+            ledger.report()
+        };
+        let report = given_up(3);
+        let epoch = &report.epochs[0];
+        assert_eq!((report.verdict, epoch.renumbered, epoch.explained), (Verdict::Explained, 1, 2));
+        let report = given_up(4);
+        assert_eq!(
+            (report.verdict, report.epochs[0].missing),
+            (Verdict::Incomplete, 1),
+            "3 was never under way"
         );
     }
 

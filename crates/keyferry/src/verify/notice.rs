@@ -92,28 +92,36 @@ impl Explained {
         self.ranges.len()
     }
 
-    /// Calls `missing` for each part of `gap` that is not explained; answers how many numbers are.
-    pub fn divide(&self, gap: Gap, mut missing: impl FnMut(Gap)) -> u64 {
+    /// Calls `visit` for each part of `gap` that is explained, and for each that is not.
+    pub fn divide(&self, gap: Gap, mut visit: impl FnMut(Gap, Fate)) {
         let before = self.ranges.range(..gap.first).next_back();
         let within = self.ranges.range(gap.first..=gap.last);
-        let (mut explained, mut next) = (0, gap.first);
+        let mut next = gap.first;
         for (&first, &last) in before.into_iter().chain(within) {
             let (first, last) = (first.max(next), last.min(gap.last));
             if first > last {
                 continue;
             }
             if first > next {
-                missing(Gap { first: next, last: first - 1 });
+                visit(Gap { first: next, last: first - 1 }, Fate::Missing);
             }
-            explained += last - first + 1;
-            let Some(after) = last.checked_add(1) else { return explained };
+            visit(Gap { first, last }, Fate::Explained);
+            let Some(after) = last.checked_add(1) else { return };
             next = after;
         }
         if next <= gap.last {
-            missing(Gap { first: next, last: gap.last });
+            visit(Gap { first: next, last: gap.last }, Fate::Missing);
         }
-        explained
     }
+}
+
+/// What is known of numbers that no record has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing.
+    Missing,
+    /// A gap record tells of them.
+    Explained,
 }
 
 #[cfg(test)]
@@ -177,7 +185,11 @@ mod tests {
             }
             let gap = Gap { first, last: first + length };
             let mut missing = Vec::new();
-            let count = explained.divide(gap, |part| missing.extend(part.first..=part.last));
+            let mut count = 0;
+            explained.divide(gap, |part, fate| match fate {
+                Fate::Missing => missing.extend(part.first..=part.last),
+                Fate::Explained => count += part.last - part.first + 1,
+            });
             let is_explained = |number: &u64| ranges.iter().any(|(from, length)| (*from..=from + length).contains(number));
             let expected: Vec<u64> = (gap.first..=gap.last).filter(|number| !is_explained(number)).collect();
             prop_assert_eq!(count, gap.last - gap.first + 1 - expected.len() as u64);

@@ -182,7 +182,7 @@ pub struct EpochReport {
     pub explained: u64,
     /// Ranges of gap records that could not be remembered: what is missing may have been explained by them.
     pub forgotten_explanations: u64,
-    /// How often numbers began anew at a multiple of 2^32 because a checkpoint was damaged, as gap records tell.
+    /// How often numbers began anew at a multiple of 2^32, because it was not known which had been used, as gap records tell.
     pub renumbered: u64,
     /// Gap records, copies not included.
     pub gap_records: u64,
@@ -402,7 +402,7 @@ impl EpochReport {
             (
                 self.renumbered,
                 "jump",
-                "to the next multiple of 2^32 after a damaged checkpoint, as gap records tell",
+                "to the next multiple of 2^32, where it was not known which numbers had been used, as gap records tell",
             ),
             (self.replayed, "replayed record", "neither copies nor out of order"),
             (self.restored, "sequence number", "only on a replayed record: the first one is missing"),
