@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::cache::Cache;
 use crate::parts::CargoTool;
-use crate::tool;
+use crate::tool::{self, NIGHTLY};
 use crate::{Error, Result, progress, workspace};
 
 /// Inputs are not made longer than this, in bytes: a whole segment of several records fits, and each takes microseconds to read.
@@ -34,8 +34,9 @@ pub struct Arguments {
 /// Fuzzes the targets, one after the other. Inputs that make one fail are left in `fuzz/artifacts`.
 ///
 /// # Errors
-/// [`Error::CommandFailed`] where a target fails or does not build.
+/// [`Error::ToolMissing`] without the nightly compiler, [`Error::CommandFailed`] where a target fails or does not build.
 pub fn run(cache: &Cache, arguments: &Arguments) -> Result<()> {
+    NIGHTLY.require()?;
     let fuzzer = Fuzzer { program: CargoTool::Fuzz.fetch(cache)?, grow: arguments.grow };
     let targets = if arguments.targets.is_empty() { fuzzer.targets()? } else { arguments.targets.clone() };
     progress::step("build the fuzz targets", || tool::run_silently(&mut fuzzer.command("build")))?;

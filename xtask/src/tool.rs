@@ -38,6 +38,12 @@ pub const PIP: Tool = Tool {
     probe: &["-m", "pip", "--version"],
     remedy: "install Python 3 with pip (Debian: apt-get install python3-pip)",
 };
+/// The nightly compiler, which fuzzing needs.
+pub const NIGHTLY: Tool = Tool {
+    name: "rustup",
+    probe: &["run", "nightly", "cargo", "--version"],
+    remedy: "install it from https://rustup.rs, and the nightly compiler by `rustup toolchain install nightly`",
+};
 
 impl Tool {
     /// Makes sure that the program is there.

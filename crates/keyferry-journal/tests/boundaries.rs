@@ -200,6 +200,19 @@ fn the_largest_position_in_a_checkpoint() {
 const FAR: u64 = (5 << 30) + 4096;
 
 #[test]
+fn the_checksum_covers_all_64_bits_of_the_offset() {
+    let name = SegmentName { epoch: Epoch(u64::MAX - 1), number: u32::MAX - 2 };
+    for offset in [64, FAR, FAR % (1 << 32), u64::MAX - 1023] {
+        let mut record = Vec::new();
+        encode_record(&mut record, Salt::of(name), offset, Kind::Prepare, 1, 1, b"payload");
+        let place =
+            [&name.epoch.0.to_le_bytes()[..], &name.number.to_le_bytes(), &offset.to_le_bytes()].concat();
+        let checksum = crc32c::crc32c(&[&place[..], &record[8..32 + b"payload".len()]].concat());
+        assert_eq!(record[4..8], checksum.to_le_bytes(), "offset {offset}");
+    }
+}
+
+#[test]
 fn records_beyond_4_gib_in_a_sparse_segment() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("lock"), "").unwrap();
