@@ -61,11 +61,9 @@ final class Ceiling {
     writtenSince += bytes;
   }
 
-  boolean hasRoomFor(long bytes) {
-    return !exceedsSize(bytes) && !exceedsFree(bytes);
-  }
-
   /**
+   * Refuses events that find no room.
+   *
    * @param bytes of the events and of all that the journal owes
    */
   void admit(long bytes) throws JournalException {

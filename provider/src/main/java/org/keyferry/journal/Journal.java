@@ -75,6 +75,9 @@ final class Journal {
    */
   private Segment segment;
 
+  /** Whether the last events that came found no room. */
+  private boolean atCeiling;
+
   private int nextSegment;
   private long nextCommit = 1;
   private long nextTransaction = 1;
@@ -305,7 +308,7 @@ final class Journal {
       }
       makeReady(0);
       finishIfDue();
-      return ceiling.hasRoomFor(owed());
+      return !atCeiling;
     } finally {
       lock.unlock();
     }
@@ -427,7 +430,9 @@ final class Journal {
     if (segment == null && !syncFailures.allowNextFile()) {
       throw new JournalException(GapCause.IO_ERROR, syncFailures.report().last());
     }
+    atCeiling = true;
     ceiling.admit(length + owed());
+    atCeiling = false;
   }
 
   /** The room that must stay for what the journal has yet to write, whatever its ceiling. */
@@ -461,7 +466,7 @@ final class Journal {
 
   /** At the ceiling a gap for every lost event would fill what is left. */
   private boolean mayTellGap() {
-    return ceiling.hasRoomFor(owed()) || now() - lastGap >= GAP_INTERVAL_MILLIS;
+    return !atCeiling || now() - lastGap >= GAP_INTERVAL_MILLIS;
   }
 
   private void writeGap() throws JournalException {

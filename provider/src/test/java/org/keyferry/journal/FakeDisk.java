@@ -12,7 +12,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 
-/** A file system in memory whose operations fail when they are told to. */
+/**
+ * A file system in memory whose operations fail when they are told to, and which knows what a power
+ * cut would leave: of each file the bytes that a sync found when it began.
+ */
 class FakeDisk implements Disk {
   private final Map<String, ByteArrayOutputStream> files = new TreeMap<>();
   private int writes;
@@ -22,6 +25,14 @@ class FakeDisk implements Disk {
   private boolean truncateFails;
   private boolean createFails;
   private String error = "No space left on device";
+
+  private final List<String> operations = new ArrayList<>();
+  private final Map<String, Integer> durable = new TreeMap<>();
+  private int failSyncs;
+  private int failDirectorySyncs;
+  private Runnable whileSyncing = () -> {};
+  private long freeSpace = Long.MAX_VALUE;
+  private int listings;
 
   /**
    * From the n-th write from now on, so many fail after having written {@code partial} of their
@@ -47,6 +58,79 @@ class FakeDisk implements Disk {
   FakeDisk error(String message) {
     error = message;
     return this;
+  }
+
+  /** So many of the next syncs of files fail. */
+  FakeDisk failSyncs(int count) {
+    failSyncs = count;
+    return this;
+  }
+
+  /** So many of the next syncs of directories fail. */
+  FakeDisk failDirectorySyncs(int count) {
+    failDirectorySyncs = count;
+    return this;
+  }
+
+  /** What happens while a file is synced. */
+  FakeDisk whileSyncing(Runnable action) {
+    whileSyncing = action;
+    return this;
+  }
+
+  FakeDisk freeSpace(long bytes) {
+    freeSpace = bytes;
+    return this;
+  }
+
+  /** Creations and syncs in order, such as {@code sync <file>}; those that failed too. */
+  synchronized List<String> operations() {
+    return List.copyOf(operations);
+  }
+
+  synchronized long count(String operation) {
+    return operations.stream().filter(operation::equals).count();
+  }
+
+  /** How often a directory was listed. */
+  int listings() {
+    return listings;
+  }
+
+  private synchronized void log(String operation) {
+    operations.add(operation);
+  }
+
+  /** Cuts the file to what a power cut would leave of it. */
+  synchronized void loseUnsynced(String name) {
+    byte[] kept = files.get(name).toByteArray();
+    ByteArrayOutputStream file = new ByteArrayOutputStream();
+    file.write(kept, 0, Math.max(durable.getOrDefault(name, 0), headerLength(kept)));
+    files.put(name, file);
+  }
+
+  /** So that the segment can still be read. */
+  private static int headerLength(byte[] segment) {
+    return segment[10];
+  }
+
+  /** The records of all segments that a power cut would leave. */
+  List<JournalReader.Entry> durableEntries() {
+    List<JournalReader.Entry> entries = new ArrayList<>();
+    Map<String, Integer> ends;
+    synchronized (this) {
+      ends = new TreeMap<>(durable);
+    }
+    ends.forEach(
+        (name, end) ->
+            JournalReader.read(files.get(name).toByteArray()).entries().stream()
+                .filter(entry -> entry.offset() < end)
+                .forEach(entries::add));
+    return entries;
+  }
+
+  long totalSize() {
+    return files.values().stream().mapToLong(ByteArrayOutputStream::size).sum();
   }
 
   void heal() {
@@ -77,6 +161,7 @@ class FakeDisk implements Disk {
 
   @Override
   public List<String> list(Path directory) {
+    listings++;
     return List.copyOf(files.keySet());
   }
 
@@ -90,6 +175,7 @@ class FakeDisk implements Disk {
       throw new FileAlreadyExistsException(name);
     }
     files.put(name, new ByteArrayOutputStream());
+    log("create " + name);
     return new FakeFile(name);
   }
 
@@ -117,11 +203,17 @@ class FakeDisk implements Disk {
 
   @Override
   public long freeSpace(Path directory) {
-    return Long.MAX_VALUE;
+    return freeSpace;
   }
 
   @Override
-  public void syncDirectory(Path directory) throws IOException {}
+  public void syncDirectory(Path directory) throws IOException {
+    log("sync " + directory);
+    if (failDirectorySyncs > 0) {
+      failDirectorySyncs--;
+      throw new IOException("Input/output error");
+    }
+  }
 
   @Override
   public void delete(Path file) {
@@ -135,6 +227,7 @@ class FakeDisk implements Disk {
 
   private final class FakeFile implements SegmentFile {
     private final String name;
+    private volatile boolean closed;
 
     FakeFile(String name) {
       this.name = name;
@@ -142,6 +235,7 @@ class FakeDisk implements Disk {
 
     @Override
     public void write(byte[] bytes, int length) throws IOException {
+      checkOpen();
       writes++;
       boolean fails = writes >= failFrom && writes < failTo;
       files.get(name).write(bytes, 0, fails ? Math.min(partial, length) : length);
@@ -167,9 +261,30 @@ class FakeDisk implements Disk {
     }
 
     @Override
-    public void sync() throws IOException {}
+    public void sync() throws IOException {
+      checkOpen();
+      int length = files.get(name).size();
+      log("sync " + name);
+      whileSyncing.run();
+      checkOpen();
+      synchronized (FakeDisk.this) {
+        if (failSyncs > 0) {
+          failSyncs--;
+          throw new IOException("Input/output error");
+        }
+        durable.put(name, length);
+      }
+    }
+
+    private void checkOpen() {
+      if (closed) {
+        throw new AssertionError(name + " is used after it was closed");
+      }
+    }
 
     @Override
-    public void close() {}
+    public void close() {
+      closed = true;
+    }
   }
 }

@@ -2,6 +2,7 @@ package org.keyferry.journal;
 
 import java.nio.charset.StandardCharsets;
 import java.time.Clock;
+import java.time.Duration;
 import java.time.Instant;
 import java.time.ZoneOffset;
 import java.util.Map;
@@ -10,6 +11,14 @@ import java.util.Map;
 final class Samples {
   static final Instant NOW = Instant.parse("2026-01-02T03:04:05.678901Z");
   static final Clock CLOCK = Clock.fixed(NOW, ZoneOffset.UTC);
+
+  /** A transaction waits until its PREPARE is durable. */
+  static final Durability COMMIT =
+      new Durability(Durability.Fsync.COMMIT, Duration.ofHours(1), false);
+
+  /** A transaction waits until its outcome is durable, too. */
+  static final Durability OUTCOME =
+      new Durability(Durability.Fsync.COMMIT, Duration.ofHours(1), true);
 
   private Samples() {}
 
