@@ -8,8 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.micrometer.core.instrument.Metrics;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -19,6 +21,10 @@ import org.junit.jupiter.api.io.TempDir;
 import org.keycloak.events.Event;
 import org.keycloak.events.EventListenerProviderFactory;
 import org.keycloak.events.EventType;
+import org.keycloak.models.KeycloakSessionFactory;
+import org.keycloak.models.utils.PostMigrationEvent;
+import org.keycloak.provider.ProviderEvent;
+import org.keycloak.provider.ProviderEventListener;
 import org.keyferry.journal.Journals;
 
 class FactoryTest {
@@ -87,6 +93,29 @@ class FactoryTest {
     }
   }
 
+  /** Before it, the event store's tables may be missing or of an older version. */
+  @Test
+  void withTheEventStoreToAskTheJournalOpensWhenTheDatabaseIsUp() {
+    List<ProviderEventListener> listeners = new ArrayList<>();
+    KeycloakSessionFactory sessions =
+        (KeycloakSessionFactory)
+            Proxy.newProxyInstance(
+                getClass().getClassLoader(),
+                new Class<?>[] {KeycloakSessionFactory.class},
+                (self, method, arguments) ->
+                    method.getName().equals("register")
+                        ? listeners.add((ProviderEventListener) arguments[0])
+                        : null);
+    init(Map.of("journal-settle", "event-store"));
+    factory.postInit(sessions);
+    ProviderEvent other = new ProviderEvent() {};
+    listeners.forEach(listener -> listener.onEvent(other));
+    assertFalse(Files.exists(journal()));
+    listeners.forEach(listener -> listener.onEvent(new PostMigrationEvent(sessions)));
+    assertTrue(Files.exists(journal()));
+    factory.close();
+  }
+
   @Test
   void anUnusableDirectoryIsShownAndKeycloakStarts() throws Exception {
     Files.createFile(journal());
@@ -114,6 +143,7 @@ class FactoryTest {
     assertEquals("open", info.get("journal"));
     assertEquals("slot-0", info.get("slot"));
     assertEquals("1 user, 0 admin", info.get("appended events"));
+    assertEquals("0", info.get("failed fsyncs"));
     assertEquals("blocked", info.get("agent"));
     assertEquals("no broker", info.get("agent reason"));
     assertEquals("4096", info.get("backlog bytes"));
@@ -137,6 +167,7 @@ class FactoryTest {
       assertEquals(0.0, registry.get("keyferry.agent.up").gauge().value());
       assertNotNull(registry.find("keyferry.events.dropped").functionCounter());
       assertNotNull(registry.find("keyferry.transactions.refused").functionCounter());
+      assertNotNull(registry.find("keyferry.journal.fsync.failures").functionCounter());
       assertNotNull(registry.find("keyferry.backlog.bytes").gauge());
       factory.close();
       assertNull(registry.find("keyferry.events.appended").functionCounter());
