@@ -1,21 +1,26 @@
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Locale;
+import org.keyferry.journal.Durability;
 import org.keyferry.journal.EventBuffer;
 import org.keyferry.journal.EventJournal;
 import org.keyferry.journal.EventKind;
 import org.keyferry.journal.Field;
 import org.keyferry.journal.JournalException;
 import org.keyferry.journal.JournalTransaction;
+import org.keyferry.journal.OutcomeStore;
 
 /**
- * Drives the real journal as the listener does: {@code JournalDriver DIRECTORY}. Prints what became of each transaction, one line each: {@code
+ * Drives the real journal as the listener does: {@code JournalDriver DIRECTORY never|commit}, the latter as
+ * the option {@code journal-fsync}. Prints what became of each transaction, one line each: {@code
  * acknowledged}, {@code rolled-back} or {@code lost}, and its event's id. What is lost has been handed to the journal as such.
  */
 final class JournalDriver {
   private static final long SEGMENT_SIZE = 4096;
   private static final int TRANSACTIONS = 40;
   private static final int AFTERWARDS = 10;
+  private static final Duration SYNC_INTERVAL = Duration.ofSeconds(1);
 
   /** How long a journal may take until it is well again. */
   private static final Duration PATIENCE = Duration.ofSeconds(3);
@@ -23,12 +28,24 @@ final class JournalDriver {
   private final EventJournal journal;
   private int count;
 
-  private JournalDriver(Path directory) {
-    journal = new EventJournal(new EventJournal.Settings(directory, "driven", SEGMENT_SIZE));
+  private JournalDriver(Path directory, Durability durability) {
+    journal =
+        new EventJournal(
+            new EventJournal.Settings(
+                directory,
+                "driven",
+                SEGMENT_SIZE,
+                durability,
+                Long.MAX_VALUE,
+                0,
+                OutcomeStore.NONE));
   }
 
   public static void main(String[] arguments) throws InterruptedException {
-    JournalDriver driver = new JournalDriver(Path.of(arguments[0]));
+    Durability.Fsync fsync = Durability.Fsync.valueOf(arguments[1].toUpperCase(Locale.ROOT));
+    JournalDriver driver =
+        new JournalDriver(
+            Path.of(arguments[0]), new Durability(fsync, SYNC_INTERVAL, false));
     driver.journal.open(slot -> {});
     driver.run(TRANSACTIONS);
     driver.waitUntilWell();

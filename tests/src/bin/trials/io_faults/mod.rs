@@ -85,7 +85,10 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let kafka = Kafka::start_new(&cache, directory.path())?;
     let writer = WriterSide::prepare(&cache, &jar, &executable, &directory.path().join("writer"))?;
     let agent = AgentSide::prepare(&executable, &kafka, &directory.path().join("agent"))?;
-    println!("calls of the writer: {}\ncalls of the agent: {}", writer.calls(), agent.calls());
+    for (fsync, calls) in writer.calls() {
+        println!("calls of the writer, fsync {fsync:?}: {calls}");
+    }
+    println!("calls of the agent: {}", agent.calls());
 
     let range = arguments.only.map_or(1..=arguments.cases, |only| only..=only);
     let (next, last) = (AtomicU32::new(*range.start()), *range.end());
@@ -128,8 +131,8 @@ fn work(
         let side = if number % 2 == 0 { Side::Writer } else { Side::Agent };
         let (fault, verdict) = match side {
             Side::Writer => {
-                let fault = writer.fault(&mut random);
-                let verdict = writer.attempt(number, &fault)?;
+                let (fsync, fault) = writer.fault(&mut random);
+                let verdict = writer.attempt(number, fsync, &fault)?;
                 (fault, verdict)
             }
             Side::Agent => {

@@ -31,7 +31,25 @@ pub struct WriterSide {
     java: Vec<String>,
     executable: PathBuf,
     directory: PathBuf,
-    calls: Calls,
+    calls: [(Fsync, Calls); 2],
+}
+
+/// The option `journal-fsync`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    /// The journal leaves it to the kernel when its bytes reach the disk.
+    Never,
+    /// Before the database commits.
+    Commit,
+}
+
+impl Fsync {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Commit => "commit",
+        }
+    }
 }
 
 /// What the driver was told about a transaction.
@@ -44,8 +62,8 @@ enum Told {
 
 /// What can be read afterwards.
 struct Journal {
-    /// The outcome of each event, by its id.
-    outcomes: BTreeMap<String, String>,
+    /// The outcome of each event, by its id; several where it is there several times.
+    outcomes: BTreeMap<String, Vec<String>>,
     /// Whether it tells of a gap.
     has_gap: bool,
     /// Whether it is damaged.
@@ -74,35 +92,39 @@ impl WriterSide {
             java: java.map(str::to_owned).into(),
             executable: executable.to_owned(),
             directory: directory.to_owned(),
-            calls: Calls::default(),
+            calls: [Fsync::Never, Fsync::Commit].map(|fsync| (fsync, Calls::default())),
         };
-        side.calls = side.count_calls()?;
+        for mode in 0..side.calls.len() {
+            side.calls[mode].1 = side.count_calls(side.calls[mode].0)?;
+        }
         Ok(side)
     }
 
     /// How often the driver makes each system call on the journal.
-    pub fn calls(&self) -> &Calls {
+    pub fn calls(&self) -> &[(Fsync, Calls)] {
         &self.calls
     }
 
-    /// A fault for the driver.
-    pub fn fault(&self, random: &mut fastrand::Rng) -> Fault {
-        match random.u8(..6) {
+    /// A mode and a fault for the driver.
+    pub fn fault(&self, random: &mut fastrand::Rng) -> (Fsync, Fault) {
+        let (fsync, calls) = &self.calls[random.usize(..self.calls.len())];
+        let fault = match random.u8(..6) {
             0 => Fault::Short { point: "posix/io/rw/write/reduce", percent: random.u8(10..=90) },
             1 => Fault::FileLimit(random.u64(100..4200)),
-            _ => self.calls.failure(random),
-        }
+            _ => calls.failure(random),
+        };
+        (*fsync, fault)
     }
 
     /// Runs the driver under a fault, and judges what it leaves.
     ///
     /// # Errors
     /// Where the harness itself fails.
-    pub fn attempt(&self, number: u32, fault: &Fault) -> Result<Verdict> {
+    pub fn attempt(&self, number: u32, fsync: Fsync, fault: &Fault) -> Result<Verdict> {
         let place = self.directory.join(format!("case-{number}"));
         let (journal, trace) = (place.join("journal"), place.join("trace"));
         let paths = begin(&journal)?;
-        let output = self.drive(&fault.wrapper(&paths, &trace), &journal)?;
+        let output = self.drive(&fault.wrapper(&paths, &trace), &journal, fsync)?;
         let met = fault.was_met(&trace);
         let told = Self::told(&output);
         let mut wrong = Vec::new();
@@ -119,11 +141,11 @@ impl WriterSide {
         Ok(Verdict { end: end.to_owned(), met, wrong })
     }
 
-    fn count_calls(&self) -> Result<Calls> {
-        let place = self.directory.join("without-fault");
+    fn count_calls(&self, fsync: Fsync) -> Result<Calls> {
+        let place = self.directory.join(format!("without-fault-{}", fsync.name()));
         let (journal, trace) = (place.join("journal"), place.join("trace"));
         let paths = begin(&journal)?;
-        let output = self.drive(&fault::tracer(&paths, &trace), &journal)?;
+        let output = self.drive(&fault::tracer(&paths, &trace), &journal, fsync)?;
         let told = Self::told(&output);
         let wrong = judge(&told, &self.read(&journal)?, &output);
         let is_complete = told.len() > 40 && !told.values().any(|told| *told == Told::Lost);
@@ -134,9 +156,9 @@ impl WriterSide {
         Calls::of(&trace)
     }
 
-    fn drive(&self, wrapper: &[String], journal: &Path) -> Result<Output> {
+    fn drive(&self, wrapper: &[String], journal: &Path, fsync: Fsync) -> Result<Output> {
         let mut command = Command::new("timeout");
-        command.args(["--signal=KILL", LIMIT]).args(wrapper).args(&self.java).arg(journal);
+        command.args(["--signal=KILL", LIMIT]).args(wrapper).args(&self.java).arg(journal).arg(fsync.name());
         command.output().map_err(Error::io("start", "timeout"))
     }
 
@@ -170,12 +192,12 @@ impl WriterSide {
         let text = |item: &Value, name: &str| item[name].as_str().unwrap_or_default().to_owned();
         let is = |item: &Value, name: &str, value: &str| item[name] == value;
         let damage = ask("check")?.into_iter().filter(|item| is(item, "severity", "damage"));
+        let mut outcomes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for item in items.iter().filter(|item| is(item, "item", "event")) {
+            outcomes.entry(text(item, "id")).or_default().push(text(item, "outcome"));
+        }
         Ok(Journal {
-            outcomes: items
-                .iter()
-                .filter(|item| is(item, "item", "event"))
-                .map(|item| (text(item, "id"), text(item, "outcome")))
-                .collect(),
+            outcomes,
             has_gap: items.iter().any(|item| is(item, "severity", "gap")),
             damage: damage.map(|item| text(&item, "what")).collect(),
         })
@@ -184,13 +206,17 @@ impl WriterSide {
 
 /// What is wrong with a journal, given what its writer was told.
 fn judge(told: &BTreeMap<String, Told>, journal: &Journal, output: &Output) -> Vec<String> {
-    let outcome = |id: &String| journal.outcomes.get(id).map(String::as_str);
+    let outcomes = |id: &String| journal.outcomes.get(id).map_or(&[][..], Vec::as_slice);
+    let commits = |id| outcomes(id).iter().filter(|outcome| *outcome == "committed").count();
     let mut wrong: Vec<String> = told
         .iter()
-        .filter_map(|(id, told)| match (told, outcome(id)) {
-            (Told::Acknowledged, None) => Some(format!("acknowledged and not in the journal: {id}")),
-            (Told::RolledBack, Some("committed")) => Some(format!("rolled back and committed: {id}")),
-            (Told::Lost, Some("committed")) => Some(format!("reported as lost and committed: {id}")),
+        .filter_map(|(id, told)| match (told, commits(id)) {
+            (Told::Acknowledged, 0) if outcomes(id).is_empty() => {
+                Some(format!("acknowledged and not in the journal: {id}"))
+            }
+            (Told::Acknowledged, 2..) => Some(format!("committed several times: {id}")),
+            (Told::RolledBack, 1..) => Some(format!("rolled back and committed: {id}")),
+            (Told::Lost, 1..) => Some(format!("reported as lost and committed: {id}")),
             _ => None,
         })
         .collect();
@@ -243,7 +269,8 @@ mod tests {
     use super::*;
 
     fn judge_one(told: Told, outcome: Option<&str>, has_gap: bool, log: &str) -> Vec<String> {
-        let outcomes = outcome.map(|outcome| ("a".to_owned(), outcome.to_owned())).into_iter().collect();
+        let outcomes =
+            outcome.map(|outcome| ("a".to_owned(), vec![outcome.to_owned()])).into_iter().collect();
         let journal = Journal { outcomes, has_gap, damage: Vec::new() };
         let output =
             Output { status: ExitStatus::from_raw(0), stdout: Vec::new(), stderr: log.as_bytes().to_vec() };
