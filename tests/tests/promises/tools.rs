@@ -152,3 +152,41 @@ fn a_topic_without_records_or_that_is_not_there_proves_nothing() {
     assert_eq!(missing.code, Some(2), "{}", missing.text);
     assert!(missing.text.contains("no-such-topic"), "{}", missing.text);
 }
+
+/// A slot that a process has left behind whose only transaction has no outcome: its COMMIT and CLOSE were never written.
+fn leave_behind_in_doubt(desk: &Desk) -> PathBuf {
+    const COMMIT_AND_CLOSE: u64 = 40 + 32;
+    let elsewhere = desk.directory.path().join("elsewhere");
+    let mut journal = Journal::begin(&elsewhere, "doubtful", SEGMENT).unwrap();
+    journal.write(1).unwrap();
+    let segment = journal.slot().join(journal.segment(0));
+    journal.close().unwrap();
+    let file = std::fs::File::options().write(true).open(segment).unwrap();
+    file.set_len(file.metadata().unwrap().len() - COMMIT_AND_CLOSE).unwrap();
+    let slot = desk.journal_directory().join("slot-1");
+    std::fs::rename(elsewhere.join("slot-0"), &slot).unwrap();
+    slot
+}
+
+#[test]
+fn an_event_in_doubt_is_held_until_an_operator_has_it_published() {
+    let desk = Desk::start("in_doubt = \"hold\"", "");
+    let slot = leave_behind_in_doubt(&desk);
+    wait::until("the event is held", LIMIT, || {
+        let text = std::fs::read(slot.join("status.json")).ok()?;
+        let status: Value = serde_json::from_slice(&text).ok()?;
+        (status["held"] == 1 && status["adopted"] == true).then_some(())
+    })
+    .map_err(|error| error.with_log(desk.agent.log()))
+    .unwrap();
+    let listed = desk.tool(&["in-doubt", "ls"]);
+    assert!(listed.text.contains("id=doubtful-1"), "{}", listed.text);
+    let published = desk.tool(&["in-doubt", "publish", "--id", "doubtful-1"]);
+    assert_eq!(published.code, Some(0), "{}", published.text);
+    let records = desk.events(1);
+    assert_eq!((records[0].header("ce_id"), records[0].header("ce_outcome")), ("doubtful-1", "unknown"));
+    assert_eq!(desk.tool(&["in-doubt", "ls"]).text, "nothing is held\n");
+    let verified = desk.tool(&["verify"]);
+    assert_eq!(verified.code, Some(0), "{}", verified.text);
+    println!("{}{}{}{}", listed.text, published.text, verified.text, desk.tool(&["journal", "ls"]).text);
+}
