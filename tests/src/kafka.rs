@@ -16,11 +16,14 @@ use xtask::parts;
 
 use crate::process::Server;
 use crate::proxy::Proxy;
+use crate::stage::{ADMIN_EVENTS, EVENTS};
 use crate::{Error, Result, log, port, wait};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// Of each topic of events: more than one, because the order is kept in each only.
+const PARTITIONS: i32 = 3;
 /// Any 16 bytes in URL-safe base 64.
 const CLUSTER_ID: &str = "a2V5ZmVycnktdGVzdHMtMQ";
 
@@ -57,6 +60,18 @@ impl Kafka {
         kafka.configure(port::free()?)?;
         kafka.format()?;
         kafka.start()?;
+        Ok(kafka)
+    }
+
+    /// As [`Self::start_new`], with the topics [`EVENTS`] and [`ADMIN_EVENTS`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with_topics(directory: &Path) -> Result<Self> {
+        let kafka = Self::start_new(&Cache::from_environment()?, directory)?;
+        for topic in [EVENTS, ADMIN_EVENTS] {
+            kafka.create_topic(topic, PARTITIONS)?;
+        }
         Ok(kafka)
     }
 

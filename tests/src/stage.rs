@@ -75,9 +75,7 @@ impl Stage {
     pub fn prepare_with(distribution: &Distribution, database: Database) -> Result<Self> {
         let directory =
             tempfile::tempdir().map_err(Error::io("create a temporary directory in", env::temp_dir()))?;
-        let kafka = Kafka::start_new(&Cache::from_environment()?, directory.path())?;
-        kafka.create_topic(EVENTS, 3)?;
-        kafka.create_topic(ADMIN_EVENTS, 3)?;
+        let kafka = Kafka::start_with_topics(directory.path())?;
         let mut keycloak = Keycloak::new(distribution, directory.path())?;
         keycloak
             .listener_option("bootstrap-servers", kafka.bootstrap_servers())

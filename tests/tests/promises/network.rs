@@ -14,7 +14,6 @@ use keyferry_tests::kafka::Kafka;
 use keyferry_tests::proxy::Link;
 use keyferry_tests::stage::{ADMIN_EVENTS, EVENTS, jar};
 use tempfile::TempDir;
-use xtask::cache::Cache;
 
 /// Small, so that the agent passes segment borders while things go wrong.
 const SEGMENT: u64 = 64 * 1024;
@@ -37,10 +36,7 @@ impl Ferry {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place: &Path = directory.path();
-        let kafka = Kafka::start_new(&Cache::from_environment().unwrap(), place).unwrap();
-        for topic in [EVENTS, ADMIN_EVENTS] {
-            kafka.create_topic(topic, 3).unwrap();
-        }
+        let kafka = Kafka::start_with_topics(place).unwrap();
         let executable = agent::unpack(&jar().unwrap(), place).unwrap();
         let journal = Journal::begin(&place.join("journal"), "event", SEGMENT).unwrap();
         let servers = kafka.proxied_bootstrap_servers();

@@ -14,7 +14,6 @@ use keyferry_tests::proxy::Link;
 use keyferry_tests::stage::{ADMIN_EVENTS, EVENTS, jar};
 use keyferry_tests::{audit, wait};
 use serde_json::json;
-use xtask::cache::Cache;
 
 const SEGMENT: u64 = 64 * 1024;
 const TRANSACTIONS: u64 = 500;
@@ -67,10 +66,7 @@ impl Drop for Orphan {
 #[test]
 fn an_agent_whose_log_nobody_reads_delivers_and_ends_with_its_parent() {
     let directory = tempfile::tempdir().unwrap();
-    let kafka = Kafka::start_new(&Cache::from_environment().unwrap(), directory.path()).unwrap();
-    for topic in [EVENTS, ADMIN_EVENTS] {
-        kafka.create_topic(topic, 3).unwrap();
-    }
+    let kafka = Kafka::start_with_topics(directory.path()).unwrap();
     let executable = agent::unpack(&jar().unwrap(), directory.path()).unwrap();
     let mut journal = Journal::begin(&directory.path().join("journal"), "event", SEGMENT).unwrap();
     journal.write(TRANSACTIONS).unwrap();

@@ -11,7 +11,6 @@ use keyferry_tests::journal::Journal;
 use keyferry_tests::kafka::{Gauge, Kafka};
 use keyferry_tests::stage::{ADMIN_EVENTS, EVENTS, jar};
 use keyferry_tests::{Error, Result, process, wait};
-use xtask::cache::Cache;
 
 /// As by default.
 const SEGMENT: u64 = 64 << 20;
@@ -57,9 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let directory =
         tempfile::tempdir_in(&place).map_err(Error::io("create a temporary directory in", &place))?;
     let executable = agent::unpack(&jar()?, directory.path())?;
-    let kafka = Kafka::start_new(&Cache::from_environment()?, directory.path())?;
-    kafka.create_topic(EVENTS, 3)?;
-    kafka.create_topic(ADMIN_EVENTS, 3)?;
+    let kafka = Kafka::start_with_topics(directory.path())?;
 
     let mut journal = Journal::begin(&directory.path().join("journal"), "backlog", SEGMENT)?.padded(PADDING);
     let slot = journal.slot().to_owned();
