@@ -95,7 +95,13 @@ impl Encoder {
     }
     /// The record of `gap` for `topic`, with the number `sequence`. `time_ms` is when it happened as far as the journal tells, for want of
     /// a time in `gap`. It lives until the next call.
-    pub fn encode_gap<'a>(&'a mut self, topic: &'a str, gap: &Gap, sequence: u64, time_ms: u64) -> Record<'a> {
+    pub fn encode_gap<'a>(
+        &'a mut self,
+        topic: &'a str,
+        gap: &Gap,
+        sequence: u64,
+        time_ms: u64,
+    ) -> Record<'a> {
         self.arena.clear();
         self.value.clear();
         let key = gap.write_key(&mut self.arena);

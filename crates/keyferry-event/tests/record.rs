@@ -164,7 +164,6 @@ fn a_gap_record_counts_like_any_other_and_says_what_is_missing() {
 
 #[test]
 fn an_event_that_an_operator_has_had_published_stays_in_doubt() {
-    let (_, seen, _) =
-        seen(HeaderMode::Minimal, EventKind::User, &[(Field::Outcome, "unknown")], &ENVELOPE);
+    let (_, seen, _) = seen(HeaderMode::Minimal, EventKind::User, &[(Field::Outcome, "unknown")], &ENVELOPE);
     assert_eq!(seen["ce_outcome"], "unknown");
 }

@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::event::{EventView, Events};
 use crate::format::{
     Epoch, GapCause, GapPayload, Kind, Place, RECORD_HEADER, SegmentHeader, SegmentName, decode_commit,
+    repeats_commit,
 };
 use crate::scanner::{EpochOver, Met, Range, Scanner, Step};
 use crate::storage::{Segment, Storage};
@@ -430,6 +431,14 @@ impl<S: Storage> Feed<S> {
         self.scanner.created_ms()
     }
 
+    /// Lists the segments unless that was done less than `age_ms` ago. `now_ms` is a monotonic time in milliseconds.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::WentBack`].
+    pub fn list_if_older(&mut self, now_ms: u64, age_ms: u64) -> Result<(), Error> {
+        self.scanner.list_if_older(now_ms, age_ms)
+    }
+
     /// The segments at the last listing, in order.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
@@ -582,6 +591,7 @@ impl<S: Storage> Feed<S> {
         let Some(current) = &mut self.current else { return Ok(None) };
         let epoch = current.epoch;
         let carried = self.scanner.payload(met).and_then(decode_commit);
+        let repeated = self.scanner.payload(met).is_some_and(repeats_commit);
         let number = carried.or(current.next_commit).unwrap_or(1);
         if let Some(expected) = current.next_commit.replace(number)
             && expected != number
@@ -598,7 +608,7 @@ impl<S: Storage> Feed<S> {
         self.scanner.consume(met);
         Ok(match settled {
             Some(settled) => Some(Ready::Settled(settled)),
-            None if self.assembler.was_in_doubt(id) => None,
+            None if repeated || self.assembler.was_in_doubt(id) => None,
             None => Some(Ready::Item(Item::LostTransaction {
                 epoch,
                 commit: number,

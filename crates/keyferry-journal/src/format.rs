@@ -460,6 +460,12 @@ pub fn decode_commit(payload: &[u8]) -> Option<u64> {
     payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
+/// Whether the COMMIT with this payload repeats an earlier one, which may be readable or not.
+#[must_use]
+pub fn repeats_commit(payload: &[u8]) -> bool {
+    payload.get(8..16).is_some_and(|repeated| repeated == 1u64.to_le_bytes())
+}
+
 /// The two bytes at `at`, which the caller has checked to be there.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(chunk_at(bytes, at))

@@ -24,7 +24,7 @@ pub struct Progress {
 impl Progress {
     /// Whether this is less far than `other`.
     pub fn is_before(&self, other: &Self) -> bool {
-        let place = |progress: &Self| (progress.resume.epoch, progress.resume.head, progress.resume.commit);
+        let place = |progress: &Self| (progress.resume.epoch, progress.resume.head, progress.next_sequence);
         place(self) < place(other)
     }
 }
@@ -62,9 +62,19 @@ pub struct RecordId {
     pub sequence: u64,
 }
 
+/// What a record carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An event.
+    Event,
+    /// Word of events that are missing.
+    Gap,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     id: RecordId,
+    content: Content,
     cost: usize,
     settled: bool,
 }
@@ -103,10 +113,10 @@ impl InFlight {
     }
 
     /// Notes that the record `id` of `size` bytes was sent with [`InFlight::next_token`].
-    pub fn sent(&mut self, id: RecordId, size: usize) {
+    pub fn sent(&mut self, id: RecordId, content: Content, size: usize) {
         let cost = size + RECORD_OVERHEAD;
         self.bytes += cost;
-        self.records.push_back(Entry { id, cost, settled: false });
+        self.records.push_back(Entry { id, content, cost, settled: false });
     }
 
     /// Which record travels under `token`, if it is in flight.
@@ -125,11 +135,16 @@ impl InFlight {
         }
     }
 
-    /// Notes that the record of `token` is settled: acknowledged, or laid aside as a dead letter.
+    /// Whether every record with a token below `token` is settled.
+    pub fn is_settled_below(&self, token: Token) -> bool {
+        self.first >= token.0
+    }
+
+    /// Notes that the record of `token` is acknowledged, and answers what it carries.
     ///
     /// # Panics
     /// If the token is not in flight: the sink has reported an outcome twice, and no checkpoint could be trusted any more.
-    pub fn settle(&mut self, token: Token) {
+    pub fn settle(&mut self, token: Token) -> Content {
         let entry = token
             .0
             .checked_sub(self.first)
@@ -137,11 +152,13 @@ impl InFlight {
             .filter(|entry| !entry.settled);
         let Some(entry) = entry else { panic!("{token:?} is not in flight") };
         entry.settled = true;
+        let content = entry.content;
         while let Some(entry) = self.records.front().filter(|entry| entry.settled) {
             self.bytes -= entry.cost;
             self.records.pop_front();
             self.first += 1;
         }
+        content
     }
 
     /// Takes the furthest progress that has been reached, if there is any since the last call.
@@ -189,7 +206,7 @@ mod tests {
         let mut in_flight = InFlight::new(Credit { bytes: 10_000, records: 4 });
         let tokens = (1..=transactions).map(|commit| {
             let token = in_flight.next_token();
-            in_flight.sent(RecordId { epoch: EPOCH, sequence: commit }, 100);
+            in_flight.sent(RecordId { epoch: EPOCH, sequence: commit }, Content::Event, 100);
             in_flight.transaction_sent(progress(commit), commit * 1_000);
             token
         });
@@ -216,7 +233,7 @@ mod tests {
         let (mut in_flight, mut tokens) = sent(1);
         for sequence in [2, 3] {
             tokens.push(in_flight.next_token());
-            in_flight.sent(RecordId { epoch: EPOCH, sequence }, 100);
+            in_flight.sent(RecordId { epoch: EPOCH, sequence }, Content::Event, 100);
         }
         in_flight.transaction_sent(progress(3), 2_000);
         in_flight.settle(tokens[0]);
@@ -248,7 +265,7 @@ mod tests {
         assert!(!in_flight.has_credit());
         let mut large = InFlight::new(Credit { bytes: 10_000, records: 4 });
         assert!(large.has_credit());
-        large.sent(RecordId { epoch: EPOCH, sequence: 1 }, 20_000);
+        large.sent(RecordId { epoch: EPOCH, sequence: 1 }, Content::Event, 20_000);
         assert!(!large.has_credit());
         large.settle(Token(0));
         assert!(large.has_credit(), "credit comes back with the outcome");

@@ -4,19 +4,33 @@
 //! dead-letter file), and a record that is sent again carries the number that it had the first time.
 //!
 //! The [`Pipeline`] is a state machine: it is given a clock reading and told to take a turn, and answers what it waits for. It never waits itself. Disk
-//! and destination stand behind the traits [`Storage`](keyferry_journal::Storage), [`Sink`](keyferry_event::Sink) and [`DeadLetters`], so that
+//! and destination stand behind the traits [`Storage`](keyferry_journal::Storage), [`Sink`](keyferry_event::Sink) and [`Aside`], so that
 //! a simulation can run it over thousands of fault schedules. [`run`] is the edge: a plain thread that waits in poll(2) for the journal, for the
 //! sink and for the word to stop.
 
+mod aside;
 pub mod backoff;
+mod ceiling;
 mod dead_letter;
+mod gap;
+mod giving_up;
+mod hold;
 pub mod in_flight;
+mod lines;
 mod pipeline;
 mod report;
+mod retention;
 mod runner;
+mod sender;
+mod start;
 
+pub use aside::{Aside, Nowhere, SideFiles};
+pub use ceiling::{Ceiling, GivenUp, GivenUpFile, GivenUps, Overflow, STRIDE};
 pub use dead_letter::{DeadLetterFile, DeadLetters};
+pub use hold::{Held, HeldEvent, HeldFile, HeldKind};
 pub use in_flight::{Credit, Progress};
 pub use pipeline::{Clock, Error, InDoubt, Pipeline, Settings, Turn};
 pub use report::{Report, State};
+pub use retention::{Position, Positions, PositionsFile, Retention};
 pub use runner::{DrainLimits, Ended, Phase, RunError, Stop, SystemClock, run};
+pub use start::Start;

@@ -1,19 +1,20 @@
 //! The state machine between journal and sink.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keyferry_event::{
-    Encoder, Envelope, Failure, FailureClass, HeaderMode, Record, SendError, Sink, Token, Topics,
-};
-use keyferry_journal::{
-    CheckpointFile, Epoch, Feed, Item, Outcome, Resume, SegmentName, Storage, Transaction,
-};
+use keyferry_event::{Failure, FailureClass, HeaderMode, Sink, Topics};
+use keyferry_journal::{CheckpointFile, Feed, Item, SegmentName, Storage};
 
+use crate::aside::Aside;
 use crate::backoff::Backoff;
-use crate::dead_letter::DeadLetters;
-use crate::in_flight::{Credit, InFlight, Progress, RecordId};
+use crate::ceiling::Ceiling;
+use crate::gap::{PendingGap, notice};
+use crate::giving_up::Owed;
+use crate::in_flight::{Credit, Progress};
 use crate::report::{Report, State};
+use crate::retention::{Kept, Position, Retention};
+use crate::sender::{Sender, Sent};
+use crate::start::Start;
 
 /// A reading of the clock, taken by whoever drives the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum InDoubt {
     Publish,
     /// They are not published, and counted.
     Drop,
+    /// They are laid aside until an operator decides.
+    Hold,
 }
 
 /// How the pipeline works.
@@ -43,6 +46,12 @@ pub struct Settings {
     pub headers: HeaderMode,
     /// What becomes of events in doubt.
     pub in_doubt: InDoubt,
+    /// Whether a consumer is told of missing events, by gap records among the others.
+    pub gap_records: bool,
+    /// How large the journal may become; `None` is no ceiling.
+    pub ceiling: Option<Ceiling>,
+    /// How long delivered segments are kept.
+    pub retention: Retention,
     /// What may be in flight at once.
     pub credit: Credit,
     /// For how long nothing may be acknowledged, although there is something to acknowledge, before the destination counts as failing. Nothing is
@@ -71,6 +80,16 @@ pub enum Error {
     /// The journal cannot be read, or must not be read on.
     #[error(transparent)]
     Journal(#[from] keyferry_journal::Error),
+    /// A file beside the checkpoint cannot be read or written.
+    #[error(
+        "cannot {what} beside the checkpoint: {source}; check that the agent runs as the owner of the journal directory and that its disk has space"
+    )]
+    Aside {
+        /// What was attempted.
+        what: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
 }
 
 /// Progress is written down at most this often: what is between two checkpoints is sent again after a crash.
@@ -89,20 +108,26 @@ const LOST_AFTER_MS: u64 = 1_000;
 const RESET_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 
 /// Moves committed events from a journal to a sink.
-pub struct Pipeline<S: Storage, K: Sink, D: DeadLetters> {
-    feed: Feed<S>,
-    sender: Sender<K, D>,
-    flow: Flow,
+pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
+    pub(crate) feed: Feed<S>,
+    pub(crate) sender: Sender<K, A>,
+    pub(crate) flow: Flow,
     backoff: Backoff,
     checkpoint: CheckpointFile,
     /// How far everything is settled; `None` while that is nothing.
-    settled: Option<Progress>,
-    /// The oldest segment that was needed when segments were last removed.
-    needed: Option<SegmentName>,
+    pub(crate) settled: Option<Progress>,
+    /// The oldest segment that was needed when that was last made durable.
+    pub(crate) needed: Option<SegmentName>,
+    /// What is delivered and still there.
+    pub(crate) kept: Kept,
+    /// The gap record that the feed has passed and the sink has not taken.
+    pub(crate) pending: Option<PendingGap>,
+    /// Gap records of what the journal does not hold any more.
+    pub(crate) owed: Owed,
     /// When progress was last written down; `unsaved` says whether there is more since.
     saved_at_ms: u64,
-    unsaved: bool,
-    caught_up: bool,
+    pub(crate) unsaved: bool,
+    pub(crate) caught_up: bool,
     /// Whether this turn has found anything new in the journal.
     found: bool,
     /// Whether it has been told that the destination is failing.
@@ -111,7 +136,7 @@ pub struct Pipeline<S: Storage, K: Sink, D: DeadLetters> {
 
 /// Whether records may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
+pub(crate) enum Flow {
     Open,
     /// The sink was reset and is given time.
     Paused {
@@ -123,25 +148,22 @@ enum Flow {
     },
 }
 
-impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
-    /// A pipeline that goes on after `settled`, which is where `feed` was opened, and writes its progress to `checkpoint`.
-    pub fn new(
-        feed: Feed<S>,
-        checkpoint: CheckpointFile,
-        settled: Option<Progress>,
-        sink: K,
-        dead_letters: D,
-        settings: Settings,
-    ) -> Self {
+impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
+    /// A pipeline that goes on at `start`, which is where `feed` was opened.
+    pub fn new(feed: Feed<S>, start: Start, sink: K, aside: A, settings: Settings) -> Self {
         let backoff = Backoff::new(RESET_BACKOFF.0, RESET_BACKOFF.1, settings.seed);
+        let Start { checkpoint, settled, positions, given_up } = start;
         Self {
             feed,
-            sender: Sender::new(sink, dead_letters, settings, settled),
+            sender: Sender::new(sink, aside, settings, settled),
             flow: Flow::Open,
             backoff,
             checkpoint,
             settled,
             needed: settled.map(|progress| progress.resume.segment()),
+            kept: Kept::new(positions),
+            pending: None,
+            owed: Owed::new(given_up),
             saved_at_ms: 0,
             unsaved: false,
             caught_up: false,
@@ -157,20 +179,26 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
     pub fn turn(&mut self, clock: Clock) -> Result<Turn, Error> {
         self.collect(clock)?;
         self.recover(clock);
+        self.stay_below_ceiling(clock)?;
         let sent_all = self.dispatch(clock)?;
         self.save(clock)?;
+        self.release(clock)?;
         self.tell_if_failing(clock);
         Ok(self.what_next(clock, sent_all))
     }
 
     /// Whether everything that the journal held at the last turn is settled.
     pub fn is_drained(&self) -> bool {
-        self.caught_up && self.sender.in_flight.is_empty()
+        self.caught_up && self.sender.outbox.in_flight.is_empty()
     }
 
     /// For how many milliseconds nothing has been settled although there was something to settle.
     pub fn stalled_ms(&self, clock: Clock) -> u64 {
-        if self.is_drained() { 0 } else { clock.monotonic_ms.saturating_sub(self.sender.settled_at_ms) }
+        if self.is_drained() {
+            0
+        } else {
+            clock.monotonic_ms.saturating_sub(self.sender.outbox.settled_at_ms)
+        }
     }
 
     /// Writes the progress down, whatever the interval.
@@ -186,7 +214,7 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
 
     /// The sink.
     pub fn sink(&self) -> &K {
-        &self.sender.sink
+        &self.sender.outbox.sink
     }
 
     /// What there is to tell.
@@ -196,11 +224,14 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         let settled = self.settled.map(|progress| progress.resume);
         report.backlog_bytes =
             self.feed.backlog(settled.as_ref(), clock.monotonic_ms).unwrap_or(report.backlog_bytes);
-        report.oldest_unacknowledged_ms = self.sender.in_flight.oldest_written_ms();
+        report.held = self.sender.outbox.aside.held();
+        report.oldest_unacknowledged_ms = self.sender.outbox.in_flight.oldest_written_ms();
         let open = self.flow == Flow::Open;
         (report.state, report.reason) = if open && self.is_drained() {
             (State::Idle, None)
-        } else if !open || !self.sender.in_flight.is_empty() && self.stalled_ms(clock) >= BLOCKED_AFTER_MS {
+        } else if !open
+            || !self.sender.outbox.in_flight.is_empty() && self.stalled_ms(clock) >= BLOCKED_AFTER_MS
+        {
             (State::Blocked, Some(self.why_blocked(clock)))
         } else {
             (State::Delivering, None)
@@ -210,7 +241,7 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
 
     fn why_blocked(&self, clock: Clock) -> String {
         let nothing = || format!("nothing has been acknowledged for {} s", self.stalled_ms(clock) / 1_000);
-        self.sender.complaint().unwrap_or_else(nothing)
+        self.sender.outbox.complaint().unwrap_or_else(nothing)
     }
 
     /// Says once that the destination is failing, and once that it is not any more.
@@ -220,7 +251,7 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         match (self.failing, failing) {
             (false, true) => tracing::error!(
                 "nothing has been acknowledged for {timeout:?}: {}; the journal keeps the events",
-                self.sender.complaint().unwrap_or_else(|| "the cause is not known".to_owned())
+                self.sender.outbox.complaint().unwrap_or_else(|| "the cause is not known".to_owned())
             ),
             (true, false) => tracing::info!("delivery goes on"),
             _ => {}
@@ -231,10 +262,12 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
     /// Takes in the outcomes.
     fn collect(&mut self, clock: Clock) -> Result<(), Error> {
         let failure = self.sender.collect(clock);
-        if let Some(progress) = self.sender.in_flight.take_progress() {
+        if let Some(progress) = self.sender.outbox.in_flight.take_progress() {
             self.reach(progress);
         }
-        let lost = || (self.stalled_ms(clock) >= LOST_AFTER_MS).then(|| self.sender.sink.lost()).flatten();
+        self.owed.forget_if_settled(&mut self.sender.outbox);
+        let is_stalled = self.stalled_ms(clock) >= LOST_AFTER_MS;
+        let lost = || is_stalled.then(|| self.sender.outbox.sink.lost()).flatten();
         if let Some(failure) = failure.or_else(lost) {
             self.begin_anew(&failure, clock)?;
         }
@@ -257,25 +290,33 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
     }
 
     /// Takes back everything that is not settled and sends it again, in order, after a pause.
-    fn begin_anew(&mut self, failure: &Failure, clock: Clock) -> Result<(), Error> {
+    pub(crate) fn begin_anew(&mut self, failure: &Failure, clock: Clock) -> Result<(), Error> {
         let delay = match failure.class {
             FailureClass::Retriable => self.backoff.next_delay(),
             FailureClass::Poison => Duration::ZERO,
         };
         let until_ms = clock.monotonic_ms + delay.as_millis() as u64;
-        self.sender.note_failure(failure);
-        self.sender.rewind(self.settled);
-        self.feed.seek(self.settled.map(|progress| progress.resume).as_ref())?;
-        self.caught_up = false;
+        self.sender.outbox.note_failure(failure);
+        self.go_back()?;
         self.reset_sink(until_ms);
         Ok(())
     }
 
+    /// Nothing after what is settled counts as sent or read any more.
+    pub(crate) fn go_back(&mut self) -> Result<(), Error> {
+        self.sender.rewind(self.settled);
+        self.feed.seek(self.settled.map(|progress| progress.resume).as_ref())?;
+        self.pending = None;
+        self.owed.send_again();
+        self.caught_up = false;
+        Ok(())
+    }
+
     fn reset_sink(&mut self, until_ms: u64) {
-        self.flow = match self.sender.sink.reset() {
+        self.flow = match self.sender.outbox.sink.reset() {
             Ok(()) => Flow::Paused { until_ms },
             Err(failure) => {
-                self.sender.note_failure(&failure);
+                self.sender.outbox.note_failure(&failure);
                 Flow::Broken { until_ms }
             }
         };
@@ -296,7 +337,10 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
     fn dispatch(&mut self, clock: Clock) -> Result<bool, Error> {
         self.found = false;
         for _ in 0..TRANSACTIONS_A_TURN {
-            if self.flow != Flow::Open || !self.sender.in_flight.has_credit() {
+            if self.flow != Flow::Open || !self.sender.outbox.in_flight.has_credit() {
+                return Ok(false);
+            }
+            if !self.send_gaps(clock)? {
                 return Ok(false);
             }
             let before = self.feed.resume_point();
@@ -319,15 +363,41 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
                         self.begin_anew(&failure, clock)?;
                         return Ok(false);
                     }
+                    Sent::Instead(pending) => self.pending = Some(pending),
                 },
-                notice => self.sender.notice(&notice),
+                item => {
+                    if let Some(mut gap) = notice(&item, &mut self.sender.report) {
+                        self.feed.node().clone_into(&mut gap.node);
+                        let (time_ms, resume) = (self.feed.created_ms(), self.feed.resume_point());
+                        self.pending = Some(PendingGap { gap, time_ms, resume });
+                    }
+                }
             }
         }
         Ok(false)
     }
 
+    /// Sends the gap records that come before whatever the feed has next; answers whether all of them are sent.
+    fn send_gaps(&mut self, clock: Clock) -> Result<bool, Error> {
+        let mut sent = self.owed.send(&mut self.sender, clock);
+        if let (Sent::All, Some(pending)) = (&sent, &self.pending) {
+            sent = self.sender.send_gap(pending, clock);
+            if let Sent::All = sent {
+                self.pending = None;
+            }
+        }
+        match sent {
+            Sent::All => Ok(true),
+            Sent::Failed(failure) => {
+                self.begin_anew(&failure, clock)?;
+                Ok(false)
+            }
+            Sent::Full | Sent::Instead(_) => Ok(false),
+        }
+    }
+
     fn save(&mut self, clock: Clock) -> Result<(), Error> {
-        if let Some(progress) = self.sender.in_flight.take_progress() {
+        if let Some(progress) = self.sender.outbox.in_flight.take_progress() {
             self.reach(progress);
         }
         match self.settled {
@@ -340,28 +410,44 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         }
     }
 
-    fn write_checkpoint(&mut self, settled: Progress, clock: Clock) -> Result<(), Error> {
-        let needed = settled.resume.segment();
-        if self.needed == Some(needed) {
-            self.checkpoint.write(self.feed.storage(), Some(settled.resume), settled.next_sequence)?;
+    pub(crate) fn write_checkpoint(&mut self, settled: Progress, clock: Clock) -> Result<(), Error> {
+        let Progress { resume, next_sequence } = settled;
+        if self.needed == Some(resume.segment()) {
+            self.checkpoint.write(self.feed.storage(), Some(resume), next_sequence)?;
         } else {
             // Segments may only go once the checkpoint that is beyond them would survive a power cut.
-            self.checkpoint.write_durable(
-                self.feed.storage(),
-                Some(settled.resume),
-                settled.next_sequence,
-            )?;
-            self.feed.remove_delivered(&settled.resume)?;
-            self.needed = Some(needed);
+            self.checkpoint.write_durable(self.feed.storage(), Some(resume), next_sequence)?;
+            self.needed = Some(resume.segment());
+            self.note_border(Position { progress: settled, reached_ms: clock.wall_ms });
         }
         self.saved_at_ms = clock.monotonic_ms;
         self.unsaved = false;
         Ok(())
     }
 
+    /// Writes a border down. Where that fails the next one will do: a position is what the numbers of a replay are counted from, and of a delivery
+    /// whose checkpoint is damaged.
+    fn note_border(&mut self, position: Position) {
+        self.kept.reach(position);
+        if let Err(error) = self.sender.outbox.aside.keep_positions(self.kept.positions()) {
+            tracing::warn!("cannot write down the position of {}: {error}", position.segment());
+        }
+    }
+
+    /// Removes the delivered segments that need not be kept any longer.
+    fn release(&mut self, clock: Clock) -> Result<(), Error> {
+        let retention = &self.sender.settings.retention;
+        let Some(upto) = self.kept.release(retention, self.feed.segments(), clock.wall_ms) else {
+            return Ok(());
+        };
+        self.feed.remove_delivered(&upto)?;
+        Ok(())
+    }
+
     fn what_next(&self, clock: Clock, sent_all: bool) -> Turn {
-        let can_send =
-            self.flow == Flow::Open && self.sender.in_flight.has_credit() && !self.sender.sink_is_full;
+        let can_send = self.flow == Flow::Open
+            && self.sender.outbox.in_flight.has_credit()
+            && !self.sender.outbox.sink_is_full;
         let at_once = (can_send && !sent_all).then_some(clock.monotonic_ms);
         let checkpoint = self.unsaved.then_some(self.saved_at_ms + CHECKPOINT_INTERVAL_MS);
         let flow = match self.flow {
@@ -370,285 +456,5 @@ impl<S: Storage, K: Sink, D: DeadLetters> Pipeline<S, K, D> {
         };
         let wake_at_ms = [at_once, checkpoint, flow].into_iter().flatten().min();
         Turn { wake_at_ms, journal: can_send, found: self.found, segment: self.feed.segment() }
-    }
-}
-
-/// How much of a transaction was sent.
-enum Sent {
-    All,
-    /// The sink takes no more; what was sent is remembered, and the transaction is offered again.
-    Full,
-    Failed(Failure),
-}
-
-/// A record that was refused for good.
-struct Condemned {
-    cause: String,
-    /// Whether it lies in the dead-letter file already: a reset makes it come by once more.
-    laid_aside: bool,
-}
-
-/// The half of the pipeline that faces the sink. It is apart from the feed because it works on what the feed lends.
-struct Sender<K, D> {
-    sink: K,
-    dead_letters: D,
-    settings: Settings,
-    encoder: Encoder,
-    in_flight: InFlight,
-    /// The number of the first record of the next transaction, and the epoch that it counts in.
-    epoch: Option<Epoch>,
-    next_sequence: u64,
-    /// How many records of the next transaction were sent before the sink was full.
-    already_sent: u64,
-    sink_is_full: bool,
-    /// Records that the destination refused for good: laid aside when they come by again.
-    condemned: BTreeMap<RecordId, Condemned>,
-    last_failure: Option<String>,
-    settled_at_ms: u64,
-    report: Report,
-}
-
-impl<K: Sink, D: DeadLetters> Sender<K, D> {
-    fn new(sink: K, dead_letters: D, settings: Settings, from: Option<Progress>) -> Self {
-        Self {
-            sink,
-            dead_letters,
-            encoder: Encoder::new(settings.headers),
-            in_flight: InFlight::new(settings.credit),
-            settings,
-            epoch: from.map(|progress| progress.resume.epoch),
-            next_sequence: from.map_or(1, |progress| progress.next_sequence),
-            already_sent: 0,
-            sink_is_full: false,
-            condemned: BTreeMap::new(),
-            last_failure: None,
-            settled_at_ms: 0,
-            report: Report::default(),
-        }
-    }
-
-    /// Takes in the outcomes; answers with the failure after which everything unsettled must be sent again, if there was one.
-    fn collect(&mut self, clock: Clock) -> Option<Failure> {
-        let Self { sink, in_flight, condemned, report, .. } = self;
-        let mut failed: Option<Failure> = None;
-        let mut acknowledged = 0;
-        sink.poll(&mut |token: Token, result| match result {
-            Ok(()) => {
-                in_flight.settle(token);
-                acknowledged += 1;
-            }
-            Err(failure) => {
-                if failure.class == FailureClass::Poison
-                    && let Some(id) = in_flight.record(token)
-                {
-                    condemned.insert(id, Condemned { cause: failure.reason.clone(), laid_aside: false });
-                }
-                failed.get_or_insert(failure);
-            }
-        });
-        if acknowledged > 0 {
-            report.published += acknowledged;
-            report.last_delivery_ms = Some(clock.wall_ms);
-            self.settled_at_ms = clock.monotonic_ms;
-            self.last_failure = None;
-            self.sink_is_full = false;
-        }
-        failed
-    }
-
-    /// Sends the records of `transaction`, from the first that was not sent yet.
-    fn send(&mut self, transaction: &Transaction<'_>, clock: Clock) -> Result<Sent, keyferry_journal::Error> {
-        let epoch = transaction.epoch;
-        if self.epoch != Some(epoch) {
-            (self.epoch, self.next_sequence, self.already_sent) = (Some(epoch), 1, 0);
-        }
-        let mut sequence = self.next_sequence;
-        let mut filtered = 0;
-        let drop_all = transaction.outcome == Outcome::Unknown && self.settings.in_doubt == InDoubt::Drop;
-        for event in transaction.events() {
-            let event = event?;
-            if drop_all {
-                self.report.in_doubt_dropped += 1;
-                continue;
-            }
-            let Some(topic) = self.settings.topics.of(event.kind()) else {
-                filtered += 1;
-                continue;
-            };
-            let id = RecordId { epoch, sequence };
-            sequence += 1;
-            if sequence <= self.next_sequence + self.already_sent {
-                continue;
-            }
-            let envelope = Envelope {
-                node: transaction.node,
-                epoch,
-                outcome: transaction.outcome,
-                sequence: id.sequence,
-            };
-            let record = self.encoder.encode(topic, &event, &envelope);
-            if let Some(condemned) = self.condemned.get_mut(&id) {
-                if let Err(failure) = condemned.lay_aside(&mut self.dead_letters, &record, clock) {
-                    return Ok(Sent::Failed(failure));
-                }
-                self.already_sent += 1;
-                continue;
-            }
-            if self.in_flight.is_empty() && self.last_failure.is_none() {
-                self.settled_at_ms = clock.monotonic_ms;
-            }
-            let token = self.in_flight.next_token();
-            match self.sink.send(token, &record) {
-                Ok(()) => self.in_flight.sent(id, record.size()),
-                Err(SendError::Full) => {
-                    self.sink_is_full = true;
-                    return Ok(Sent::Full);
-                }
-                Err(SendError::Failed(failure)) if failure.class == FailureClass::Poison => {
-                    let mut condemned = Condemned { cause: failure.reason.clone(), laid_aside: false };
-                    if let Err(failure) = condemned.lay_aside(&mut self.dead_letters, &record, clock) {
-                        return Ok(Sent::Failed(failure));
-                    }
-                    self.condemned.insert(id, condemned);
-                }
-                Err(SendError::Failed(failure)) => return Ok(Sent::Failed(failure)),
-            }
-            self.already_sent += 1;
-            self.report.in_doubt += u64::from(transaction.outcome == Outcome::Unknown);
-        }
-        self.report.filtered += filtered;
-        self.next_sequence = sequence;
-        self.already_sent = 0;
-        let progress = Progress { resume: transaction.resume, next_sequence: sequence };
-        self.in_flight.transaction_sent(progress, transaction.written_ms);
-        Ok(Sent::All)
-    }
-
-    /// Notes that the journal holds nothing to publish up to `resume`.
-    fn pass(&mut self, resume: Resume, clock: Clock) {
-        let next_sequence = if Some(resume.epoch) == self.epoch { self.next_sequence } else { 1 };
-        self.in_flight.transaction_sent(Progress { resume, next_sequence }, clock.wall_ms);
-    }
-
-    /// Goes back to `progress`: nothing after it counts as sent any more.
-    fn rewind(&mut self, progress: Option<Progress>) {
-        self.in_flight.forget();
-        self.epoch = progress.map(|progress| progress.resume.epoch);
-        self.next_sequence = progress.map_or(1, |progress| progress.next_sequence);
-        self.already_sent = 0;
-        self.sink_is_full = false;
-        self.report.resets += 1;
-    }
-
-    /// Forgets the condemned records that `progress` has left behind: they cannot come by again.
-    fn forget_condemned(&mut self, progress: Progress) {
-        let next = RecordId { epoch: progress.resume.epoch, sequence: progress.next_sequence };
-        let behind = self.condemned.keys().take_while(|id| **id < next).count();
-        self.report.dead_letters += behind as u64;
-        for _ in 0..behind {
-            self.condemned.pop_first();
-        }
-    }
-
-    /// What went wrong last and has not gone well since.
-    fn complaint(&self) -> Option<String> {
-        self.last_failure.clone().or_else(|| self.sink.trouble())
-    }
-
-    fn note_failure(&mut self, failure: &Failure) {
-        if self.last_failure.as_deref() != Some(&failure.reason) {
-            match failure.class {
-                FailureClass::Retriable => {
-                    tracing::warn!("delivery failed, the journal keeps the events: {failure}")
-                }
-                FailureClass::Poison => tracing::error!("a record can never be delivered: {failure}"),
-            }
-            self.last_failure = Some(failure.reason.clone());
-        }
-    }
-
-    /// Takes note of what the journal holds besides transactions: nothing of it is silent.
-    fn notice(&mut self, item: &Item<'_>) {
-        match item {
-            // Sent, not noticed.
-            Item::Transaction(_) => {}
-            Item::Gap(gap) => {
-                self.report.missing_events += gap.user_events + gap.admin_events;
-                tracing::error!(
-                    "{} user events and {} admin events could not be journaled by Keycloak ({:?}) and are missing; segment {}, offset {}",
-                    gap.user_events,
-                    gap.admin_events,
-                    gap.cause,
-                    gap.segment,
-                    gap.offset
-                );
-            }
-            Item::Damage(range) => {
-                self.report.damaged_ranges += 1;
-                tracing::error!(
-                    "the journal is damaged: bytes {} to {} of segment {} cannot be read; what was in them is lost",
-                    range.from,
-                    range.to,
-                    range.segment
-                );
-            }
-            Item::MissingSegments { epoch, first, last } => {
-                self.report.damaged_ranges += 1;
-                tracing::error!(
-                    "segments {first} to {last:?} of epoch {epoch} are missing; what was in them is lost"
-                );
-            }
-            Item::MissingCommits { epoch, expected, found } => {
-                self.report.damaged_ranges += 1;
-                tracing::error!(
-                    "transaction {found} of epoch {epoch} follows where {expected} was expected: those between are lost"
-                );
-            }
-            Item::LostTransaction { epoch, commit, id, cause, .. } => {
-                self.report.damaged_ranges += 1;
-                tracing::error!(
-                    "the events of transaction {commit} (id {id}) of epoch {epoch} are lost: {cause:?}"
-                );
-            }
-            Item::UnknownRecord { segment, offset, kind } => tracing::warn!(
-                "segment {segment} holds a record of kind {kind} at offset {offset} that this release does not know: update the agent"
-            ),
-            Item::EpochReopened { epoch } => tracing::warn!(
-                "epoch {epoch} goes on although its writer's lock was free: POSIX locks do not work on this mount; use a local file system"
-            ),
-            Item::TornTail(range) => tracing::info!(
-                "a write was cut short when Keycloak died: bytes {} to {} of segment {}; it had not been acknowledged",
-                range.from,
-                range.to,
-                range.segment
-            ),
-            Item::Abandoned(segment) => tracing::warn!(
-                "segment {segment} was given up by Keycloak after a write error; nothing is lost"
-            ),
-            Item::EpochEnded { epoch, commit, closed } => {
-                let how = if *closed { "in order" } else { "without a CLOSE" };
-                tracing::info!("epoch {epoch} has ended {how} with transaction {commit}");
-            }
-        }
-    }
-}
-
-impl Condemned {
-    fn lay_aside<D: DeadLetters>(
-        &mut self,
-        dead_letters: &mut D,
-        record: &Record<'_>,
-        clock: Clock,
-    ) -> Result<(), Failure> {
-        if self.laid_aside {
-            return Ok(());
-        }
-        dead_letters.lay_aside(record, &self.cause, clock.wall_ms).map_err(|error| Failure {
-            class: FailureClass::Retriable,
-            reason: format!("cannot write the dead-letter file: {error}"),
-        })?;
-        tracing::error!("a record of topic {} is laid aside as a dead letter: {}", record.topic, self.cause);
-        self.laid_aside = true;
-        Ok(())
     }
 }

@@ -11,14 +11,22 @@ pub struct Report {
     pub backlog_bytes: u64,
     /// When the journal got the oldest event that was sent and is not settled, milliseconds since the Unix epoch.
     pub oldest_unacknowledged_ms: Option<u64>,
-    /// Records acknowledged.
+    /// Events acknowledged.
     pub published: u64,
+    /// Gap records acknowledged: one for each topic that they go to.
+    pub gap_records: u64,
     /// Events that no topic wanted.
     pub filtered: u64,
     /// Events of transactions in doubt that were published as such.
     pub in_doubt: u64,
     /// Events of transactions in doubt that were dropped, as configured.
     pub in_doubt_dropped: u64,
+    /// Events in doubt that wait for an operator now, those of earlier runs included.
+    pub held: u64,
+    /// User events that were given up at the journal's ceiling because they were the oldest.
+    pub dropped_old_user_events: u64,
+    /// Admin events that were given up at the journal's ceiling because they were the oldest.
+    pub dropped_old_admin_events: u64,
     /// Records laid aside because they can never be delivered.
     pub dead_letters: u64,
     /// Ranges of the journal that could not be read.

@@ -12,7 +12,7 @@ use keyferry_event::Sink;
 use keyferry_journal::{Storage, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::dead_letter::DeadLetters;
+use crate::aside::Aside;
 use crate::pipeline::{Clock, Error, Pipeline, Turn};
 use crate::report::Report;
 
@@ -75,8 +75,8 @@ const REPORT_INTERVAL_MS: u64 = 1_000;
 ///
 /// # Errors
 /// The journal cannot be read on, or the operating system refuses to wait.
-pub fn run<S: Storage, K: Sink, D: DeadLetters>(
-    pipeline: &mut Pipeline<S, K, D>,
+pub fn run<S: Storage, K: Sink, A: Aside>(
+    pipeline: &mut Pipeline<S, K, A>,
     watch: &mut Watch,
     stop: &mut dyn Stop,
     limits: DrainLimits,
@@ -126,8 +126,8 @@ pub fn run<S: Storage, K: Sink, D: DeadLetters>(
 }
 
 /// How draining has ended, if it has.
-fn drained<S: Storage, K: Sink, D: DeadLetters>(
-    pipeline: &Pipeline<S, K, D>,
+fn drained<S: Storage, K: Sink, A: Aside>(
+    pipeline: &Pipeline<S, K, A>,
     limits: DrainLimits,
     now: Clock,
     since_ms: u64,
@@ -174,8 +174,8 @@ struct Woken {
 }
 
 /// Waits for what `turn` asks for.
-fn wait<S: Storage, K: Sink, D: DeadLetters>(
-    pipeline: &Pipeline<S, K, D>,
+fn wait<S: Storage, K: Sink, A: Aside>(
+    pipeline: &Pipeline<S, K, A>,
     watch: &mut Watch,
     stops: &[BorrowedFd<'_>],
     turn: Turn,

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use keyferry_event::{Failure, FailureClass, HeaderMode, Record, SendError, Sink,
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::format::{GapCause, GapPayload};
 use keyferry_journal::writer::WriterOptions;
-use keyferry_journal::{CheckpointFile, EventKind, Feed, FeedOptions, MemoryStorage, Writer};
-use keyferry_pipeline::{Clock, Credit, DeadLetterFile, InDoubt, Pipeline, Report, Settings, State};
+use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
+use keyferry_pipeline::{
+    Clock, Credit, InDoubt, Pipeline, Report, Retention, Settings, SideFiles, Start, State,
+};
 
 /// A sink that does what the test says.
 #[derive(Clone, Default)]
@@ -89,35 +92,74 @@ struct Bench {
     writer: Option<Writer<MemoryStorage, fn() -> u64>>,
     storage: MemoryStorage,
     sink: Script,
-    pipeline: Pipeline<MemoryStorage, Script, DeadLetterFile>,
+    pipeline: Pipeline<MemoryStorage, Script, SideFiles>,
     directory: tempfile::TempDir,
+    settings: Settings,
     now_ms: u64,
+}
+
+fn settings(admin_events: Option<&str>) -> Settings {
+    Settings {
+        topics: Topics {
+            events: Some("events".to_owned()),
+            admin_events: admin_events.map(ToOwned::to_owned),
+        },
+        headers: HeaderMode::CloudEvents,
+        in_doubt: InDoubt::Publish,
+        gap_records: true,
+        ceiling: None,
+        retention: Retention::default(),
+        credit: Credit { bytes: 1 << 20, records: 100 },
+        delivery_timeout: Duration::from_secs(120),
+        seed: 1,
+    }
+}
+
+fn begin(storage: &MemoryStorage, segment_size: u64) -> Writer<MemoryStorage, fn() -> u64> {
+    storage.set_writer_alive(true);
+    let clock: fn() -> u64 = || 1_000;
+    Writer::begin(storage.clone(), 0, clock, WriterOptions { node: "n".to_owned(), segment_size }).unwrap()
+}
+
+fn pipeline(
+    storage: &MemoryStorage,
+    directory: &Path,
+    sink: &Script,
+    settings: &Settings,
+) -> Pipeline<MemoryStorage, Script, SideFiles> {
+    let (mut slot, mut aside) = (storage.clone(), SideFiles::of(directory, "default"));
+    let start = Start::find(&mut slot, &mut aside, "default", &settings.topics, 5).unwrap();
+    let feed = Feed::open(slot, start.resume(), FeedOptions::default()).unwrap();
+    Pipeline::new(feed, start, sink.clone(), aside, settings.clone())
 }
 
 impl Bench {
     fn new(admin_events: Option<&str>, in_doubt: InDoubt) -> Self {
+        Self::with(Settings { in_doubt, ..settings(admin_events) }, WriterOptions::default().segment_size)
+    }
+
+    fn with(settings: Settings, segment_size: u64) -> Self {
         let storage = MemoryStorage::new();
-        let clock: fn() -> u64 = || 1_000;
-        let options = WriterOptions { node: "n".to_owned(), ..WriterOptions::default() };
-        let writer = Writer::begin(storage.clone(), 0, clock, options).unwrap();
-        let feed = Feed::open(storage.clone(), None, FeedOptions::default()).unwrap();
+        let writer = Some(begin(&storage, segment_size));
         let directory = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            topics: Topics {
-                events: Some("events".to_owned()),
-                admin_events: admin_events.map(ToOwned::to_owned),
-            },
-            headers: HeaderMode::CloudEvents,
-            in_doubt,
-            credit: Credit { bytes: 1 << 20, records: 100 },
-            delivery_timeout: Duration::from_secs(120),
-            seed: 1,
-        };
-        let dead_letters = DeadLetterFile::new(directory.path().join("dead-letters.jsonl"));
         let sink = Script::default();
-        let checkpoint = CheckpointFile::begin_anew("default");
-        let pipeline = Pipeline::new(feed, checkpoint, None, sink.clone(), dead_letters, settings);
-        Self { writer: Some(writer), storage, sink, pipeline, directory, now_ms: 0 }
+        let pipeline = pipeline(&storage, directory.path(), &sink, &settings);
+        Self { writer, storage, sink, pipeline, directory, settings, now_ms: 0 }
+    }
+
+    /// The agent dies, and another begins.
+    fn restart(&mut self) {
+        self.sink.clone().reset().unwrap();
+        self.pipeline = pipeline(&self.storage, self.directory.path(), &self.sink, &self.settings);
+    }
+
+    /// Delivers everything that is there.
+    fn deliver(&mut self) -> Report {
+        for _ in 0..20 {
+            self.after(200);
+            self.sink.acknowledge_all();
+        }
+        self.after(200)
     }
 
     fn commit(&mut self, kind: EventKind, body: &str) {
@@ -147,8 +189,8 @@ impl Bench {
     }
 
     fn dead_letters(&self) -> Vec<serde_json::Value> {
-        let text =
-            std::fs::read_to_string(self.directory.path().join("dead-letters.jsonl")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.directory.path().join("default.dead-letters.jsonl"))
+            .unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
@@ -245,7 +287,7 @@ fn a_record_that_the_client_refuses_at_once_costs_no_reset() {
 #[test]
 fn a_dead_letter_that_cannot_be_written_holds_its_record_back() {
     let mut bench = Bench::new(None, InDoubt::Publish);
-    std::fs::create_dir(bench.directory.path().join("dead-letters.jsonl")).unwrap();
+    std::fs::create_dir(bench.directory.path().join("default.dead-letters.jsonl")).unwrap();
     bench.commit(EventKind::User, "1");
     bench.sink.0.borrow_mut().too_large = true;
     let report = bench.after(1);
@@ -265,7 +307,10 @@ fn events_in_doubt_are_published_or_dropped_as_configured_and_never_before_the_e
             bench.after(1_000);
         }
         let report = bench.after(1);
-        assert_eq!(bench.sink.values().len(), published, "{in_doubt:?}");
+        let values = bench.sink.values();
+        assert_eq!(values.iter().filter(|value| *value == "1").count(), published, "{in_doubt:?}");
+        let told = values.iter().any(|value| value.contains(r#""cause":"in-doubt-dropped""#));
+        assert_eq!(told, dropped > 0, "{in_doubt:?}: {values:?}");
         assert_eq!((report.in_doubt, report.in_doubt_dropped), (published as u64, dropped), "{in_doubt:?}");
     }
 }

@@ -1,0 +1,115 @@
+//! Everything that must be durable beside the checkpoint, together.
+
+use std::io;
+use std::path::Path;
+
+use keyferry_event::Record;
+use keyferry_journal::Transaction;
+
+use crate::ceiling::{GivenUp, GivenUpFile, GivenUps};
+use crate::dead_letter::{DeadLetterFile, DeadLetters};
+use crate::hold::{Held, HeldFile};
+use crate::retention::{Position, Positions, PositionsFile};
+
+/// What a pipeline writes beside the checkpoint.
+pub trait Aside: DeadLetters + Held + Positions + GivenUps {}
+
+impl<T: DeadLetters + Held + Positions + GivenUps> Aside for T {}
+
+/// The files of one destination in a slot directory.
+#[derive(Debug)]
+pub struct SideFiles {
+    dead_letters: DeadLetterFile,
+    held: HeldFile,
+    positions: PositionsFile,
+    given_up: GivenUpFile,
+}
+
+impl SideFiles {
+    /// The files of `destination` in `slot`. Each is created when it is first needed.
+    pub fn of(slot: &Path, destination: &str) -> Self {
+        let path = |what: &str| slot.join(format!("{destination}.{what}.jsonl"));
+        Self {
+            dead_letters: DeadLetterFile::new(path("dead-letters")),
+            held: HeldFile::new(path("held")),
+            positions: PositionsFile::new(path("positions")),
+            given_up: GivenUpFile::new(path("given-up")),
+        }
+    }
+}
+
+impl DeadLetters for SideFiles {
+    fn lay_aside(&mut self, record: &Record<'_>, cause: &str, now_ms: u64) -> io::Result<()> {
+        self.dead_letters.lay_aside(record, cause, now_ms)
+    }
+}
+
+impl Held for SideFiles {
+    fn hold(&mut self, transaction: &Transaction<'_>, now_ms: u64) -> io::Result<()> {
+        self.held.hold(transaction, now_ms)
+    }
+
+    fn held(&mut self) -> u64 {
+        self.held.held()
+    }
+}
+
+impl Positions for SideFiles {
+    fn positions(&mut self) -> io::Result<Vec<Position>> {
+        self.positions.positions()
+    }
+
+    fn keep_positions(&mut self, positions: &[Position]) -> io::Result<()> {
+        self.positions.keep_positions(positions)
+    }
+}
+
+impl GivenUps for SideFiles {
+    fn given_up(&mut self) -> io::Result<Vec<GivenUp>> {
+        self.given_up.given_up()
+    }
+
+    fn keep_given_up(&mut self, given_up: &[GivenUp]) -> io::Result<()> {
+        self.given_up.keep_given_up(given_up)
+    }
+}
+
+/// Nothing is written: for looking at a slot without leaving a trace in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Nowhere;
+
+impl DeadLetters for Nowhere {
+    fn lay_aside(&mut self, _: &Record<'_>, _: &str, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Held for Nowhere {
+    fn hold(&mut self, _: &Transaction<'_>, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn held(&mut self) -> u64 {
+        0
+    }
+}
+
+impl Positions for Nowhere {
+    fn positions(&mut self) -> io::Result<Vec<Position>> {
+        Ok(Vec::new())
+    }
+
+    fn keep_positions(&mut self, _: &[Position]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl GivenUps for Nowhere {
+    fn given_up(&mut self) -> io::Result<Vec<GivenUp>> {
+        Ok(Vec::new())
+    }
+
+    fn keep_given_up(&mut self, _: &[GivenUp]) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! How long delivered segments are kept, and with which numbers their events were sent.
+//!
+//! The invariants:
+//!
+//! - **A segment goes only when everything in it was acknowledged, and no sooner than it was configured.**
+//! - **A position names a point up to which everything was acknowledged, and the number of the next record there.** Positions are written
+//!   before the segments before them go, so that numbers can be counted on from the oldest segment's border.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use keyferry_journal::storage::Segment;
+use keyferry_journal::{Place, Resume, SegmentName};
+use serde::{Deserialize, Serialize};
+
+use crate::in_flight::Progress;
+use crate::lines;
+
+/// How long delivered segments are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// For so long after everything in them was acknowledged. Zero: they go at once.
+    pub keep: Duration,
+    /// So much of them at most, in bytes; `None` is no limit.
+    pub keep_bytes: Option<u64>,
+}
+
+/// A point at a border of segments, up to which everything is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Line", into = "Line")]
+pub struct Position {
+    /// The point, and the number of the next record.
+    pub progress: Progress,
+    /// When it was reached, in milliseconds since the Unix epoch.
+    pub reached_ms: u64,
+}
+
+impl Position {
+    /// The segment that is needed to go on from here. What was delivered from it before is not meant.
+    pub fn segment(&self) -> SegmentName {
+        self.progress.resume.segment()
+    }
+}
+
+/// Where positions are written down.
+pub trait Positions {
+    /// Those written down last, in order.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn positions(&mut self) -> io::Result<Vec<Position>>;
+
+    /// Replaces them, durably.
+    ///
+    /// # Errors
+    /// They could not be written; those before are still there.
+    fn keep_positions(&mut self, positions: &[Position]) -> io::Result<()>;
+}
+
+/// The file `<destination>.positions.jsonl`, one position a line.
+#[derive(Debug)]
+pub struct PositionsFile {
+    path: PathBuf,
+}
+
+impl PositionsFile {
+    /// The file at `path`, which is created when it is first needed.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+}
+
+impl Positions for PositionsFile {
+    fn positions(&mut self) -> io::Result<Vec<Position>> {
+        lines::read(&self.path)
+    }
+
+    fn keep_positions(&mut self, positions: &[Position]) -> io::Result<()> {
+        lines::replace(&self.path, positions)
+    }
+}
+
+/// The delivered segments of one slot.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    positions: VecDeque<Position>,
+    /// Everything before it has been removed.
+    removed: Option<SegmentName>,
+}
+
+impl Kept {
+    pub(crate) fn new(positions: Vec<Position>) -> Self {
+        Self { positions: positions.into(), removed: None }
+    }
+
+    /// Notes a border.
+    pub(crate) fn reach(&mut self, position: Position) {
+        self.positions.push_back(position);
+    }
+
+    /// The positions, in order.
+    pub(crate) fn positions(&mut self) -> &[Position] {
+        self.positions.make_contiguous()
+    }
+
+    /// Up to where segments may go at `now_ms`, if some may that have not gone yet. The positions before are forgotten.
+    pub(crate) fn release(
+        &mut self,
+        retention: &Retention,
+        segments: &[Segment],
+        now_ms: u64,
+    ) -> Option<Resume> {
+        let newest = self.positions.back()?.segment();
+        let keep_ms = u64::try_from(retention.keep.as_millis()).unwrap_or(u64::MAX);
+        // Nothing is kept by a clock that may go backwards where nothing is to be kept.
+        let is_over = |at: &Position| keep_ms == 0 || at.reached_ms.saturating_add(keep_ms) <= now_ms;
+        let expired = self.positions.iter().take_while(|at| is_over(at)).count();
+        let kept_bytes = |from: SegmentName| -> u64 {
+            let kept = segments.iter().filter(|segment| segment.name >= from && segment.name < newest);
+            kept.map(|segment| segment.length).sum()
+        };
+        let all_kept = segments.first().map_or(0, |oldest| kept_bytes(oldest.name));
+        let too_much = retention.keep_bytes.filter(|limit| all_kept > *limit);
+        let over = too_much.map_or(0, |limit| {
+            self.positions.iter().take_while(|at| kept_bytes(at.segment()) > limit).count() + 1
+        });
+        let last = expired.max(over).min(self.positions.len()).checked_sub(1)?;
+        self.release_at(last)
+    }
+
+    /// Up to where segments may go when everything that is kept must.
+    pub(crate) fn release_all(&mut self) -> Option<Resume> {
+        self.release_at(self.positions.len().checked_sub(1)?)
+    }
+
+    fn release_at(&mut self, index: usize) -> Option<Resume> {
+        self.positions.drain(..index);
+        let position = self.positions.front()?;
+        let fresh = self.removed.replace(position.segment()) != Some(position.segment());
+        fresh.then_some(position.progress.resume)
+    }
+}
+
+/// A position as it stands in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    segment: String,
+    reached: u64,
+    epoch: u64,
+    from: (u32, u64),
+    head: (u32, u64),
+    commit: u64,
+    in_doubt: u64,
+    next_sequence: u64,
+}
+
+impl From<Position> for Line {
+    fn from(position: Position) -> Self {
+        let Progress { resume, next_sequence } = position.progress;
+        Self {
+            segment: position.segment().to_string(),
+            reached: position.reached_ms,
+            epoch: resume.epoch.0,
+            from: (resume.from.segment, resume.from.offset),
+            head: (resume.head.segment, resume.head.offset),
+            commit: resume.commit,
+            in_doubt: resume.in_doubt,
+            next_sequence,
+        }
+    }
+}
+
+impl From<Line> for Position {
+    fn from(line: Line) -> Self {
+        let place = |(segment, offset)| Place { segment, offset };
+        let resume = Resume {
+            epoch: keyferry_journal::Epoch(line.epoch),
+            from: place(line.from),
+            head: place(line.head),
+            commit: line.commit,
+            in_doubt: line.in_doubt,
+        };
+        let progress = Progress { resume, next_sequence: line.next_sequence };
+        Self { progress, reached_ms: line.reached }
+    }
+}

@@ -1,0 +1,343 @@
+//! The half of the pipeline that faces the sink.
+//!
+//! The invariant: **a record has the same number whenever it is sent**, and the next one has the next.
+
+use std::collections::BTreeMap;
+
+use keyferry_event::{Encoder, Envelope, Failure, FailureClass, Record, SendError, Sink, Token};
+use keyferry_journal::{Epoch, Outcome, Resume, Transaction};
+
+use crate::aside::Aside;
+use crate::ceiling::{GivenUp, topics_of};
+use crate::dead_letter::DeadLetters;
+use crate::gap::{self, PendingGap, Tally};
+use crate::in_flight::{Content, InFlight, Progress, RecordId};
+use crate::pipeline::{Clock, InDoubt, Settings};
+use crate::report::Report;
+
+/// What became of a transaction.
+pub(crate) enum Sent {
+    All,
+    /// The sink takes no more; what was sent is remembered, and the transaction is offered again.
+    Full,
+    Failed(Failure),
+    /// A gap record is to be sent in its place.
+    Instead(PendingGap),
+}
+
+/// What became of one record.
+enum Offered {
+    /// It was sent or laid aside.
+    Taken,
+    Full,
+    Failed(Failure),
+}
+
+/// A record that was refused for good.
+struct Condemned {
+    cause: String,
+    /// Whether it lies in the dead-letter file already: a reset makes it come by once more.
+    laid_aside: bool,
+}
+
+/// What faces the sink. It is apart from the feed because it works on what the feed lends.
+pub(crate) struct Sender<K, A> {
+    pub(crate) outbox: Outbox<K, A>,
+    pub(crate) settings: Settings,
+    encoder: Encoder,
+    /// The number of the first record of the next transaction, and the epoch that it counts in.
+    epoch: Option<Epoch>,
+    next_sequence: u64,
+    /// How many records of the next transaction were sent before the sink was full.
+    already_sent: u64,
+    pub(crate) report: Report,
+}
+
+/// The sink and what is under way to it.
+pub(crate) struct Outbox<K, A> {
+    pub(crate) sink: K,
+    pub(crate) aside: A,
+    pub(crate) in_flight: InFlight,
+    pub(crate) sink_is_full: bool,
+    /// Records that the destination refused for good: laid aside when they come by again.
+    condemned: BTreeMap<RecordId, Condemned>,
+    last_failure: Option<String>,
+    pub(crate) settled_at_ms: u64,
+}
+
+impl<K: Sink, A: Aside> Sender<K, A> {
+    pub(crate) fn new(sink: K, aside: A, settings: Settings, from: Option<Progress>) -> Self {
+        let outbox = Outbox {
+            sink,
+            aside,
+            in_flight: InFlight::new(settings.credit),
+            sink_is_full: false,
+            condemned: BTreeMap::new(),
+            last_failure: None,
+            settled_at_ms: 0,
+        };
+        Self {
+            outbox,
+            encoder: Encoder::new(settings.headers),
+            settings,
+            epoch: from.map(|progress| progress.resume.epoch),
+            next_sequence: from.map_or(1, |progress| progress.next_sequence),
+            already_sent: 0,
+            report: Report::default(),
+        }
+    }
+
+    /// Takes in the outcomes; answers with the failure after which everything unsettled must be sent again, if there was one.
+    pub(crate) fn collect(&mut self, clock: Clock) -> Option<Failure> {
+        let Outbox { sink, in_flight, condemned, .. } = &mut self.outbox;
+        let mut failed: Option<Failure> = None;
+        let (mut events, mut gaps) = (0, 0);
+        sink.poll(&mut |token: Token, result| match result {
+            Ok(()) => match in_flight.settle(token) {
+                Content::Event => events += 1,
+                Content::Gap => gaps += 1,
+            },
+            Err(failure) => {
+                if failure.class == FailureClass::Poison
+                    && let Some(id) = in_flight.record(token)
+                {
+                    condemned.insert(id, Condemned { cause: failure.reason.clone(), laid_aside: false });
+                }
+                failed.get_or_insert(failure);
+            }
+        });
+        if events + gaps > 0 {
+            self.report.published += events;
+            self.report.gap_records += gaps;
+            self.report.last_delivery_ms = Some(clock.wall_ms);
+            self.outbox.settled_at_ms = clock.monotonic_ms;
+            self.outbox.last_failure = None;
+            self.outbox.sink_is_full = false;
+        }
+        failed
+    }
+
+    /// Sends the records of `transaction`, from the first that was not sent yet; or does with it what is done with those in doubt.
+    pub(crate) fn send(
+        &mut self,
+        transaction: &Transaction<'_>,
+        clock: Clock,
+    ) -> Result<Sent, keyferry_journal::Error> {
+        if transaction.outcome == Outcome::Unknown {
+            match self.settings.in_doubt {
+                InDoubt::Publish => {}
+                InDoubt::Drop => return self.drop_in_doubt(transaction),
+                InDoubt::Hold => return Ok(self.hold(transaction, clock)),
+            }
+        }
+        self.enter(transaction.epoch);
+        let mut sequence = self.next_sequence;
+        let mut filtered = 0;
+        for event in transaction.events() {
+            let event = event?;
+            let Some(topic) = self.settings.topics.of(event.kind()) else {
+                filtered += 1;
+                continue;
+            };
+            let id = RecordId { epoch: transaction.epoch, sequence };
+            sequence += 1;
+            if sequence <= self.next_sequence + self.already_sent {
+                continue;
+            }
+            let envelope = Envelope {
+                node: transaction.node,
+                epoch: id.epoch,
+                outcome: transaction.outcome,
+                sequence: id.sequence,
+            };
+            let record = self.encoder.encode(topic, &event, &envelope);
+            match self.outbox.offer(id, Content::Event, &record, clock) {
+                Offered::Taken => {}
+                Offered::Full => return Ok(Sent::Full),
+                Offered::Failed(failure) => return Ok(Sent::Failed(failure)),
+            }
+            self.already_sent += 1;
+            self.report.in_doubt += u64::from(transaction.outcome == Outcome::Unknown);
+        }
+        self.report.filtered += filtered;
+        self.next_sequence = sequence;
+        self.already_sent = 0;
+        self.reach(transaction.resume, transaction.written_ms);
+        Ok(Sent::All)
+    }
+
+    /// Sends the records of a gap, from the first that was not sent yet.
+    pub(crate) fn send_gap(&mut self, pending: &PendingGap, clock: Clock) -> Sent {
+        let PendingGap { gap, time_ms, resume } = pending;
+        self.enter(gap.epoch);
+        let Self { encoder, settings, .. } = self;
+        let topics = settings.gap_records.then(|| topics_of(gap, &settings.topics)).into_iter().flatten();
+        let mut sequence = self.next_sequence;
+        for topic in topics {
+            let id = RecordId { epoch: gap.epoch, sequence };
+            sequence += 1;
+            if sequence <= self.next_sequence + self.already_sent {
+                continue;
+            }
+            let record = encoder.encode_gap(topic, gap, id.sequence, *time_ms);
+            match self.outbox.offer(id, Content::Gap, &record, clock) {
+                Offered::Taken => {}
+                Offered::Full => return Sent::Full,
+                Offered::Failed(failure) => return Sent::Failed(failure),
+            }
+            self.already_sent += 1;
+        }
+        self.next_sequence = sequence;
+        self.already_sent = 0;
+        if let Some(resume) = resume {
+            self.reach(*resume, clock.wall_ms);
+        }
+        Sent::All
+    }
+
+    /// Sends one record of what was given up, with the number that it has for good.
+    pub(crate) fn send_given_up(
+        &mut self,
+        given_up: &GivenUp,
+        sequence: u64,
+        topic: &str,
+        clock: Clock,
+    ) -> Sent {
+        let record = self.encoder.encode_gap(topic, &given_up.gap, sequence, given_up.time_ms);
+        let id = RecordId { epoch: given_up.gap.epoch, sequence };
+        match self.outbox.offer(id, Content::Gap, &record, clock) {
+            Offered::Taken => Sent::All,
+            Offered::Full => Sent::Full,
+            Offered::Failed(failure) => Sent::Failed(failure),
+        }
+    }
+
+    /// Notes that the journal holds nothing to publish up to `resume`.
+    pub(crate) fn pass(&mut self, resume: Resume, clock: Clock) {
+        self.reach(resume, clock.wall_ms);
+    }
+
+    /// Goes back to `progress`: nothing after it counts as sent any more.
+    pub(crate) fn rewind(&mut self, progress: Option<Progress>) {
+        self.outbox.in_flight.forget();
+        self.outbox.sink_is_full = false;
+        self.epoch = progress.map(|progress| progress.resume.epoch);
+        self.next_sequence = progress.map_or(1, |progress| progress.next_sequence);
+        self.already_sent = 0;
+        self.report.resets += 1;
+    }
+
+    /// Forgets the condemned records that `progress` has left behind: they cannot come by again.
+    pub(crate) fn forget_condemned(&mut self, progress: Progress) {
+        let condemned = &mut self.outbox.condemned;
+        let next = RecordId { epoch: progress.resume.epoch, sequence: progress.next_sequence };
+        let behind = condemned.keys().take_while(|id| **id < next).count();
+        self.report.dead_letters += behind as u64;
+        for _ in 0..behind {
+            condemned.pop_first();
+        }
+    }
+
+    /// Numbers begin at 1 in an epoch that was not met before.
+    fn enter(&mut self, epoch: Epoch) {
+        if self.epoch != Some(epoch) {
+            (self.epoch, self.next_sequence, self.already_sent) = (Some(epoch), 1, 0);
+        }
+    }
+
+    /// Everything up to `resume` was sent.
+    fn reach(&mut self, resume: Resume, written_ms: u64) {
+        let next_sequence = if Some(resume.epoch) == self.epoch { self.next_sequence } else { 1 };
+        self.outbox.in_flight.transaction_sent(Progress { resume, next_sequence }, written_ms);
+    }
+
+    fn drop_in_doubt(&mut self, transaction: &Transaction<'_>) -> Result<Sent, keyferry_journal::Error> {
+        let mut tally = Tally::default();
+        tally.add(transaction)?;
+        self.report.in_doubt_dropped += tally.user_events + tally.admin_events;
+        Ok(Sent::Instead(PendingGap {
+            gap: gap::of_dropped(transaction, &tally),
+            time_ms: transaction.written_ms,
+            resume: Some(transaction.resume),
+        }))
+    }
+
+    fn hold(&mut self, transaction: &Transaction<'_>, clock: Clock) -> Sent {
+        if let Err(error) = self.outbox.aside.hold(transaction, clock.wall_ms) {
+            return Sent::Failed(Failure {
+                class: FailureClass::Retriable,
+                reason: format!("cannot lay aside events in doubt: {error}"),
+            });
+        }
+        self.reach(transaction.resume, transaction.written_ms);
+        Sent::All
+    }
+}
+
+impl<K: Sink, A: DeadLetters> Outbox<K, A> {
+    /// Sends `record`, or lays it aside if it was refused for good.
+    fn offer(&mut self, id: RecordId, content: Content, record: &Record<'_>, clock: Clock) -> Offered {
+        if let Some(condemned) = self.condemned.get_mut(&id) {
+            return match condemned.lay_aside(&mut self.aside, record, clock) {
+                Ok(()) => Offered::Taken,
+                Err(failure) => Offered::Failed(failure),
+            };
+        }
+        if self.in_flight.is_empty() && self.last_failure.is_none() {
+            self.settled_at_ms = clock.monotonic_ms;
+        }
+        match self.sink.send(self.in_flight.next_token(), record) {
+            Ok(()) => self.in_flight.sent(id, content, record.size()),
+            Err(SendError::Full) => {
+                self.sink_is_full = true;
+                return Offered::Full;
+            }
+            Err(SendError::Failed(failure)) if failure.class == FailureClass::Poison => {
+                let mut condemned = Condemned { cause: failure.reason.clone(), laid_aside: false };
+                if let Err(failure) = condemned.lay_aside(&mut self.aside, record, clock) {
+                    return Offered::Failed(failure);
+                }
+                self.condemned.insert(id, condemned);
+            }
+            Err(SendError::Failed(failure)) => return Offered::Failed(failure),
+        }
+        Offered::Taken
+    }
+
+    /// What went wrong last and has not gone well since.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.last_failure.clone().or_else(|| self.sink.trouble())
+    }
+
+    pub(crate) fn note_failure(&mut self, failure: &Failure) {
+        if self.last_failure.as_deref() != Some(&failure.reason) {
+            match failure.class {
+                FailureClass::Retriable => {
+                    tracing::warn!("delivery failed, the journal keeps the events: {failure}")
+                }
+                FailureClass::Poison => tracing::error!("a record can never be delivered: {failure}"),
+            }
+            self.last_failure = Some(failure.reason.clone());
+        }
+    }
+}
+
+impl Condemned {
+    fn lay_aside<D: DeadLetters>(
+        &mut self,
+        dead_letters: &mut D,
+        record: &Record<'_>,
+        clock: Clock,
+    ) -> Result<(), Failure> {
+        if self.laid_aside {
+            return Ok(());
+        }
+        dead_letters.lay_aside(record, &self.cause, clock.wall_ms).map_err(|error| Failure {
+            class: FailureClass::Retriable,
+            reason: format!("cannot write the dead-letter file: {error}"),
+        })?;
+        tracing::error!("a record of topic {} is laid aside as a dead letter: {}", record.topic, self.cause);
+        self.laid_aside = true;
+        Ok(())
+    }
+}
