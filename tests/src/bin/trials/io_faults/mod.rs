@@ -14,6 +14,7 @@ use std::panic;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use keyferry_tests::kafka::Kafka;
 use keyferry_tests::{Error, Result, agent, stage};
@@ -24,6 +25,9 @@ use self::fault::Fault;
 use self::table::Table;
 use self::writer_side::WriterSide;
 use crate::seed::{self, Seed};
+
+/// After how many cases a line tells how far it has got.
+const PROGRESS: u32 = 100;
 
 /// Each case makes one system call of the writer or of the agent fail (once, thrice, or from then on), or cuts reads and writes short, chosen by seed, and
 /// then looks for events that are missing without a word.
@@ -37,6 +41,9 @@ pub struct Arguments {
     /// How many cases run at the same time.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
     workers: u32,
+    /// Begin no new case after so many minutes.
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u64>,
     /// Only the case with this number.
     #[arg(long, value_name = "NUMBER")]
     only: Option<u32>,
@@ -92,17 +99,25 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 
     let range = arguments.only.map_or(1..=arguments.cases, |only| only..=only);
     let (next, last) = (AtomicU32::new(*range.start()), *range.end());
+    let end = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let next = &|| {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        (number <= last && end.is_none_or(|end| Instant::now() < end)).then_some(number)
+    };
     let mut table = Table::default();
     thread::scope(|scope| {
         let (sender, verdicts) = mpsc::channel();
         let worker = |number: u32| {
-            let (writer, agent, next, sender) = (&writer, &agent, &next, sender.clone());
-            scope.spawn(move || work(writer, agent, seed, number, || next_of(next, last), &sender))
+            let (writer, agent, sender) = (&writer, &agent, sender.clone());
+            scope.spawn(move || work(writer, agent, seed, number, next, &sender))
         };
         let workers: Vec<_> = (0..arguments.workers).map(worker).collect();
         drop(sender);
-        for judged in verdicts {
+        for (count, judged) in (1..).zip(verdicts) {
             table.add(&judged);
+            if count % PROGRESS == 0 {
+                println!("{count} cases");
+            }
         }
         workers
             .into_iter()
@@ -112,17 +127,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     Ok(table.holds())
 }
 
-fn next_of(next: &AtomicU32, last: u32) -> Option<u32> {
-    Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number <= last)
-}
-
 /// Runs cases until there are no more.
 fn work(
     writer: &WriterSide,
     agent: &AgentSide<'_>,
     seed: u64,
     worker: u32,
-    mut next: impl FnMut() -> Option<u32>,
+    next: &impl Fn() -> Option<u32>,
     verdicts: &Sender<Judged>,
 ) -> Result<()> {
     let mut delivery = agent.delivery(&worker.to_string())?;
