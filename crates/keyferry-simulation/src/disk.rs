@@ -191,6 +191,12 @@ impl SimulatedDisk {
         self.disk.borrow().segments().next_back().map(|(name, _)| name)
     }
 
+    /// The names of all segments.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentName> {
+        self.disk.borrow().segments().map(|(name, _)| name).collect()
+    }
+
     /// Bytes of all segments.
     #[must_use]
     pub fn segment_bytes(&self) -> u64 {
@@ -328,6 +334,14 @@ impl SimulatedDisk {
             }
         }
         disk.trace.line(format_args!("bits flip in {file}"));
+    }
+
+    /// Whether an operation of the agent on a file beside the checkpoint fails.
+    ///
+    /// # Errors
+    /// Injected ones.
+    pub fn aside_may_fail(&self, operation: &str, file: &str) -> io::Result<()> {
+        self.disk.borrow_mut().agent_may_fail(operation, format_args!("{file}"))
     }
 
     /// The newest valid checkpoint of a destination as it stands now, read without faults.

@@ -84,10 +84,12 @@ pub struct GapRecord {
     pub kind: EventKind,
     /// The cause.
     pub cause: String,
-    /// How many user events are missing; 0 where that is not known.
-    pub user_events: u64,
-    /// How many admin events are missing; 0 where that is not known.
-    pub admin_events: u64,
+    /// How many user events are missing; `None` where that is not known.
+    pub user_events: Option<u64>,
+    /// How many admin events are missing; `None` where that is not known.
+    pub admin_events: Option<u64>,
+    /// Numbers that may never appear.
+    pub sequences: Option<(u64, u64)>,
 }
 
 impl GapRecord {
@@ -95,7 +97,10 @@ impl GapRecord {
     #[must_use]
     pub fn of(record: &Consumed) -> Option<Self> {
         let value: Value = serde_json::from_str(&record.value).ok()?;
-        let count = |name: &str| value.get(name).map(|count| count.as_u64().unwrap_or(0));
+        let count = |name: &str| value.get(name).map(Value::as_u64);
+        let sequences = value.get("sequences")?;
+        let sequences =
+            sequences.get("from").and_then(Value::as_u64).zip(sequences.get("to").and_then(Value::as_u64));
         (value.get("type")?.as_str()? == "KEYFERRY_GAP").then_some(())?;
         (value.get("epoch")?.as_str()? == record.epoch).then_some(())?;
         Some(Self {
@@ -103,19 +108,23 @@ impl GapRecord {
             cause: value.get("cause")?.as_str()?.to_owned(),
             user_events: count("userEvents")?,
             admin_events: count("adminEvents")?,
+            sequences,
         })
+    }
+
+    /// How many events of the kind of its topic it tells of.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        match self.kind {
+            EventKind::User => self.user_events,
+            EventKind::Admin => self.admin_events,
+        }
     }
 
     /// Whether it tells of events that the provider counted.
     #[must_use]
     pub fn is_counted(&self) -> bool {
         matches!(self.cause.as_str(), "no-space" | "ceiling" | "io-error" | "too-large")
-    }
-
-    /// Whether it may stand in an epoch whose files nothing has hurt.
-    #[must_use]
-    pub fn is_expected_in_whole_epoch(&self) -> bool {
-        matches!(self.cause.as_str(), "dropped-old" | "in-doubt-dropped")
     }
 }
 
@@ -254,9 +263,10 @@ impl Cluster {
                         Failure { class: FailureClass::Poison, reason: "refused for good".to_owned() };
                     self.unreported.push_back(Unreported { token, result: Err(failure) });
                 } else {
+                    let what = if record.is_gap() { &record.value } else { &record.outcome };
                     self.trace.line(format_args!(
-                        "arrives in {partition}: {} {} of {}, {}",
-                        record.id, record.sequence, record.epoch, record.outcome
+                        "arrives in {partition}: {} {} of {}, {what}",
+                        record.id, record.sequence, record.epoch
                     ));
                     if self.forgetful && self.random.u32(..40) == 0 {
                         self.partitions[partition].push(record.clone());

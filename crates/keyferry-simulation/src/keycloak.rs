@@ -40,6 +40,8 @@ pub enum Overflow {
     Refuse,
     /// They are dropped, counted and told by a GAP record.
     DropNew,
+    /// The same, until the agent has made room by giving up the oldest.
+    DropOld,
 }
 
 /// How the provider is configured.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keyferry_journal::event::EventKind;
 
 use crate::kafka::{Consumed, GapRecord};
-use crate::keycloak::kind_index;
+use crate::keycloak::{Overflow, kind_index};
 
 /// What became of an event's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +31,15 @@ pub enum DoubtPolicy {
     Publish,
     /// They are dropped.
     Drop,
+    /// They are laid aside.
+    Hold,
 }
 
 /// An event as the oracle knows it.
 #[derive(Clone, Debug)]
 struct Event {
     epoch: String,
+    kind: EventKind,
     key: String,
     fate: Fate,
     /// Where in its epoch it has to stand: committed ones by the order of their COMMITs, then those in doubt by the order of their first PREPARE.
@@ -71,8 +74,8 @@ pub struct Seen<'a> {
     pub logs: &'a [Vec<Consumed>],
     /// The dead-letter file.
     pub dead_letters: &'a [Consumed],
-    /// How many ranges of the journal the agent has reported as unreadable.
-    pub reported: u64,
+    /// Ids of the events that are held until an operator decides.
+    pub held: &'a BTreeSet<String>,
 }
 
 /// A promise that was broken.
@@ -140,24 +143,26 @@ pub struct Oracle {
     events: BTreeMap<String, Event>,
     scars: BTreeMap<String, Scars>,
     policy: DoubtPolicy,
+    overflow: Overflow,
     commits: u64,
     prepares: u64,
 }
 
 impl Oracle {
-    /// An oracle that expects events in doubt to be treated like this.
+    /// An oracle that expects events in doubt, and those at the ceiling, to be treated like this.
     #[must_use]
-    pub fn new(policy: DoubtPolicy) -> Self {
-        Self { events: BTreeMap::new(), scars: BTreeMap::new(), policy, commits: 0, prepares: 0 }
+    pub fn new(policy: DoubtPolicy, overflow: Overflow) -> Self {
+        Self { events: BTreeMap::new(), scars: BTreeMap::new(), policy, overflow, commits: 0, prepares: 0 }
     }
 
     /// An event was raised in a transaction, the first PREPARE of which is the `prepare`-th.
-    pub fn raised(&mut self, id: String, epoch: String, key: String, prepare: u64) {
+    pub fn raised(&mut self, id: String, kind: EventKind, epoch: String, key: String, prepare: u64) {
         let rank = (1, prepare, self.events.len() as u64);
         self.events.insert(
             id,
             Event {
                 epoch,
+                kind,
                 key,
                 fate: Fate::Open,
                 rank,
@@ -246,9 +251,10 @@ impl Oracle {
     /// The first promise that is broken.
     pub fn judge(&self, seen: &Seen<'_>) -> Result<(), Violation> {
         let copies = || seen.logs.iter().flatten().chain(seen.dead_letters);
-        let numbers = self.check_copies(copies().filter(|copy| !copy.is_gap()))?;
         let gaps = gap_records(copies().filter(|copy| copy.is_gap()))?;
-        self.check_nothing_lost(&numbers, &gaps, seen.reported)?;
+        let numbers = self.check_copies(copies().filter(|copy| !copy.is_gap()), &gaps)?;
+        self.check_held(seen.held)?;
+        self.check_nothing_lost(&numbers, &gaps, seen.held)?;
         self.check_numbers(&numbers, &gaps)?;
         self.check_gaps(&gaps)?;
         seen.logs.iter().try_for_each(|log| self.check_keys(log))
@@ -269,8 +275,9 @@ impl Oracle {
     fn check_copies<'a>(
         &self,
         copies: impl Iterator<Item = &'a Consumed>,
-    ) -> Result<BTreeMap<&'a str, u64>, Violation> {
-        let mut numbers = BTreeMap::new();
+        gaps: &Gaps,
+    ) -> Result<Numbers<'a>, Violation> {
+        let mut numbers = Numbers::new();
         for copy in copies {
             let event = self.events.get(&copy.id);
             let invented = || Violation::Invented(copy.id.clone(), event.map(|event| event.fate));
@@ -286,10 +293,15 @@ impl Oracle {
             if copy.epoch != event.epoch || copy.key != event.key {
                 return Err(Violation::WrongOutcome(copy.id.clone(), copy.outcome.clone(), event.fate));
             }
-            let number = *numbers.entry(copy.id.as_str()).or_insert(copy.sequence);
-            if number != copy.sequence && self.is_whole(&event.epoch) {
-                return Err(Violation::CopiesDiffer(copy.id.clone(), number, copy.sequence));
+            let all = numbers.entry(copy.id.as_str()).or_default();
+            // A record that was under way when the oldest events were given up is sent again under a number of the next stride; the gap record says so.
+            if let Some(other) = all.iter().find(|other| **other != copy.sequence)
+                && self.is_whole(&event.epoch)
+                && !is_explained(&copy.epoch, copy.sequence.min(*other), gaps)
+            {
+                return Err(Violation::CopiesDiffer(copy.id.clone(), *other, copy.sequence));
             }
+            all.insert(copy.sequence);
         }
         Ok(numbers)
     }
@@ -297,49 +309,69 @@ impl Oracle {
     fn outcome_is_right(&self, event: &Event, outcome: &str) -> bool {
         match outcome {
             "committed" => event.fate == Fate::Committed,
-            "unknown" if self.policy == DoubtPolicy::Publish => {
-                event.fate == Fate::InDoubt || event.may_be_unknown || self.scars(&event.epoch).damaged
-            }
+            "unknown" => self.policy == DoubtPolicy::Publish && self.may_be_in_doubt(event),
             _ => false,
         }
     }
 
-    fn check_nothing_lost(
-        &self,
-        numbers: &BTreeMap<&str, u64>,
-        gaps: &BTreeMap<(String, u64), GapRecord>,
-        reported: u64,
-    ) -> Result<(), Violation> {
-        let missing = self
-            .events
-            .iter()
-            .filter(|(id, event)| !numbers.contains_key(id.as_str()) && !event.counted && !event.may_be_lost);
-        for (id, event) in missing {
-            let scars = self.scars(&event.epoch);
-            let covered = reported > 0 || gaps.keys().any(|(epoch, _)| *epoch == event.epoch);
-            if scars.damaged && covered {
-                continue;
-            }
-            match (event.fate, self.policy) {
-                (Fate::Committed, DoubtPolicy::Drop) if event.may_be_unknown => {}
-                (Fate::Committed, _) => return Err(Violation::Lost(id.clone())),
-                (Fate::InDoubt, DoubtPolicy::Publish) => return Err(Violation::LostInDoubt(id.clone())),
-                (Fate::InDoubt, DoubtPolicy::Drop) | (Fate::Open | Fate::Aborted, _) => {}
+    /// Nothing is held but what is in doubt.
+    fn check_held(&self, held: &BTreeSet<String>) -> Result<(), Violation> {
+        for id in held {
+            let event = self.events.get(id);
+            let right = event.is_some_and(|event| self.may_be_in_doubt(event));
+            if self.policy != DoubtPolicy::Hold || !right {
+                return Err(Violation::Invented(id.clone(), event.map(|event| event.fate)));
             }
         }
         Ok(())
     }
 
-    /// The numbers of an epoch are 1, 2, 3, … in the order of the COMMITs, gap records among them.
-    fn check_numbers(
+    fn may_be_in_doubt(&self, event: &Event) -> bool {
+        event.fate == Fate::InDoubt || event.may_be_unknown || self.scars(&event.epoch).damaged
+    }
+
+    fn check_nothing_lost(
         &self,
-        numbers: &BTreeMap<&str, u64>,
-        gaps: &BTreeMap<(String, u64), GapRecord>,
+        numbers: &Numbers<'_>,
+        gaps: &Gaps,
+        held: &BTreeSet<String>,
     ) -> Result<(), Violation> {
+        let mut given_up = DroppedOld::of(gaps);
+        let missing = self.events.iter().filter(|(id, event)| {
+            !numbers.contains_key(id.as_str())
+                && !held.contains(id.as_str())
+                && !event.counted
+                && !event.may_be_lost
+        });
+        for (id, event) in missing {
+            let must = match (event.fate, self.policy) {
+                (Fate::Committed, DoubtPolicy::Drop) => !event.may_be_unknown,
+                (Fate::Committed, _) | (Fate::InDoubt, DoubtPolicy::Publish | DoubtPolicy::Hold) => true,
+                (Fate::InDoubt, DoubtPolicy::Drop) | (Fate::Open | Fate::Aborted, _) => false,
+            };
+            let damaged = self.scars(&event.epoch).damaged;
+            let told = damaged && gaps.keys().any(|(epoch, _)| *epoch == event.epoch);
+            if !must
+                || told
+                || self.overflow == Overflow::DropOld && given_up.covers(&event.epoch, event.kind)
+            {
+                continue;
+            }
+            return Err(match event.fate {
+                Fate::Committed => Violation::Lost(id.clone()),
+                _ => Violation::LostInDoubt(id.clone()),
+            });
+        }
+        Ok(())
+    }
+
+    /// The numbers of an epoch are 1, 2, 3, … in the order of the COMMITs, gap records among them.
+    fn check_numbers(&self, numbers: &Numbers<'_>, gaps: &Gaps) -> Result<(), Violation> {
         let mut epochs: BTreeMap<&str, Vec<(u64, Option<&Event>, &str)>> = BTreeMap::new();
-        for (id, number) in numbers {
+        for (id, numbers) in numbers {
             let event = &self.events[*id];
-            epochs.entry(&event.epoch).or_default().push((*number, Some(event), id));
+            let records = epochs.entry(&event.epoch).or_default();
+            records.extend(numbers.iter().map(|number| (*number, Some(event), *id)));
         }
         for (epoch, number) in gaps.keys() {
             epochs.entry(epoch).or_default().push((*number, None, "a gap record"));
@@ -351,35 +383,42 @@ impl Oracle {
                 check_unique(epoch, &records)?;
             }
             if self.is_whole(epoch) {
-                check_contiguous(epoch, &records)?;
-                check_order(epoch, &records)?;
+                check_contiguous(epoch, &records, gaps)?;
+                check_order(epoch, &records, gaps)?;
             }
         }
         Ok(())
     }
 
     /// Gap records tell what happened, no less and no more.
-    fn check_gaps(&self, gaps: &BTreeMap<(String, u64), GapRecord>) -> Result<(), Violation> {
+    fn check_gaps(&self, gaps: &Gaps) -> Result<(), Violation> {
         let mut told: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
         for ((epoch, _), gap) in gaps {
             if gap.is_counted() {
-                let sum = told.entry(epoch).or_default();
-                let index = kind_index(gap.kind);
-                sum[index] += if gap.kind == EventKind::User { gap.user_events } else { gap.admin_events };
-            } else if self.is_whole(epoch) && !gap.is_expected_in_whole_epoch() {
+                told.entry(epoch).or_default()[kind_index(gap.kind)] += gap.count().unwrap_or(0);
+            } else if self.is_whole(epoch) && !self.may_be_told(&gap.cause) {
                 return Err(Violation::GapInvented(epoch.clone(), gap.cause.clone()));
             }
         }
-        if gaps.is_empty() {
-            return Ok(());
-        }
-        for (epoch, scars) in self.scars.iter().filter(|(epoch, _)| self.is_whole(epoch)) {
+        // What is given up at the ceiling may hold GAP records, which are counted in the record of what was given up.
+        let exact = |epoch: &str| self.is_whole(epoch) && self.overflow != Overflow::DropOld;
+        for (epoch, scars) in self.scars.iter().filter(|(epoch, _)| exact(epoch)) {
             let seen = told.get(epoch.as_str()).copied().unwrap_or_default();
             if seen != scars.told {
                 return Err(Violation::GapsDiffer(epoch.clone(), seen, scars.told));
             }
         }
         Ok(())
+    }
+
+    /// Whether a gap record with this cause may stand in an epoch that nothing has hurt.
+    fn may_be_told(&self, cause: &str) -> bool {
+        match cause {
+            // Of a transaction that was given up its COMMIT may stay.
+            "dropped-old" | "lost-transaction" | "missing-commits" => self.overflow == Overflow::DropOld,
+            "in-doubt-dropped" => self.policy == DoubtPolicy::Drop,
+            _ => false,
+        }
     }
 
     /// The first copies of a key's events stand in their order.
@@ -398,10 +437,40 @@ impl Oracle {
     }
 }
 
+/// The numbers of each event: more than one only where a gap record explains it.
+type Numbers<'a> = BTreeMap<&'a str, BTreeSet<u64>>;
+
+/// The gap records, by epoch and number.
+type Gaps = BTreeMap<(String, u64), GapRecord>;
+
+/// How many events of each epoch and kind the records of what was given up can still account for; `None` is any number.
+struct DroppedOld(BTreeMap<(String, usize), Option<u64>>);
+
+impl DroppedOld {
+    fn of(gaps: &Gaps) -> Self {
+        let mut counts: BTreeMap<_, Option<u64>> = BTreeMap::new();
+        for ((epoch, _), gap) in gaps.iter().filter(|(_, gap)| gap.cause == "dropped-old") {
+            let sum = counts.entry((epoch.clone(), kind_index(gap.kind))).or_insert(Some(0));
+            *sum = sum.zip(gap.count()).map(|(sum, count)| sum + count);
+        }
+        Self(counts)
+    }
+
+    /// Whether one more missing event is accounted for.
+    fn covers(&mut self, epoch: &str, kind: EventKind) -> bool {
+        match self.0.get_mut(&(epoch.to_owned(), kind_index(kind))) {
+            Some(Some(0)) | None => false,
+            Some(Some(rest)) => {
+                *rest -= 1;
+                true
+            }
+            Some(None) => true,
+        }
+    }
+}
+
 /// The gap records by epoch and number: copies of one count once.
-fn gap_records<'a>(
-    copies: impl Iterator<Item = &'a Consumed>,
-) -> Result<BTreeMap<(String, u64), GapRecord>, Violation> {
+fn gap_records<'a>(copies: impl Iterator<Item = &'a Consumed>) -> Result<Gaps, Violation> {
     copies
         .map(|copy| {
             let gap = GapRecord::of(copy).ok_or_else(|| Violation::GapMalformed(copy.value.clone()))?;
@@ -421,17 +490,38 @@ fn check_unique(epoch: &str, records: &[(u64, Option<&Event>, &str)]) -> Result<
     Ok(())
 }
 
-fn check_contiguous(epoch: &str, records: &[(u64, Option<&Event>, &str)]) -> Result<(), Violation> {
-    for (expected, (number, _, _)) in (1..).zip(records) {
-        if *number != expected {
+/// Whether a gap record of the epoch says that this number may never appear.
+fn is_explained(epoch: &str, number: u64, gaps: &Gaps) -> bool {
+    let gaps = gaps.iter().filter(|((of, _), _)| of == epoch);
+    gaps.filter_map(|(_, gap)| gap.sequences).any(|(from, to)| (from..=to).contains(&number))
+}
+
+/// No number is missing, except those of which a gap record says that they may never appear.
+fn check_contiguous(
+    epoch: &str,
+    records: &[(u64, Option<&Event>, &str)],
+    gaps: &Gaps,
+) -> Result<(), Violation> {
+    let mut expected = 1;
+    for (number, _, _) in records {
+        let explained = || {
+            let gaps = gaps.iter().filter(|((of, _), _)| of == epoch);
+            gaps.filter_map(|(_, gap)| gap.sequences).any(|(from, to)| from <= expected && *number - 1 <= to)
+        };
+        if *number != expected && !explained() {
             return Err(Violation::NumberMissing(epoch.to_owned(), expected));
         }
+        expected = number + 1;
     }
     Ok(())
 }
 
-fn check_order(epoch: &str, records: &[(u64, Option<&Event>, &str)]) -> Result<(), Violation> {
-    let events = records.iter().filter_map(|(number, event, id)| Some((*number, (*event)?.rank, *id)));
+fn check_order(epoch: &str, records: &[(u64, Option<&Event>, &str)], gaps: &Gaps) -> Result<(), Violation> {
+    // Events that the provider counted as missing, and that arrive nevertheless, stand wherever they do.
+    let events = records.iter().filter_map(|(number, event, id)| {
+        let event = (*event).filter(|event| !event.counted && !is_explained(epoch, *number, gaps))?;
+        Some((*number, event.rank, *id))
+    });
     let events: Vec<_> = events.collect();
     for pair in events.windows(2) {
         let ((number, rank, one), (_, next, other)) = (pair[0], pair[1]);

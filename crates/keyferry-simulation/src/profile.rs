@@ -19,6 +19,10 @@ pub struct Profile {
     pub flips: bool,
     /// Whether bits of the checkpoint flip.
     pub checkpoint_flips: bool,
+    /// `journal-keep` in milliseconds.
+    pub keep_ms: u64,
+    /// `journal-keep-size` in bytes.
+    pub keep_bytes: Option<u64>,
     /// Whether the disk is full now and then.
     pub full_disk: bool,
     /// How often the disk refuses an operation.
@@ -30,20 +34,28 @@ pub struct Profile {
 impl Profile {
     /// Draws a mixture.
     pub fn of(random: &mut fastrand::Rng) -> Self {
-        let in_doubt = if random.u32(..4) == 0 { DoubtPolicy::Drop } else { DoubtPolicy::Publish };
+        let in_doubt = match random.u32(..6) {
+            0 => DoubtPolicy::Drop,
+            1 => DoubtPolicy::Hold,
+            _ => DoubtPolicy::Publish,
+        };
         let fsync = *random.choice(&[Fsync::Never, Fsync::Interval, Fsync::Commit]).unwrap_or(&Fsync::Never);
         let rate = |random: &mut fastrand::Rng| (random.u32(..3) == 0).then(|| random.u32(20..200));
         Self {
             options: Options {
                 fsync,
-                overflow: if random.bool() { Overflow::DropNew } else { Overflow::Refuse },
+                overflow: *random
+                    .choice(&[Overflow::DropNew, Overflow::Refuse, Overflow::DropOld])
+                    .unwrap_or(&Overflow::DropNew),
                 max_size: (random.u32(..4) == 0).then(|| random.u64(6_000..20_000)),
                 sync_outcomes: in_doubt != DoubtPolicy::Publish,
             },
             in_doubt,
             power_cuts: random.u32(..2) == 0,
             flips: random.u32(..4) == 0,
-            checkpoint_flips: false,
+            checkpoint_flips: random.u32(..8) == 0,
+            keep_ms: if random.u32(..4) == 0 { random.u64(..20_000) } else { 0 },
+            keep_bytes: (random.u32(..8) == 0).then(|| random.u64(..20_000)),
             full_disk: random.u32(..4) == 0,
             failure_rates: FailureRates { agent: rate(random), writer: rate(random) },
             forgetful_brokers: random.u32(..4) == 0,

@@ -19,20 +19,20 @@
 //!
 //! Which of these a history has is decided by its seed ([`profile`](crate::profile)), so that many are simple enough to be held against the strictest promise.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::io;
-use std::rc::Rc;
 use std::time::Duration;
 
-use keyferry_event::{HeaderMode, Record, Topics};
+use keyferry_event::{HeaderMode, Topics};
 use keyferry_journal::event::{EventEncoder, Field};
-use keyferry_journal::{CheckpointFile, EventKind, Feed, FeedOptions, SegmentName};
-use keyferry_pipeline::{Clock, Credit, DeadLetters, InDoubt, Pipeline, Progress, Settings};
+use keyferry_journal::{EventKind, Feed, FeedOptions, SegmentName};
+use keyferry_pipeline::{
+    Ceiling, Clock, Credit, Error, InDoubt, Overflow, Pipeline, Retention, STRIDE, Settings, Start,
+};
 
+use crate::aside::SimulatedFiles;
 use crate::disk::{FailureRates, SimulatedDisk};
-use crate::kafka::{Consumed, SimulatedKafka, TOPICS};
-use crate::keycloak::{Keycloak, Prepare, Raised};
+use crate::kafka::{SimulatedKafka, TOPICS};
+use crate::keycloak::{self, Keycloak, Prepare, Raised, SEGMENT_SIZE};
 use crate::oracle::{DoubtPolicy, Fate, Oracle, Seen, Violation};
 use crate::profile::Profile;
 use crate::trace::Trace;
@@ -120,25 +120,7 @@ fn play(seed: u64, trace: Trace) -> Result<Summary, Violation> {
     Ok(world.summary())
 }
 
-type Agent = Pipeline<SimulatedDisk, SimulatedKafka, SharedDeadLetters>;
-
-/// Dead letters that outlive the agent, as a file does.
-#[derive(Clone, Default)]
-struct SharedDeadLetters {
-    records: Rc<RefCell<Vec<Consumed>>>,
-    /// Whether the file can be written.
-    broken: Rc<RefCell<bool>>,
-}
-
-impl DeadLetters for SharedDeadLetters {
-    fn lay_aside(&mut self, record: &Record<'_>, _: &str, _: u64) -> io::Result<()> {
-        if *self.broken.borrow() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.records.borrow_mut().push(Consumed::of(record));
-        Ok(())
-    }
-}
+type Agent = Pipeline<SimulatedDisk, SimulatedKafka, SimulatedFiles>;
 
 struct World {
     random: fastrand::Rng,
@@ -154,13 +136,10 @@ struct World {
     /// The agent is stopped (SIGSTOP): it lives, holds its lock, and does nothing.
     paused: bool,
     kafka: SimulatedKafka,
-    dead_letters: SharedDeadLetters,
+    files: SimulatedFiles,
     oracle: Oracle,
     trace: Trace,
     summary: Summary,
-    /// What the living agent has reported as unreadable, and what those before it had.
-    reported: u64,
-    reported_before: u64,
     last_error: Option<String>,
     /// In events: a transaction that has credit is sent as a whole.
     largest_transaction: usize,
@@ -181,18 +160,16 @@ impl World {
             step: 0,
             wall_ms: 1_700_000_000_000,
             monotonic_ms: 0,
+            files: SimulatedFiles::new(disk.clone()),
             disk,
             keycloak: None,
             past: Vec::new(),
             agent: None,
             paused: false,
             kafka,
-            dead_letters: SharedDeadLetters::default(),
-            oracle: Oracle::new(profile.in_doubt),
+            oracle: Oracle::new(profile.in_doubt, profile.options.overflow),
             trace,
             summary: Summary::default(),
-            reported: 0,
-            reported_before: 0,
             last_error: None,
             largest_transaction: 0,
         }
@@ -237,7 +214,6 @@ impl World {
                 let full = self.random.bool();
                 self.trace.line(format_args!("disk full: {full}"));
                 self.disk.set_full(full);
-                *self.dead_letters.broken.borrow_mut() = full;
             }
             _ => {}
         }
@@ -333,7 +309,7 @@ impl World {
         let epoch = keycloak.epoch.to_string();
         self.trace.line(format_args!("PREPARE {done:?}: {events:?}"));
         for (event, key) in events.into_iter().zip(keys) {
-            self.oracle.raised(event.id.clone(), epoch.clone(), key, ordinal);
+            self.oracle.raised(event.id.clone(), event.kind, epoch.clone(), key, ordinal);
             if done != Prepare::Done {
                 self.oracle.counted(&event.id);
                 self.oracle.may_be_unknown(&event.id);
@@ -454,9 +430,10 @@ impl World {
     /// Both copies of the checkpoint are damaged, while no agent has it in memory.
     fn flip_in_checkpoint(&mut self) {
         self.agent_dies();
-        if let Some(checkpoint) = self.disk.checkpoint(DESTINATION) {
-            if let Some(resume) = checkpoint.resume {
-                self.oracle.renumbered(resume.epoch.to_string());
+        if self.disk.checkpoint(DESTINATION).is_some() {
+            // Where delivery goes on is a matter of what else is known: records of any epoch that is there may be sent again under new numbers.
+            for segment in self.disk.segments() {
+                self.oracle.renumbered(segment.epoch.to_string());
             }
             self.disk.flip_in(&format!("{DESTINATION}.checkpoint"), CHECKPOINT_COPIES);
             self.summary.flips += 2;
@@ -476,7 +453,6 @@ impl World {
         if self.agent.take().is_some() {
             self.kafka.producer_dies();
             self.paused = false;
-            self.reported_before += std::mem::take(&mut self.reported);
         }
     }
 
@@ -505,30 +481,38 @@ impl World {
     }
 
     /// Begins an agent where the last one left off.
-    fn begin_agent(&mut self) -> Result<Option<Agent>, keyferry_journal::Error> {
+    fn begin_agent(&mut self) -> Result<Option<Agent>, Error> {
         if self.lock_agent().is_none() {
             return Ok(None);
         }
-        let mut storage = self.disk.clone();
-        let (file, checkpoint) = CheckpointFile::load(&mut storage, DESTINATION)?;
-        let settled = checkpoint.and_then(|checkpoint| {
-            let next_sequence = checkpoint.next_sequence;
-            checkpoint.resume.map(|resume| Progress { resume, next_sequence })
-        });
-        let resume = settled.map(|progress| progress.resume);
-        let feed = Feed::open(storage, resume.as_ref(), FeedOptions::default())?;
+        let (mut storage, mut files) = (self.disk.clone(), self.files.clone());
         let settings = self.settings();
-        let dead_letters = self.dead_letters.clone();
-        Ok(Some(Pipeline::new(feed, file, settled, self.kafka.clone(), dead_letters, settings)))
+        let start = Start::find(&mut storage, &mut files, DESTINATION, &settings.topics, self.wall_ms)?;
+        let feed = Feed::open(storage, start.resume(), FeedOptions::default())?;
+        Ok(Some(Pipeline::new(feed, start, self.kafka.clone(), files, settings)))
     }
 
     fn settings(&mut self) -> Settings {
+        let policy = match self.profile.options.overflow {
+            keycloak::Overflow::Refuse => Overflow::Refuse,
+            keycloak::Overflow::DropNew => Overflow::DropNew,
+            keycloak::Overflow::DropOld => Overflow::DropOld,
+        };
+        let segment_bytes = SEGMENT_SIZE as u64;
+        let ceiling = |max_bytes| Ceiling { max_bytes, segment_bytes, policy };
         Settings {
             topics: Topics { events: Some(TOPICS[0].to_owned()), admin_events: Some(TOPICS[1].to_owned()) },
             headers: HeaderMode::CloudEvents,
             in_doubt: match self.profile.in_doubt {
                 DoubtPolicy::Publish => InDoubt::Publish,
                 DoubtPolicy::Drop => InDoubt::Drop,
+                DoubtPolicy::Hold => InDoubt::Hold,
+            },
+            gap_records: true,
+            ceiling: self.profile.options.max_size.map(ceiling),
+            retention: Retention {
+                keep: Duration::from_millis(self.profile.keep_ms),
+                keep_bytes: self.profile.keep_bytes,
             },
             credit: CREDIT,
             delivery_timeout: Duration::from_secs(120),
@@ -562,10 +546,11 @@ impl World {
             self.agent_dies();
             return Ok(());
         }
-        self.reported = agent.report(clock).damaged_ranges;
         let pending = self.kafka.pending();
         self.trace.value(pending);
-        if pending > CREDIT.records + self.largest_transaction {
+        // A gap record has one copy in each topic.
+        let gap_records = TOPICS.len() * (1 + self.files.given_up_count());
+        if pending > CREDIT.records + self.largest_transaction + gap_records {
             return Err(Violation::Unbounded(pending));
         }
         if self.random.u32(..16) == 0 { self.check_checkpoint() } else { Ok(()) }
@@ -583,10 +568,10 @@ impl World {
         let Some(checkpoint) = self.disk.checkpoint(DESTINATION) else { return Ok(()) };
         let Some(resume) = checkpoint.resume else { return Ok(()) };
         let epoch = resume.epoch.to_string();
-        if !self.oracle.is_whole(&epoch) {
+        if !self.oracle.is_whole(&epoch) || checkpoint.next_sequence >= STRIDE {
             return Ok(());
         }
-        let dead_letters = self.dead_letters.records.borrow();
+        let dead_letters = self.files.dead_letters();
         let laid_aside: BTreeSet<u64> = dead_letters
             .iter()
             .filter(|record| record.epoch == epoch)
@@ -604,7 +589,6 @@ impl World {
         self.trace.line(format_args!("the faults end"));
         self.disk.set_failure_rates(FailureRates::default());
         self.disk.set_full(false);
-        *self.dead_letters.broken.borrow_mut() = false;
         self.kill_keycloak();
         self.kafka.set_available(true);
         self.kafka.set_topics(true);
@@ -636,8 +620,8 @@ impl World {
     fn judge(&self) -> Result<(), Violation> {
         self.oracle.judge(&Seen {
             logs: &self.kafka.logs(),
-            dead_letters: &self.dead_letters.records.borrow(),
-            reported: self.reported + self.reported_before,
+            dead_letters: &self.files.dead_letters(),
+            held: &self.files.held_ids(),
         })
     }
 
@@ -649,7 +633,7 @@ impl World {
         Summary {
             trace: self.trace.number(),
             records: logs.iter().map(Vec::len).sum(),
-            dead_letters: self.dead_letters.records.borrow().len(),
+            dead_letters: self.files.dead_letters().len(),
             ..self.summary
         }
     }
