@@ -157,6 +157,27 @@ fn commit_numbers_that_cannot_follow_are_reported_and_not_computed_with() {
 }
 
 #[test]
+fn a_repeated_commit_decides_only_where_the_first_cannot_be_read() {
+    let repeated = |number: u64| [number.to_le_bytes(), 1u64.to_le_bytes()].concat();
+    let storage = dead_slot();
+    let abandoned = Segment::begin(EPOCH, 0, 1).prepare(1, "a").prepare(2, "b").commit(1, 1);
+    let name = abandoned.name;
+    abandoned.put(&storage);
+    Segment::begin(EPOCH, 1, 2)
+        .record(Kind::Commit, 1, &repeated(2))
+        .record(Kind::Commit, 2, &repeated(3))
+        .record(Kind::Close, 0, &[])
+        .put(&storage);
+    let expected = [
+        committed(EPOCH, 1, &["a"]),
+        Seen::Abandoned(name),
+        committed(EPOCH, 3, &["b"]),
+        Seen::Ended { epoch: EPOCH, commit: 3, closed: true },
+    ];
+    assert_eq!(read_from(&storage, &resume(name, 0)), expected);
+}
+
+#[test]
 fn the_last_transaction_ids() {
     let storage = dead_slot();
     Segment::begin(EPOCH, 0, 1)

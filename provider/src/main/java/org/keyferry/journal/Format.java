@@ -22,6 +22,11 @@ final class Format {
   static final int RECORD_HEADER = 32;
   static final int PAYLOAD_MAX = 64 << 20;
   static final int COMMIT_PAYLOAD = 8;
+
+  /** Of a COMMIT that repeats one: behind the number stands {@link #REPEATED}. */
+  static final int REPEATED_COMMIT_PAYLOAD = 16;
+
+  static final long REPEATED = 1;
   static final int GAP_PAYLOAD = 33;
   static final int EVENT_HEADER = 16;
   static final int FIELD_HEADER = 3;

@@ -24,6 +24,8 @@ import java.util.concurrent.locks.ReentrantLock;
  */
 final class Journal {
   private static final int COMMIT_LENGTH = Format.recordLength(Format.COMMIT_PAYLOAD);
+  private static final int REPEATED_COMMIT_LENGTH =
+      Format.recordLength(Format.REPEATED_COMMIT_PAYLOAD);
   private static final int GAP_LENGTH = Format.recordLength(Format.GAP_PAYLOAD);
 
   /** SEAL and CLOSE. */
@@ -439,7 +441,8 @@ final class Journal {
   private long owed() {
     return GAP_LENGTH
         + ENDS_LENGTH
-        + (undecided + outcomes.size() + 1L) * COMMIT_LENGTH
+        + (undecided + 1L) * COMMIT_LENGTH
+        + (long) outcomes.size() * REPEATED_COMMIT_LENGTH
         + Format.SEGMENT_HEADER_BASE
         + Format.NODE_NAME_MAX;
   }
@@ -493,11 +496,10 @@ final class Journal {
   private void writeOwed() throws JournalException {
     while (!outcomes.isEmpty()) {
       // Before the next outcome is looked at: to leave a segment may put others in front of it.
-      makeRoom(COMMIT_LENGTH);
+      makeRoom(REPEATED_COMMIT_LENGTH);
       Outcomes.Outcome outcome = outcomes.next();
       if (outcome.kind() == RecordKind.COMMIT) {
-        sealCommit(scratch, 0, outcome.transaction());
-        write(scratch, COMMIT_LENGTH);
+        write(scratch, sealOwedCommit(outcome));
         nextCommit++;
       } else {
         segment.seal(scratch, 0, outcome.kind(), 0, outcome.transaction(), now());
@@ -512,6 +514,19 @@ final class Journal {
     long id = own ? nextTransaction : transaction.ids.get(0);
     segment.seal(bytes, 0, RecordKind.PREPARE, events.size(), id, now());
     return id;
+  }
+
+  /** Returns how long the record is. */
+  private int sealOwedCommit(Outcomes.Outcome outcome) {
+    if (!outcome.repeated()) {
+      sealCommit(scratch, 0, outcome.transaction());
+      return COMMIT_LENGTH;
+    }
+    int payload = Format.REPEATED_COMMIT_PAYLOAD;
+    Format.putLong(scratch, Format.RECORD_HEADER, nextCommit);
+    Format.putLong(scratch, Format.RECORD_HEADER + 8, Format.REPEATED);
+    segment.seal(scratch, 0, RecordKind.COMMIT, payload, outcome.transaction(), now());
+    return REPEATED_COMMIT_LENGTH;
   }
 
   private void sealCommit(byte[] bytes, int at, long transaction) {

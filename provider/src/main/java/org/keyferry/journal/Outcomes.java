@@ -9,11 +9,20 @@ import java.util.Iterator;
  * be used under the journal's lock.
  *
  * <p>Invariant: an outcome leaves only when it has been written; where outcomes must be durable, it
- * comes back if its segment's sync fails before it was. A reader takes an outcome's second copy for
- * nothing new.
+ * comes back if its segment's sync fails before it was. A COMMIT says that it is a second copy, so
+ * that a reader which has had the first one does not miss the transaction's events.
  */
 final class Outcomes {
-  record Outcome(RecordKind kind, long transaction) {}
+  /**
+   * An outcome of a transaction.
+   *
+   * @param repeated whether it has been written before and may be readable there
+   */
+  record Outcome(RecordKind kind, long transaction, boolean repeated) {
+    private Outcome again() {
+      return new Outcome(kind, transaction, true);
+    }
+  }
 
   private record Written(Outcome outcome, long end) {}
 
@@ -28,7 +37,7 @@ final class Outcomes {
   }
 
   void owe(RecordKind kind, long transaction) {
-    owed.addLast(new Outcome(kind, transaction));
+    owed.addLast(new Outcome(kind, transaction, false));
   }
 
   /** The one to be written next; {@code null} if none is owed. */
@@ -65,7 +74,7 @@ final class Outcomes {
     for (Iterator<Written> last = written.descendingIterator(); last.hasNext(); ) {
       Written each = last.next();
       if (each.end() > segment.durable()) {
-        owed.addFirst(each.outcome());
+        owed.addFirst(each.outcome().again());
       }
     }
     written.clear();

@@ -8,9 +8,11 @@ import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 
@@ -31,6 +33,14 @@ final class CrashStateWorkload {
   private final long segmentSize;
   private final boolean refuses;
   private final boolean faulty;
+  private final Durability durability;
+  private final long maxSize;
+
+  /** Whether each life settles what the one before left in doubt. */
+  private final boolean settles;
+
+  /** The database: which transactions have ended, and whether by a commit. */
+  private final Map<String, Boolean> database = new ConcurrentHashMap<>();
 
   private CrashStateWorkload(long seed, Path root, RecordingTrace trace) {
     this.seed = seed;
@@ -40,6 +50,11 @@ final class CrashStateWorkload {
     this.segmentSize = 1024L << random.nextInt(5);
     this.refuses = random.nextBoolean();
     this.faulty = random.nextInt(5) < 2;
+    Durability.Fsync fsync = Durability.Fsync.values()[Math.min(2, random.nextInt(5))];
+    this.durability =
+        new Durability(fsync, Duration.ofMillis(1 + random.nextInt(10)), random.nextBoolean());
+    this.maxSize = random.nextInt(4) == 0 ? 4L * segmentSize + (8 << 10) : Long.MAX_VALUE;
+    this.settles = random.nextInt(3) == 0;
   }
 
   /** Runs the workload of that seed in an empty directory and writes its trace. */
@@ -50,7 +65,8 @@ final class CrashStateWorkload {
   }
 
   private void run() throws Exception {
-    trace.workload(seed, "never", false);
+    String fsync = durability.fsync().name().toLowerCase(Locale.ROOT);
+    trace.workload(seed, fsync, durability.awaitsOutcome());
     int lives = 1 + random.nextInt(3);
     for (int life = 0; life < lives; life++) {
       live(life);
@@ -81,11 +97,37 @@ final class CrashStateWorkload {
       // The process is dead, whatever it was at.
     } finally {
       disk.end();
+      rollBackWhatIsOpen();
     }
   }
 
+  /** The database loses its connections to the dead process. */
+  private void rollBackWhatIsOpen() {
+    if (settles) {
+      for (int number = 1; number <= transactions.get(); number++) {
+        String name = "t" + number;
+        if (database.putIfAbsent(name, false) == null) {
+          trace.client("abort", name);
+        }
+      }
+    }
+  }
+
+  private OutcomeStore.Verdict outcomeOf(List<EventReference> events) {
+    String id = events.get(0).id();
+    boolean committed = database.getOrDefault(id.substring(0, id.indexOf('.')), false);
+    return committed ? OutcomeStore.Verdict.COMMITTED : OutcomeStore.Verdict.ABORTED;
+  }
+
   private EventJournal.Settings settings() {
-    return new EventJournal.Settings(root.resolve("journal"), "node-a", segmentSize);
+    return new EventJournal.Settings(
+        root.resolve("journal"),
+        "node-a",
+        segmentSize,
+        durability,
+        maxSize,
+        0,
+        settles ? this::outcomeOf : OutcomeStore.NONE);
   }
 
   private static Thread daemon(Runnable work) {
@@ -132,13 +174,12 @@ final class CrashStateWorkload {
           commit();
           return;
         }
-        boolean prepared = true;
         if (random.nextInt(8) == 0) {
           raise(1 + random.nextInt(3));
           prepare();
         }
         raise(1 + random.nextInt(3));
-        prepared = prepare();
+        boolean prepared = prepare();
         if (random.nextInt(4) == 0) {
           raise(1);
           prepare();
@@ -188,7 +229,7 @@ final class CrashStateWorkload {
       }
 
       private void commit() {
-        disk.tell(() -> trace.client("commit", name));
+        disk.tell(() -> end("commit", true));
         if (!buffer.isEmpty()) {
           disk.tell(() -> trace.offer(name, buffered));
           try {
@@ -204,8 +245,13 @@ final class CrashStateWorkload {
         buffer.recycle();
       }
 
+      private void end(String how, boolean committed) {
+        trace.client(how, name);
+        database.put(name, committed);
+      }
+
       private void abort() {
-        disk.tell(() -> trace.client("abort", name));
+        disk.tell(() -> end("abort", false));
         journal.abort(transaction);
         disk.tell(() -> trace.client("aborted", name));
         buffer.recycle();

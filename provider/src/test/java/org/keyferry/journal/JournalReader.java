@@ -144,7 +144,7 @@ final class JournalReader {
   private static boolean isPayload(RecordKind kind, int length) {
     return switch (kind) {
       case PREPARE -> length >= 4;
-      case COMMIT -> length == 8;
+      case COMMIT -> length == 8 || length == 16;
       case ABORT, SEAL, CLOSE -> length == 0;
       case GAP -> length == 33;
     };
