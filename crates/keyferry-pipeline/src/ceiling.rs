@@ -166,7 +166,8 @@ impl Losses {
         Ok(())
     }
 
-    fn unknown(&mut self, epoch: Epoch) {
+    /// Of some of the epoch's events nobody knows what they were.
+    pub(crate) fn unknown(&mut self, epoch: Epoch) {
         self.0.entry(epoch).or_default().unknown = true;
     }
 

@@ -155,12 +155,19 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     fn count_losses(&mut self, target: SegmentName, clock: Clock) -> Result<(Losses, Resume, usize), Error> {
         let mut losses = Losses::default();
         loop {
-            if let Some(resume) = self.feed.resume_point()
-                && (SegmentName { epoch: resume.epoch, number: resume.head.segment }) >= target
-            {
+            let resume = self.feed.resume_point();
+            // In the midst of those in doubt a resume point counts them from the first, which may have to go: all of them are given up then.
+            let there = resume.filter(|resume| {
+                resume.in_doubt == 0
+                    && SegmentName { epoch: resume.epoch, number: resume.head.segment } >= target
+            });
+            if let Some(resume) = there {
                 let beginning = Place { segment: target.number, offset: 0 };
                 let cut = resume.epoch == target.epoch && resume.from < beginning;
                 let open = if cut { self.feed.open_transactions() } else { 0 };
+                if open > 0 {
+                    losses.unknown(target.epoch);
+                }
                 let from = if cut { beginning } else { resume.from };
                 return Ok((losses, Resume { from, ..resume }, open));
             }
