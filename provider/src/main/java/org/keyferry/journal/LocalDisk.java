@@ -3,6 +3,7 @@ package org.keyferry.journal;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
@@ -120,13 +121,34 @@ final class LocalDisk implements Disk {
 
   @Override
   public long freeSpace(Path directory) throws IOException {
-    return Files.getFileStore(directory).getUsableSpace();
+    long free = directory.toFile().getUsableSpace();
+    if (free == 0 && !Files.isDirectory(directory)) {
+      throw new NoSuchFileException(directory.toString());
+    }
+    return free;
   }
 
+  /** An interrupt closes the channel under the thread: that is no failure of the disk. */
   @Override
   public void syncDirectory(Path directory) throws IOException {
+    boolean interrupted = Thread.interrupted();
+    try {
+      while (!syncUnlessInterrupted(directory)) {
+        interrupted = Thread.interrupted() || interrupted;
+      }
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  private static boolean syncUnlessInterrupted(Path directory) throws IOException {
     try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
       channel.force(true);
+      return true;
+    } catch (ClosedByInterruptException e) {
+      return false;
     }
   }
 

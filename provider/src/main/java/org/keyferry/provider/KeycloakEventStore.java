@@ -7,9 +7,11 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.keycloak.events.Event;
+import org.keycloak.events.EventQuery;
 import org.keycloak.events.EventStoreProvider;
 import org.keycloak.events.EventType;
 import org.keycloak.events.admin.AdminEvent;
+import org.keycloak.events.admin.AdminEventQuery;
 import org.keycloak.events.admin.OperationType;
 import org.keycloak.models.KeycloakSession;
 import org.keycloak.models.KeycloakSessionFactory;
@@ -24,9 +26,9 @@ import org.keyferry.journal.OutcomeStore;
  * same database transaction.
  *
  * <p>An event that is found proves the commit. That an event is absent proves the opposite only if
- * the store would still hold it: the realm stores such events, and one that the realm raised before
- * it is still there. So neither a store that was switched on later, nor one that was cleared or has
- * let its events expire, is taken for a rollback.
+ * the store would still hold it: the realm stores such events, and one of the type that the realm
+ * raised before it is still there. So neither a store that was switched on later, nor one that was
+ * cleared or has let its events expire, is taken for a rollback.
  */
 final class KeycloakEventStore implements OutcomeStore {
   /** The only store that writes in the transaction of Keycloak's own database. */
@@ -81,24 +83,14 @@ final class KeycloakEventStore implements OutcomeStore {
     return wouldBeThere ? Verdict.ABORTED : Verdict.UNKNOWN;
   }
 
-  /** The ids of the stored events of this kind and about this time. */
+  /** The ids of the stored events of this kind and type and about this time. */
   private static Stream<String> ids(EventReference event, EventStoreProvider store) {
     long from = event.time() - 1;
     long to = event.time() + 1;
     Stream<String> ids =
         event.kind() == EventKind.USER
-            ? store
-                .createQuery()
-                .realm(event.realmId())
-                .type(EventType.valueOf(event.type()))
-                .fromDate(from)
-                .toDate(to)
-                .getResultStream()
-                .map(Event::getId)
-            : store
-                .createAdminQuery()
-                .realm(event.realmId())
-                .operation(OperationType.valueOf(event.type()))
+            ? userEvents(event, store).fromDate(from).toDate(to).getResultStream().map(Event::getId)
+            : adminEvents(event, store)
                 .fromTime(from)
                 .toTime(to)
                 .getResultStream()
@@ -110,19 +102,20 @@ final class KeycloakEventStore implements OutcomeStore {
     long before = event.time() - 1;
     Stream<?> earlier =
         event.kind() == EventKind.USER
-            ? store
-                .createQuery()
-                .realm(event.realmId())
-                .toDate(before)
-                .maxResults(1)
-                .getResultStream()
-            : store
-                .createAdminQuery()
-                .realm(event.realmId())
-                .toTime(before)
-                .maxResults(1)
-                .getResultStream();
+            ? userEvents(event, store).toDate(before).maxResults(1).getResultStream()
+            : adminEvents(event, store).toTime(before).maxResults(1).getResultStream();
     return earlier.findAny().isPresent();
+  }
+
+  private static EventQuery userEvents(EventReference event, EventStoreProvider store) {
+    return store.createQuery().realm(event.realmId()).type(EventType.valueOf(event.type()));
+  }
+
+  private static AdminEventQuery adminEvents(EventReference event, EventStoreProvider store) {
+    return store
+        .createAdminQuery()
+        .realm(event.realmId())
+        .operation(OperationType.valueOf(event.type()));
   }
 
   /** As Keycloak itself decides it when it raises an event. */

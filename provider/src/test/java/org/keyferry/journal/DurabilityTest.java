@@ -29,7 +29,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What a power cut and a disk that cannot sync leave of the journal. */
-@Timeout(60)
+@Timeout(15)
 class DurabilityTest {
   private static final Path DIRECTORY = Path.of("/data/journal");
 

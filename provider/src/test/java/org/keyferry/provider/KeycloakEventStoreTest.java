@@ -47,8 +47,8 @@ class KeycloakEventStoreTest {
 
   @BeforeEach
   void theRealmHasRaisedEventsBefore() {
-    stored.add(new Stored(EventKind.USER, REALM, "LOGOUT", "earlier", TIME - 60_000));
-    stored.add(new Stored(EventKind.ADMIN, REALM, "DELETE", "earlier", TIME - 60_000));
+    stored.add(new Stored(EventKind.USER, REALM, "LOGIN", "earlier", TIME - 60_000));
+    stored.add(new Stored(EventKind.ADMIN, REALM, "CREATE", "earlier", TIME - 60_000));
   }
 
   private static EventReference user(String id) {
@@ -113,7 +113,10 @@ class KeycloakEventStoreTest {
     stored.clear();
     assertEquals(Verdict.UNKNOWN, ask(user("u"), admin("a")), "it may be new, or cleared");
     stored.add(new Stored(EventKind.USER, REALM, "LOGIN", "later", TIME + 5_000));
-    assertEquals(Verdict.UNKNOWN, ask(user("u")));
+    stored.add(new Stored(EventKind.USER, REALM, "LOGOUT", "of another type", TIME - 5_000));
+    assertEquals(Verdict.UNKNOWN, ask(user("u")), "the type may be stored since today");
+    stored.add(new Stored(EventKind.USER, REALM, "LOGIN", "earlier", TIME - 5_000));
+    assertEquals(Verdict.ABORTED, ask(user("u")));
   }
 
   @Test
