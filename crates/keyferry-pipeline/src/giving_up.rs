@@ -164,16 +164,20 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             if let Some(resume) = there {
                 let beginning = Place { segment: target.number, offset: 0 };
                 let cut = resume.epoch == target.epoch && resume.from < beginning;
-                let open = if cut { self.feed.open_transactions() } else { 0 };
-                if open > 0 {
-                    losses.unknown(target.epoch);
+                if !cut {
+                    return Ok((losses, resume, 0));
                 }
-                let from = if cut { beginning } else { resume.from };
-                return Ok((losses, Resume { from, ..resume }, open));
+                // Reading would begin with an open transaction. What was settled before is not read again, so there may be more of them.
+                losses.unknown(target.epoch);
+                let open = self.feed.open_transactions().max(1);
+                return Ok((losses, Resume { from: beginning, ..resume }, open));
             }
             match self.feed.next(clock.monotonic_ms)? {
                 Some(item) => losses.add(&item)?,
-                None => return Ok((losses, Resume::beginning(target), self.feed.open_transactions())),
+                None => {
+                    losses.unknown(target.epoch);
+                    return Ok((losses, Resume::beginning(target), self.feed.open_transactions()));
+                }
             }
         }
     }
