@@ -508,9 +508,7 @@ impl<S: Storage> Feed<S> {
                     let range = Range { segment, from: end, to: end };
                     self.unless_returned(range, Item::Abandoned(segment))
                 }
-                Step::MissingSegments { epoch, first, last } => {
-                    Some(Ready::Item(Item::MissingSegments { epoch, first, last }))
-                }
+                Step::MissingSegments { epoch, first, last } => self.missing_segments(epoch, first, last),
                 Step::EpochOver(over) => match self.epoch_over(over, now_ms)? {
                     AfterEpoch::Return(item) => Some(Ready::Item(item)),
                     AfterEpoch::Continue => None,
@@ -694,6 +692,18 @@ impl<S: Storage> Feed<S> {
             offset: met.offset,
             kind: met.header.kind.code(),
         })
+    }
+
+    /// Those between where reading began again and the head were reported before; the one where it begins was there then.
+    fn missing_segments(&mut self, epoch: Epoch, first: u32, last: Option<u32>) -> Option<Ready> {
+        let returned = last.zip(self.catching_up).is_some_and(|(last, resume)| {
+            first > resume.from.segment && resume.reaches(SegmentName { epoch, number: last + 1 }, 0)
+        });
+        if returned {
+            return None;
+        }
+        self.arrive();
+        Some(Ready::Item(Item::MissingSegments { epoch, first, last }))
     }
 
     fn unless_returned(&mut self, range: Range, item: Item<'static>) -> Option<Ready> {
