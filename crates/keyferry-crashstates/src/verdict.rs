@@ -11,7 +11,7 @@
 //! - a writer that begins on the state is read to its end, from the beginning, from where the reader was, and from where it had been
 //!   before the crash.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use keyferry_journal::event::{EventEncoder, EventKind, Field};
@@ -145,6 +145,8 @@ pub struct Judge<'a> {
     records: Vec<Written>,
     /// The entry of the first error that was injected.
     first_fault: usize,
+    /// The entry of the first sync that failed.
+    first_failed_sync: usize,
     /// Where torn bytes stayed behind in a segment, and since which entry.
     torn: Vec<(String, usize)>,
 }
@@ -155,6 +157,7 @@ impl<'a> Judge<'a> {
     pub fn of(trace: &'a Trace) -> Self {
         let records = records::of(trace);
         let fault = trace.entries.iter().position(Entry::is_fault);
+        let failed_sync = trace.entries.iter().position(|entry| matches!(entry, Entry::SyncFailed { .. }));
         let torn = trace.entries.iter().enumerate().filter_map(|(at, entry)| match entry {
             Entry::TruncateFailed { path } => Some((path.clone(), at)),
             _ => None,
@@ -164,6 +167,7 @@ impl<'a> Judge<'a> {
             clients: story::of(trace),
             records,
             first_fault: fault.unwrap_or(usize::MAX),
+            first_failed_sync: failed_sync.unwrap_or(usize::MAX),
             torn: torn.collect(),
         }
     }
@@ -248,8 +252,12 @@ impl State<'_> {
     }
 
     /// Every event that was delivered had been handed over and was delivered once, in order.
+    ///
+    /// There is one exception. A PREPARE whose sync failed is disowned by an ABORT and written again. Where the power is cut before
+    /// these two are synced, the first copy and the second may survive, and the ABORT not. Nothing had been promised then; both copies
+    /// are delivered as in doubt, under one id.
     fn nothing_invented<'r>(&self, reading: &'r Reading) -> Result<HashSet<&'r str>, Broken> {
-        let mut seen = HashSet::new();
+        let mut seen: HashMap<&str, Outcome> = HashMap::new();
         for delivered in &reading.delivered {
             let Some(first) = delivered.events.first() else { continue };
             let owner = owner_of(first);
@@ -259,7 +267,9 @@ impl State<'_> {
             for event in &delivered.events {
                 let place = offered.iter().position(|known| known == event);
                 let place = place.ok_or_else(|| Broken::Invented(event.clone()))?;
-                if !seen.insert(event.as_str()) {
+                if let Some(first) = seen.insert(event, delivered.outcome)
+                    && !(self.may_be_doubled() && [first, delivered.outcome] == [Outcome::Unknown; 2])
+                {
                     return Err(Broken::Twice(event.clone()));
                 }
                 if place < last {
@@ -268,7 +278,11 @@ impl State<'_> {
                 last = place;
             }
         }
-        Ok(seen)
+        Ok(seen.into_keys().collect())
+    }
+
+    fn may_be_doubled(&self) -> bool {
+        self.certainty == Certainty::Synced && self.judge.first_failed_sync < self.point
     }
 
     /// The transaction is delivered with the outcome that it had, where that survived.
