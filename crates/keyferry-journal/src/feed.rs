@@ -525,6 +525,13 @@ impl<S: Storage> Feed<S> {
         }
     }
 
+    /// Whether it has been returned before that segments from `first` on are missing before the one now entered. Where the segment is gone that
+    /// reading was to begin in, it has not.
+    fn was_missing(&self, first: u32) -> bool {
+        let (Some(resume), Some(entered)) = (self.catching_up, self.scanner.segment()) else { return false };
+        first > resume.from.segment && resume.reaches(entered, 0)
+    }
+
     /// Begins the epoch that the scanner has entered, if it is another one.
     fn track_epoch(&mut self) {
         let Some(segment) = self.scanner.segment() else { return };

@@ -171,6 +171,13 @@ impl Losses {
         self.0.entry(epoch).or_default().unknown = true;
     }
 
+    /// Notes the node of `epoch`, if something of it is given up.
+    pub(crate) fn written_by(&mut self, epoch: Epoch, node: &str) {
+        if let Some(loss) = self.0.get_mut(&epoch).filter(|loss| loss.node.is_empty()) {
+            node.clone_into(&mut loss.node);
+        }
+    }
+
     /// How many user events and admin events are known to be given up.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let tallies = self.0.values().map(|loss| &loss.tally);

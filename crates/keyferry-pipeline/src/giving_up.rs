@@ -121,7 +121,8 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             return self.begin_anew(&failure, clock);
         }
         self.go_back()?;
-        let (losses, resume, open) = self.count_losses(target, clock)?;
+        let (mut losses, resume, open) = self.count_losses(target, clock)?;
+        losses.written_by(target.epoch, self.feed.node());
         let next_sequence = match self.settled {
             Some(settled) if settled.resume.epoch == resume.epoch => settled.next_sequence,
             _ => 1,

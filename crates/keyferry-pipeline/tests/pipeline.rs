@@ -14,7 +14,8 @@ use keyferry_journal::format::{GapCause, GapPayload};
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
 use keyferry_pipeline::{
-    Clock, Credit, InDoubt, Pipeline, Report, Retention, Settings, SideFiles, Start, State,
+    Ceiling, Clock, Credit, HeldFile, InDoubt, Overflow, Pipeline, Report, Retention, Settings, SideFiles,
+    Start, State,
 };
 
 /// A sink that does what the test says.
@@ -23,6 +24,8 @@ struct Script(Rc<RefCell<Scripted>>);
 
 #[derive(Default)]
 struct Scripted {
+    /// Every record that was ever sent: `ce_sequence` and value.
+    log: Vec<(u64, String)>,
     sent: Vec<(Token, String, String)>,
     outcomes: Vec<(Token, Result<(), Failure>)>,
     resets: usize,
@@ -47,6 +50,11 @@ impl Script {
         self.0.borrow().sent.iter().map(|(_, topic, _)| topic.clone()).collect()
     }
 
+    /// Everything sent since the last call.
+    fn log(&self) -> Vec<(u64, String)> {
+        std::mem::take(&mut self.0.borrow_mut().log)
+    }
+
     fn values(&self) -> Vec<String> {
         self.0.borrow().sent.iter().map(|(_, _, value)| value.clone()).collect()
     }
@@ -60,6 +68,9 @@ impl Sink for Script {
             return Err(SendError::Failed(Failure { class: FailureClass::Poison, reason }));
         }
         let value = String::from_utf8(record.value.to_vec()).unwrap();
+        let sequence = record.headers().find(|header| header.name == c"ce_sequence").unwrap().value;
+        let sequence = std::str::from_utf8(sequence).unwrap().parse().unwrap();
+        script.log.push((sequence, value.clone()));
         script.sent.push((token, record.topic.to_owned(), value));
         Ok(())
     }
@@ -322,4 +333,250 @@ fn what_keycloak_could_not_journal_is_told() {
         GapPayload { user_events: 5, admin_events: 2, first_ms: 1, last_ms: 2, cause: GapCause::NoSpace };
     bench.writer.as_mut().unwrap().gap(&gap).unwrap();
     assert_eq!(bench.after(1).missing_events, 7);
+}
+
+/// The numbers of gap records, and what they say.
+fn gaps(log: &[(u64, String)]) -> Vec<(u64, serde_json::Value)> {
+    let gaps = log.iter().filter(|(_, value)| value.contains("KEYFERRY_GAP"));
+    gaps.map(|(number, value)| (*number, serde_json::from_str(value).unwrap())).collect()
+}
+
+fn events(log: &[(u64, String)]) -> Vec<(u64, &str)> {
+    let events = log.iter().filter(|(_, value)| !value.contains("KEYFERRY_GAP"));
+    events.map(|(number, value)| (*number, value.as_str())).collect()
+}
+
+#[test]
+fn a_gap_takes_its_numbers_is_sent_again_with_them_and_holds_the_checkpoint_until_then() {
+    let mut bench = Bench::new(Some("admin"), InDoubt::Publish);
+    bench.commit(EventKind::User, "1");
+    let gap =
+        GapPayload { user_events: 5, admin_events: 2, first_ms: 1, last_ms: 2, cause: GapCause::NoSpace };
+    bench.writer.as_mut().unwrap().gap(&gap).unwrap();
+    bench.commit(EventKind::User, "2");
+    bench.after(1);
+    let first = bench.sink.log();
+    assert_eq!(first.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(bench.sink.topics(), ["events", "events", "admin", "events"]);
+    let (_, value) = &gaps(&first)[0];
+    assert_eq!((&value["cause"], &value["userEvents"]), (&"no-space".into(), &5.into()));
+    assert_eq!(value["node"], "n");
+    // The first record is acknowledged, the gap's are not: nothing may be passed.
+    let (token, ..) = bench.sink.0.borrow().sent[0];
+    bench.sink.0.borrow_mut().outcomes.push((token, Ok(())));
+    bench.after(500);
+    bench.restart();
+    bench.after(1);
+    assert_eq!(bench.sink.log(), first[1..]);
+    let report = bench.deliver();
+    assert_eq!((report.gap_records, report.published, report.state), (2, 1, State::Idle));
+    bench.restart();
+    bench.deliver();
+    assert_eq!(bench.sink.log(), []);
+}
+
+#[test]
+fn without_gap_records_nothing_is_sent_and_no_number_taken() {
+    let mut bench = Bench::with(Settings { gap_records: false, ..settings(None) }, 1 << 20);
+    let gap =
+        GapPayload { user_events: 5, admin_events: 0, first_ms: 1, last_ms: 2, cause: GapCause::Ceiling };
+    bench.writer.as_mut().unwrap().gap(&gap).unwrap();
+    bench.commit(EventKind::User, "1");
+    let report = bench.deliver();
+    assert_eq!((bench.sink.log(), report.missing_events), (vec![(1, "1".to_owned())], 5));
+}
+
+#[test]
+fn what_is_held_lies_in_the_file_once_with_everything_and_the_stream_goes_on() {
+    let mut bench = Bench::new(Some("admin"), InDoubt::Hold);
+    bench.prepare(EventKind::Admin, "doubtful");
+    bench.kill_keycloak();
+    bench.deliver();
+    bench.writer = Some(begin(&bench.storage, 1 << 20));
+    bench.commit(EventKind::User, "after");
+    // The checkpoint is lost: the transaction comes by again and is not laid aside twice.
+    std::fs::metadata(bench.directory.path().join("default.held.jsonl")).unwrap();
+    bench.sink.log();
+    let mut storage = bench.storage.clone();
+    keyferry_journal::Storage::write_checkpoint(&mut storage, "default", 0, &[0; 8192]).unwrap();
+    bench.restart();
+    let report = bench.deliver();
+    assert_eq!((report.held, report.in_doubt, report.in_doubt_dropped), (1, 0, 0));
+    assert_eq!(bench.sink.log(), [(1, "after".to_owned())]);
+    let mut held = HeldFile::new(bench.directory.path().join("default.held.jsonl"));
+    let events = held.list().unwrap();
+    assert_eq!((events.len(), events[0].id(), &*events[0].body), (1, Some("doubtful"), "doubtful"));
+    let mut payload = EventEncoder::new();
+    events[0].encode(&mut payload);
+    let event = keyferry_journal::event::Events::of(payload.payload()).next().unwrap().unwrap();
+    assert!(event.is_in_doubt() && event.kind() == EventKind::Admin && event.body() == b"doubtful");
+    assert_eq!(held.remove(|event| event.id() == Some("doubtful")).unwrap(), 1);
+    assert_eq!(bench.after(1).held, 0);
+}
+
+#[test]
+fn what_cannot_be_held_is_not_passed() {
+    let mut bench = Bench::new(None, InDoubt::Hold);
+    std::fs::create_dir(bench.directory.path().join("default.held.jsonl")).unwrap();
+    bench.prepare(EventKind::User, "doubtful");
+    bench.kill_keycloak();
+    let report = bench.deliver();
+    assert_eq!(report.state, State::Blocked);
+    std::fs::remove_dir(bench.directory.path().join("default.held.jsonl")).unwrap();
+    bench.restart();
+    assert_eq!(bench.deliver().held, 1);
+}
+
+#[test]
+fn delivered_segments_are_kept_for_as_long_and_as_large_as_configured() {
+    for (retention, kept) in [
+        (Retention::default(), 1..=2),
+        (Retention { keep: Duration::from_secs(600), keep_bytes: None }, 14..=14),
+        (Retention { keep: Duration::from_secs(600), keep_bytes: Some(1_200) }, 3..=5),
+    ] {
+        let mut bench = Bench::with(Settings { retention, ..settings(None) }, 400);
+        for number in 0..40 {
+            bench.commit(EventKind::User, &number.to_string());
+            bench.after(200);
+            bench.sink.acknowledge_all();
+        }
+        bench.deliver();
+        let there = bench.storage.names().len();
+        assert!(kept.contains(&there), "{retention:?}: {there}");
+        bench.after(700_000);
+        bench.after(1);
+        let there = bench.storage.names().len();
+        assert!(there <= 2, "{retention:?}: {there} after all of it is over");
+        let numbers: Vec<u64> = bench.sink.log().iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, (1..=40).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_uses_no_number_for_two_events() {
+    for with_positions in [true, false] {
+        let mut bench = Bench::with(settings(None), 400);
+        for number in 0..20 {
+            bench.commit(EventKind::User, &number.to_string());
+            bench.after(200);
+            bench.sink.acknowledge_all();
+        }
+        bench.deliver();
+        let before = bench.sink.log();
+        assert!(bench.storage.names()[0].number > 0);
+        if !with_positions {
+            std::fs::remove_file(bench.directory.path().join("default.positions.jsonl")).unwrap();
+        }
+        keyferry_journal::Storage::write_checkpoint(&mut bench.storage, "default", 0, &[7; 8192]).unwrap();
+        bench.restart();
+        bench.commit(EventKind::User, "new");
+        bench.deliver();
+        let after = bench.sink.log();
+        if with_positions {
+            assert!(
+                events(&after).iter().all(
+                    |(number, value)| *value == "new" || before.contains(&(*number, (*value).to_owned()))
+                )
+            );
+            assert_eq!(events(&after).last(), Some(&(21, "new")));
+            assert!(gaps(&after).is_empty());
+        } else {
+            assert_eq!(gaps(&after)[0].0, 1 << 32, "{after:?}");
+            assert_eq!(gaps(&after)[0].1["cause"], "damage");
+            let numbers: Vec<u64> = after.iter().map(|(number, _)| *number).collect();
+            let expected: Vec<u64> = (1 << 32..).take(numbers.len()).collect();
+            assert_eq!(numbers, expected);
+            assert_eq!(events(&after).last().unwrap().1, "new");
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_ahead_of_what_a_power_cut_has_left_stops_nothing() {
+    let mut bench = Bench::new(None, InDoubt::Publish);
+    for body in ["1", "2", "3"] {
+        bench.commit(EventKind::User, body);
+    }
+    bench.deliver();
+    bench.kill_keycloak();
+    // The end of the segment had not reached the disk.
+    let segment = bench.storage.names()[0];
+    let bytes = bench.storage.bytes(segment);
+    bench.storage.put(segment, bytes[..bytes.len() - 200].to_vec());
+    bench.restart();
+    bench.deliver();
+    bench.writer = Some(begin(&bench.storage, 1 << 20));
+    bench.commit(EventKind::User, "after");
+    bench.sink.log();
+    let report = bench.deliver();
+    assert_eq!((report.state, bench.sink.log()), (State::Idle, vec![(1, "after".to_owned())]));
+}
+
+#[test]
+fn an_epoch_that_is_older_than_a_vanished_checkpoint_is_delivered() {
+    let mut bench = Bench::new(None, InDoubt::Publish);
+    bench.commit(EventKind::User, "1");
+    bench.deliver();
+    bench.kill_keycloak();
+    bench.sink.log();
+    // The segment's name had not reached the disk, and the clock has gone back.
+    let segment = bench.storage.names()[0];
+    keyferry_journal::Storage::remove(&mut bench.storage, segment).unwrap();
+    let clock: fn() -> u64 = || 500;
+    let writer = Writer::begin(bench.storage.clone(), 0, clock, WriterOptions::default()).unwrap();
+    assert!(writer.epoch() < segment.epoch);
+    bench.storage.set_writer_alive(true);
+    bench.writer = Some(writer);
+    bench.commit(EventKind::User, "after");
+    for _ in 0..2 {
+        bench.restart();
+        bench.commit(EventKind::User, "more");
+        bench.deliver();
+    }
+    let values: Vec<_> = bench.sink.log();
+    let expected = [(1, "after"), (2, "more"), (3, "more")];
+    assert_eq!(events(&values), expected);
+}
+
+#[test]
+fn at_the_ceiling_the_oldest_give_way_are_counted_and_told_of_until_that_is_acknowledged() {
+    let ceiling = Ceiling { max_bytes: 4_000, segment_bytes: 400, policy: Overflow::DropOld };
+    let credit = Credit { bytes: 1 << 20, records: 3 };
+    let mut bench = Bench::with(Settings { ceiling: Some(ceiling), credit, ..settings(None) }, 400);
+    for number in 0..60 {
+        bench.commit(EventKind::User, &number.to_string());
+        bench.after(300);
+    }
+    let report = bench.after(300);
+    let bytes: usize = bench.storage.names().iter().map(|name| bench.storage.bytes(*name).len()).sum();
+    assert!(bytes <= 3_200 + 400, "{bytes} bytes are there");
+    let dropped = report.dropped_old_user_events;
+    assert!(dropped > 20, "{dropped}");
+    let sent: Vec<u64> = bench.sink.log().iter().map(|(number, _)| *number).collect();
+    // The agent dies before anything is acknowledged; the word of the loss does not die with it.
+    bench.restart();
+    bench.deliver();
+    let log = bench.sink.log();
+    let told: u64 = gaps(&log).iter().map(|(_, gap)| gap["userEvents"].as_u64().unwrap()).sum();
+    assert_eq!(told, dropped);
+    assert!(gaps(&log).iter().all(|(_, gap)| gap["cause"] == "dropped-old"));
+    let arrived: Vec<u64> = events(&log).iter().map(|(_, value)| value.parse().unwrap()).collect();
+    assert_eq!(arrived, (dropped..60).collect::<Vec<_>>());
+    let explained = |number: u64| {
+        gaps(&log).iter().any(|(_, gap)| {
+            let (from, to) = (&gap["sequences"]["from"], &gap["sequences"]["to"]);
+            (from.as_u64().unwrap()..=to.as_u64().unwrap()).contains(&number)
+        })
+    };
+    let mut used = std::collections::BTreeSet::new();
+    for (number, _) in &log {
+        assert!(used.insert(*number), "number {number} is used twice");
+    }
+    let last = *used.last().unwrap();
+    assert!(sent.iter().filter(|number| **number < 4).all(|number| explained(*number)));
+    let (base, _) = gaps(&log).last().cloned().unwrap();
+    assert!((base..=last).all(|number| used.contains(&number)), "numbers have a hole after {base}");
+    bench.restart();
+    bench.deliver();
+    assert_eq!(bench.sink.log(), [], "what is acknowledged is told again");
 }
