@@ -49,6 +49,10 @@ pub struct Status {
     damaged_ranges: u64,
     missing_events: u64,
     last_delivery: Option<u64>,
+    gap_records: u64,
+    held: u64,
+    dropped_old_user_events: u64,
+    dropped_old_admin_events: u64,
     adopted: bool,
 }
 
@@ -84,6 +88,10 @@ impl Status {
             damaged_ranges: report.damaged_ranges,
             missing_events: report.missing_events,
             last_delivery: report.last_delivery_ms,
+            gap_records: report.gap_records,
+            held: report.held,
+            dropped_old_user_events: report.dropped_old_user_events,
+            dropped_old_admin_events: report.dropped_old_admin_events,
             adopted: false,
         }
     }
@@ -167,7 +175,8 @@ mod tests {
                 "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "updated": 42,
                 "state": "blocked", "reason": "no connection", "backlog_bytes": 0, "oldest_unacknowledged": null,
                 "published": 7, "filtered": 0, "in_doubt": 0, "dead_letters": 0, "damaged_ranges": 0,
-                "missing_events": 0, "last_delivery": null, "adopted": false,
+                "missing_events": 0, "last_delivery": null, "gap_records": 0, "held": 0,
+                "dropped_old_user_events": 0, "dropped_old_admin_events": 0, "adopted": false,
             })
         );
         file.write(Status::of(&report, Phase::Running), 43);

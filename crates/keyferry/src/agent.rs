@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyferry_config::{Loaded, Sources};
-use keyferry_journal::{CheckpointFile, Feed, FeedOptions, SlotDirectory, Storage as _, Watch};
+use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Storage as _, Watch};
 use keyferry_kafka::KafkaSink;
 use keyferry_monitor::{Status, StatusFile};
-use keyferry_pipeline::{DeadLetterFile, DrainLimits, Ended, Phase, Pipeline, Report, run as run_pipeline};
+use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Phase, Pipeline, Report, Start, run as run_pipeline};
 
 use crate::adoption;
 use crate::cli::{RunArguments, SinkKind};
@@ -78,14 +78,17 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
 impl Task {
     fn of(arguments: &RunArguments) -> Result<Self, Error> {
         let environment = Sources::new().with_process_environment();
-        let what = match (&arguments.slot, &arguments.journal) {
-            (Some(slot), _) => What::Slot(slot.clone()),
-            (None, Some(journal)) => What::Journal(journal.clone()),
-            (None, None) => return Self::handed_over(environment),
-        };
+        if arguments.child {
+            return Self::handed_over(environment);
+        }
         let sources = match &arguments.config {
             Some(file) => environment.with_file(file)?,
             None => environment,
+        };
+        let what = match (&arguments.slot, &arguments.journal) {
+            (Some(slot), _) => What::Slot(slot.clone()),
+            (None, Some(journal)) => What::Journal(journal.clone()),
+            (None, None) => What::Journal(configured_journal(&sources)?),
         };
         Ok(Self { what, sources })
     }
@@ -117,6 +120,11 @@ impl Task {
     fn plan(&self) -> Result<Plan, Error> {
         Plan::of(self.load()?.config)
     }
+}
+
+fn configured_journal(sources: &Sources) -> Result<PathBuf, Error> {
+    let nothing = "there is nothing to ship: give `--slot` or `--journal`, or set the key `journal.dir` or the variable KEYFERRY_JOURNAL_DIR";
+    keyferry_config::load(sources)?.config.journal.dir.ok_or_else(|| Error::Incomplete(nothing.to_owned()))
 }
 
 /// Ships the agent's own slot until told to stop, and adopts what others have left behind.
@@ -242,12 +250,12 @@ fn print(slot: &Path, task: &Task, stop: &mut StopSources) -> Result<(), Error> 
         Err(Error::Incomplete(_)) => shipment::default_settings(),
         Err(error) => return Err(error),
     };
+    // Nothing is given up or kept for the sake of a look.
+    settings.ceiling = None;
     settings.topics.admin_events.get_or_insert_with(|| "admin-events".to_owned());
-    let mut storage = ReadOnly::new(SlotDirectory::open(slot)?);
-    let (checkpoint, _) = CheckpointFile::load(&mut storage, "dry-run")?;
+    let storage = ReadOnly::new(SlotDirectory::open(slot)?);
     let feed = Feed::open(storage, None, FeedOptions::default())?;
-    let nowhere = DeadLetterFile::new("/dev/null".into());
-    let mut pipeline = Pipeline::new(feed, checkpoint, None, StdoutSink::default(), nowhere, settings);
+    let mut pipeline = Pipeline::new(feed, Start::anew("dry-run"), StdoutSink::default(), Nowhere, settings);
     let mut watch = Watch::new(slot);
     run_pipeline(&mut pipeline, &mut watch, stop, DRAIN, &mut |_, _| {})?;
     Ok(())

@@ -40,6 +40,43 @@ pub enum Command {
     /// Changes nothing in the journal. Exit codes: 0 sent, 1 Kafka refused some for good, 2 not or not wholly sent (or the command line
     /// is wrong).
     Replay(ReplayArguments),
+    /// Look at and decide on events whose transaction has no known outcome, and that are held because of that (`in-doubt = hold`).
+    ///
+    /// Exit codes: 0 done, 1 an id was not found, 2 the files cannot be read or written (or the command line is wrong).
+    InDoubt(InDoubtArguments),
+}
+
+/// The arguments of `keyferry in-doubt`.
+#[derive(Args, Debug)]
+pub struct InDoubtArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: InDoubtCommand,
+}
+
+/// What `keyferry in-doubt` can do.
+#[derive(Debug, Subcommand)]
+pub enum InDoubtCommand {
+    /// List what is held.
+    Ls(LookArguments),
+    /// Publish events with the outcome `unknown`: they are written into the journal, and an agent ships them.
+    Publish(DecideArguments),
+    /// Give events up.
+    Drop(DecideArguments),
+}
+
+/// Which held events are decided on.
+#[derive(Args, Debug)]
+pub struct DecideArguments {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR", env = "KEYFERRY_JOURNAL_DIR", default_value = ".")]
+    pub directory: PathBuf,
+    /// The event with this id. May be repeated.
+    #[arg(long = "id", value_name = "EVENT_ID", required_unless_present = "all", conflicts_with = "all")]
+    pub ids: Vec<String>,
+    /// Everything that is held.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// The arguments of `keyferry journal`.
@@ -217,12 +254,13 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
 #[derive(Args, Debug)]
 pub struct RunArguments {
     /// Run as the child of the Keycloak provider: slot and options arrive as one line on standard input, whose end means stop.
-    #[arg(long, conflicts_with_all = ["slot", "journal", "config"], required_unless_present_any = ["slot", "journal"])]
+    #[arg(long, conflicts_with_all = ["slot", "journal", "config"])]
     pub child: bool,
     /// The slot directory to ship, such as `/opt/keycloak/data/keyferry/slot-0`.
     #[arg(long, value_name = "DIR")]
     pub slot: Option<PathBuf>,
-    /// The journal directory all of whose slots to ship, as they appear: for an agent beside Keycloak (a sidecar, a service).
+    /// The journal directory all of whose slots to ship, as they appear: for an agent beside Keycloak (a sidecar, a service). Default:
+    /// the configuration's `journal.dir`.
     #[arg(long, value_name = "DIR", conflicts_with = "slot")]
     pub journal: Option<PathBuf>,
     /// The configuration file (TOML). Without it, defaults and the environment.
@@ -272,14 +310,21 @@ mod tests {
     }
 
     #[test]
+    fn a_decision_is_about_some_events_or_all() {
+        let parsed =
+            |words: &[&str]| Cli::try_parse_from([&["keyferry", "in-doubt", "drop"], words].concat()).is_ok();
+        assert!(parsed(&["--all"]) && parsed(&["--id", "a", "--id", "b", "dir"]));
+        assert!(!parsed(&[]) && !parsed(&["--all", "--id", "a"]));
+    }
+
+    #[test]
     fn a_filter_has_a_known_name() {
         assert_eq!(parse_filter("type=LOGIN"), Ok(Filter::Type("LOGIN".to_owned())));
         assert!(parse_filter("colour=red").is_err() && parse_filter("type").is_err());
     }
 
     #[test]
-    fn a_run_needs_a_slot_or_a_parent() {
-        assert!(Cli::try_parse_from(["keyferry", "run"]).is_err());
+    fn a_run_is_of_one_thing() {
         assert!(Cli::try_parse_from(["keyferry", "run", "--child", "--slot", "x"]).is_err());
         assert!(Cli::try_parse_from(["keyferry", "run", "--slot", "x", "--journal", "y"]).is_err());
         assert!(Cli::try_parse_from(["keyferry", "run", "--slot", "x"]).is_ok());

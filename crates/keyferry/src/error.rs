@@ -110,7 +110,9 @@ impl Error {
             | Self::Run(RunError::Pipeline(keyferry_pipeline::Error::Journal(error))) => {
                 if matches!(error, keyferry_journal::Error::Io { .. }) { 74 } else { 65 }
             }
-            Self::NoJournal(_) | Self::Directory { .. } => 74,
+            Self::Run(RunError::Pipeline(keyferry_pipeline::Error::Aside { .. }))
+            | Self::NoJournal(_)
+            | Self::Directory { .. } => 74,
             Self::Run(RunError::Wait(_))
             | Self::Signals(_)
             | Self::Timer(_)

@@ -15,6 +15,7 @@
 //! - `stdout`: a sink for a first look without Kafka.
 //! - `journal`, `verify`: the tools that look at a journal and at topics, and change nothing.
 //! - `replay`: what was delivered, sent again.
+//! - `in_doubt`: what an operator decides on.
 //! - `connection`: how a tool gets to Kafka.
 //! - `terminal`: what they print for people.
 
@@ -24,6 +25,7 @@ mod cli;
 mod connection;
 mod error;
 mod handover;
+mod in_doubt;
 mod journal;
 mod log;
 mod read_only;
@@ -57,6 +59,10 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => {
             log::init(log::Format::Text);
             finish(&replay::run(&arguments))
+        }
+        Command::InDoubt(arguments) => {
+            log::init(log::Format::Text);
+            finish(&in_doubt::run(&arguments))
         }
     }
 }

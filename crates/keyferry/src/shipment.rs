@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keyferry_config::{Config, Destination, Journal, Readiness, librdkafka};
+use keyferry_config::{ByteSize, Config, Destination, Journal, Readiness, Settle, librdkafka};
 use keyferry_event::{HeaderMode, Topics};
-use keyferry_journal::{Checkpoint, CheckpointFile, Feed, FeedOptions, SlotDirectory, Watch};
+use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
 use keyferry_kafka::KafkaSink;
 use keyferry_monitor::{Status, StatusFile};
 use keyferry_pipeline::{
-    Credit, DeadLetterFile, DrainLimits, Ended, InDoubt, Phase, Pipeline, Progress, Report, Settings, Stop,
-    run as run_pipeline,
+    Ceiling, Credit, DrainLimits, Ended, InDoubt, Overflow, Phase, Pipeline, Report, Retention, RunError,
+    Settings, SideFiles, Start, Stop, run as run_pipeline,
 };
 
 use crate::error::Error;
@@ -76,12 +76,14 @@ pub fn ship(
     limits: DrainLimits,
     observe: &mut dyn FnMut(&Report, Phase),
 ) -> Result<Ended, Error> {
-    let destination = &plan.destination;
+    let name = &plan.destination.name;
+    let settings = settings(plan);
     let mut storage = SlotDirectory::open(slot)?;
-    let (checkpoint, settled) = load_checkpoint(&mut storage, &destination.name)?;
-    let feed = Feed::open(storage, settled.map(|progress| progress.resume).as_ref(), FeedOptions::default())?;
-    let dead_letters = DeadLetterFile::new(slot.join(format!("{}.dead-letters.jsonl", destination.name)));
-    let mut pipeline = Pipeline::new(feed, checkpoint, settled, sink, dead_letters, settings(plan));
+    let mut aside = SideFiles::of(slot, name);
+    let start =
+        Start::find(&mut storage, &mut aside, name, &settings.topics, wall_ms()).map_err(RunError::from)?;
+    let feed = Feed::open(storage, start.resume(), feed_options(&plan.journal))?;
+    let mut pipeline = Pipeline::new(feed, start, sink, aside, settings);
     let mut watch = Watch::new(slot);
     let mut status = StatusFile::in_slot(slot);
     let mut report_and_observe = |report: &Report, phase| {
@@ -91,25 +93,9 @@ pub fn ship(
     Ok(run_pipeline(&mut pipeline, &mut watch, stop, limits, &mut report_and_observe)?)
 }
 
-/// How far the destination has got. A checkpoint that cannot be read is no reason to lose or to wait: what the journal still holds is sent again.
-fn load_checkpoint(
-    storage: &mut SlotDirectory,
-    destination: &str,
-) -> Result<(CheckpointFile, Option<Progress>), Error> {
-    match CheckpointFile::load(storage, destination) {
-        Ok((file, checkpoint)) => {
-            let settled = checkpoint.and_then(|checkpoint| {
-                let Checkpoint { resume, next_sequence, .. } = checkpoint;
-                resume.map(|resume| Progress { resume, next_sequence })
-            });
-            Ok((file, settled))
-        }
-        Err(error @ keyferry_journal::Error::DamagedCheckpoint { .. }) => {
-            tracing::error!("{error}; everything that the journal still holds is sent again");
-            Ok((CheckpointFile::begin_anew(destination), None))
-        }
-        Err(error) => Err(error.into()),
-    }
+/// How the journal is read.
+fn feed_options(journal: &Journal) -> FeedOptions {
+    FeedOptions { wait_for_settlement: journal.settle == Settle::EventStore, ..FeedOptions::default() }
 }
 
 /// What the Kafka client is told of a destination.
@@ -127,6 +113,12 @@ pub fn settings(plan: &Plan) -> Settings {
         topics: topics(destination),
         headers: headers(destination),
         in_doubt: in_doubt(destination),
+        gap_records: destination.gap_records,
+        ceiling: ceiling(&plan.journal),
+        retention: Retention {
+            keep: plan.journal.keep,
+            keep_bytes: plan.journal.keep_size.map(ByteSize::as_bytes),
+        },
         delivery_timeout: destination.delivery.delivery_timeout,
         ..default_settings()
     }
@@ -137,8 +129,18 @@ pub fn in_doubt(destination: &Destination) -> InDoubt {
     match destination.in_doubt {
         keyferry_config::InDoubt::Publish => InDoubt::Publish,
         keyferry_config::InDoubt::Drop => InDoubt::Drop,
-        keyferry_config::InDoubt::Hold => InDoubt::Publish,
+        keyferry_config::InDoubt::Hold => InDoubt::Hold,
     }
+}
+
+fn ceiling(journal: &Journal) -> Option<Ceiling> {
+    let max_bytes = journal.max_size?.as_bytes();
+    let policy = match journal.overflow {
+        keyferry_config::Overflow::DropNew => Overflow::DropNew,
+        keyferry_config::Overflow::Refuse => Overflow::Refuse,
+        keyferry_config::Overflow::DropOld => Overflow::DropOld,
+    };
+    Some(Ceiling { max_bytes, segment_bytes: journal.segment_size.as_bytes(), policy })
 }
 
 /// Where the two kinds of events go.
@@ -164,6 +166,9 @@ pub fn default_settings() -> Settings {
         topics: Topics { events: Some("events".to_owned()), admin_events: None },
         headers: HeaderMode::CloudEvents,
         in_doubt: InDoubt::Publish,
+        gap_records: true,
+        ceiling: None,
+        retention: Retention::default(),
         credit: CREDIT,
         delivery_timeout: Duration::from_secs(120),
         seed: u64::from(std::process::id()) ^ wall_ms(),
@@ -174,4 +179,48 @@ pub fn default_settings() -> Settings {
 pub fn wall_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use keyferry_config::Sources;
+
+    use super::*;
+
+    fn plan(options: &[(&str, &str)]) -> Plan {
+        let needed = [("bootstrap-servers", "kafka:9092"), ("topic-events", "events")];
+        let sources = Sources::new().with_options(needed.iter().chain(options).copied());
+        let config = keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
+        Plan::of(config).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn what_is_configured_reaches_the_pipeline_and_the_reader() {
+        let plan = plan(&[
+            ("in-doubt", "hold"),
+            ("gap-records", "false"),
+            ("journal-max-size", "1GiB"),
+            ("journal-overflow", "drop-old"),
+            ("journal-segment-size", "1MiB"),
+            ("journal-keep", "7d"),
+            ("journal-keep-size", "2GiB"),
+            ("journal-settle", "event-store"),
+        ]);
+        let settings = settings(&plan);
+        assert_eq!((settings.in_doubt, settings.gap_records), (InDoubt::Hold, false));
+        let ceiling = Ceiling { max_bytes: 1 << 30, segment_bytes: 1 << 20, policy: Overflow::DropOld };
+        assert_eq!(settings.ceiling, Some(ceiling));
+        let keep = Duration::from_secs(7 * 86_400);
+        assert_eq!(settings.retention, Retention { keep, keep_bytes: Some(2 << 30) });
+        assert!(feed_options(&plan.journal).wait_for_settlement);
+    }
+
+    #[test]
+    fn nothing_is_kept_or_given_up_unless_that_is_configured() {
+        let plan = plan(&[]);
+        let settings = settings(&plan);
+        assert_eq!((settings.ceiling, settings.retention), (None, Retention::default()));
+        assert_eq!((settings.in_doubt, settings.gap_records), (InDoubt::Publish, true));
+        assert!(!feed_options(&plan.journal).wait_for_settlement);
+    }
 }

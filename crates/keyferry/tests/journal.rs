@@ -379,3 +379,22 @@ fn what_is_kept_held_and_adopted_is_told() {
     let text = tool(journal.path(), &["check"]);
     assert!(text.contains("2 events in doubt held for default") && text.ends_with("exit code 0\n"), "{text}");
 }
+
+#[test]
+fn what_was_given_up_is_told_until_consumers_know() {
+    use keyferry_pipeline::{GivenUp, GivenUpFile, GivenUps as _, Position, Progress};
+    let journal = closed_journal(3);
+    let slot = journal.path().join("slot-0");
+    deliver(&slot, 1, false);
+    let mut feed = Feed::open(SlotDirectory::open(&slot).unwrap(), None, FeedOptions::default()).unwrap();
+    feed.next(0).unwrap();
+    let resume = feed.resume_point().unwrap();
+    let progress = Progress { resume, next_sequence: 1 << 32 };
+    let reason = keyferry_event::GapReason::DroppedOld;
+    let gap = keyferry_event::Gap::new(reason, resume.epoch, "kc-1", "7 events were given up".to_owned());
+    let given_up = GivenUp { sequence: 1 << 32, time_ms: 1, gap, then: Position { progress, reached_ms: 1 } };
+    GivenUpFile::new(slot.join("default.given-up.jsonl")).keep_given_up(&[given_up]).unwrap();
+    let text = tool(journal.path(), &["check"]);
+    assert!(text.contains("7 events were given up; the agent gave these events up"), "{text}");
+    assert!(text.ends_with("exit code 0\n"), "{text}");
+}

@@ -127,3 +127,15 @@ fn an_agent_of_a_journal_directory_ships_every_slot_as_it_appears() {
     ids.sort();
     assert_eq!(ids, ["a-1", "a-2", "b-1"]);
 }
+
+#[test]
+fn an_agent_that_nobody_tells_what_to_ship_says_so() {
+    let journal = tempfile::tempdir().unwrap();
+    let mut agent = Agent::start(journal.path(), NOWHERE, &[]);
+    assert_eq!(agent.ended(), Some(64));
+    let configured = "[journal]\ndir = \".\"";
+    let agent = Agent::start_with(journal.path(), NOWHERE, configured, &[]);
+    let (_writer, slot) = begin(journal.path(), 0);
+    until("it ships the configured journal", || (agent_of(&slot) == Some(agent.holder())).then_some(()));
+    assert_eq!(agent.stop(), Some(0));
+}

@@ -306,7 +306,9 @@ fn check(slot: &Slot, json: bool, out: &mut dyn Write) -> Result<Finding, Error>
         writeln!(out, "{}: {segments}, {}", styled(TITLE, &name), size(bytes))?;
     }
     let mut tell = Teller { slot: &name, json, damaged: false, out };
-    for remark in checkpoint_remarks(slot)?.into_iter().chain(held_remarks(slot)?) {
+    for remark in
+        checkpoint_remarks(slot)?.into_iter().chain(held_remarks(slot)?).chain(given_up_remarks(slot)?)
+    {
         tell.tell(&remark)?;
     }
     let mut explainer = Explainer { slot, records: None };
@@ -425,6 +427,18 @@ fn held_remarks(slot: &Slot) -> Result<Vec<Remark>, Error> {
         Remark::new(Severity::Gap, what, meaning)
     };
     Ok(slot.held()?.into_iter().map(remark).collect())
+}
+
+/// Events that the agent has given up, as long as no consumer can know of it.
+fn given_up_remarks(slot: &Slot) -> Result<Vec<Remark>, Error> {
+    let meaning = "the agent gave these events up, and tells consumers of it by a gap record that is not acknowledged yet";
+    let mut remarks = Vec::new();
+    for checkpoint in slot.checkpoints()? {
+        for gap in slot.given_up(&checkpoint.destination)? {
+            remarks.push(Remark::new(Severity::Gap, gap.detail, meaning).in_epoch(gap.epoch));
+        }
+    }
+    Ok(remarks)
 }
 
 /// What is wrong about a checkpoint that needs the segments from `needed` on, if the oldest and the newest segment are `ends`.

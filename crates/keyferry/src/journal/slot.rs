@@ -5,12 +5,15 @@ use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
+use keyferry_event::Gap;
 use keyferry_journal::feed::LostCause;
 use keyferry_journal::slot::{AGENT_LOCK, WRITER_LOCK};
 use keyferry_journal::storage::Segment;
 use keyferry_journal::{
     Checkpoint, CheckpointFile, Item, LockHolder, Resume, SegmentName, SlotDirectory, Storage as _,
 };
+
+use keyferry_pipeline::{GivenUpFile, GivenUps as _, Position, Positions as _, PositionsFile, Progress};
 
 use crate::error::Error;
 use crate::read_only::ReadOnly;
@@ -115,18 +118,26 @@ impl Slot {
         said.and_then(|text| serde_json::from_slice::<Said>(&text).ok()).is_some_and(|said| said.adopted)
     }
 
+    /// The files of held events, by destination.
+    ///
+    /// # Errors
+    /// The slot cannot be listed.
+    pub fn held_files(&self) -> Result<BTreeMap<String, PathBuf>, Error> {
+        let names = names(&self.path)?;
+        let destinations = names.iter().filter_map(|name| Some((name.strip_suffix(HELD_SUFFIX)?, name)));
+        Ok(destinations.map(|(destination, name)| (destination.to_owned(), self.path.join(name))).collect())
+    }
+
     /// How many events each destination holds because they are in doubt, by name; those that hold none are left out.
     ///
     /// # Errors
     /// The slot or one of the files cannot be read.
     pub fn held(&self) -> Result<BTreeMap<String, u64>, Error> {
         let mut held = BTreeMap::new();
-        for name in names(&self.path)? {
-            let Some(destination) = name.strip_suffix(HELD_SUFFIX) else { continue };
-            let path = self.path.join(&name);
+        for (destination, path) in self.held_files()? {
             let count = count_lines(&path).map_err(|source| Error::Directory { path, source })?;
             if count > 0 {
-                held.insert(destination.to_owned(), count);
+                held.insert(destination, count);
             }
         }
         Ok(held)
@@ -149,17 +160,28 @@ impl Slot {
         Ok(destinations.into_iter().map(load).collect())
     }
 
+    /// Gap records of events that `destination` gave up, and that are not known to be acknowledged.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn given_up(&self, destination: &str) -> Result<Vec<Gap>, Error> {
+        let path = self.path.join(format!("{destination}.given-up.jsonl"));
+        let given_up = GivenUpFile::new(path.clone()).given_up();
+        let given_up = given_up.map_err(|source| Error::Directory { path, source })?;
+        Ok(given_up.into_iter().map(|given_up| given_up.gap).collect())
+    }
+
     /// What the agent wrote down of numbers at the borders of segments.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn positions(&self, destination: &str) -> Result<Vec<Border>, Error> {
         let path = self.path.join(format!("{destination}.positions.jsonl"));
-        match fs::read(&path) {
-            Ok(text) => Ok(text.split(|byte| *byte == b'\n').filter_map(|_| None).collect()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(source) => Err(Error::Directory { path, source }),
-        }
+        let positions = PositionsFile::new(path.clone()).positions();
+        let positions = positions.map_err(|source| Error::Directory { path, source })?;
+        let border =
+            |Position { progress: Progress { resume, next_sequence }, .. }| Border { resume, next_sequence };
+        Ok(positions.into_iter().map(border).collect())
     }
 
     /// Up to where every destination has delivered. `None` if that is not known.

@@ -7,13 +7,10 @@
 use keyferry_config::Destination;
 use keyferry_event::Topics;
 use keyferry_journal::{Epoch, EventKind, Item, Outcome, Resume};
-use keyferry_pipeline::InDoubt;
+use keyferry_pipeline::{InDoubt, STRIDE};
 
 use crate::error::Error;
 use crate::shipment;
-
-/// Numbers begin anew at multiples of this.
-const STRIDE: u64 = 1 << 32;
 
 /// A point in the journal and the number of the first record after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

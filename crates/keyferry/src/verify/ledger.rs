@@ -54,7 +54,7 @@ impl Default for Limits {
 /// Gap records whose twin in the other topic is looked for.
 const TWINS: usize = 10_000;
 /// Where it is not known which numbers were used (a damaged checkpoint, events that were given up), an agent goes on with the next multiple of this.
-const RENUMBERED_AT: u64 = 1 << 32;
+const RENUMBERED_AT: u64 = keyferry_pipeline::STRIDE;
 
 /// Where and how a record was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

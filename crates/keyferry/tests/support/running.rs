@@ -46,8 +46,15 @@ pub struct Agent(pub Child);
 
 impl Agent {
     pub fn start(journal: &Path, servers: &str, arguments: &[&str]) -> Self {
+        Self::start_with(journal, servers, "", arguments)
+    }
+
+    /// The same with `further` lines of configuration, which begin in the table of the destination.
+    pub fn start_with(journal: &Path, servers: &str, further: &str, arguments: &[&str]) -> Self {
         let config = journal.join("keyferry.toml");
-        let text = format!("[destination]\nbootstrap_servers = \"{servers}\"\ntopic_events = \"events\"\n");
+        let text = format!(
+            "[destination]\nbootstrap_servers = \"{servers}\"\ntopic_events = \"events\"\n{further}\n"
+        );
         fs::write(&config, text).unwrap();
         let arguments = [&["run", "--config", config.to_str().unwrap()], arguments].concat();
         Self(keyferry(journal, &arguments).spawn().unwrap())
