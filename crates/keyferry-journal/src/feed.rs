@@ -525,13 +525,6 @@ impl<S: Storage> Feed<S> {
         }
     }
 
-    /// Whether it has been returned before that segments from `first` on are missing before the one now entered. Where the segment is gone that
-    /// reading was to begin in, it has not.
-    fn was_missing(&self, first: u32) -> bool {
-        let (Some(resume), Some(entered)) = (self.catching_up, self.scanner.segment()) else { return false };
-        first > resume.from.segment && resume.reaches(entered, 0)
-    }
-
     /// Begins the epoch that the scanner has entered, if it is another one.
     fn track_epoch(&mut self) {
         let Some(segment) = self.scanner.segment() else { return };
@@ -701,12 +694,9 @@ impl<S: Storage> Feed<S> {
         })
     }
 
-    /// Those between where reading began again and the head were reported before; the one where it begins was there then.
+    /// Those between where reading began again and the head were reported before.
     fn missing_segments(&mut self, epoch: Epoch, first: u32, last: Option<u32>) -> Option<Ready> {
-        let returned = last.zip(self.catching_up).is_some_and(|(last, resume)| {
-            first > resume.from.segment && resume.reaches(SegmentName { epoch, number: last + 1 }, 0)
-        });
-        if returned {
+        if self.was_missing(first) {
             return None;
         }
         self.arrive();
