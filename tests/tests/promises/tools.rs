@@ -12,7 +12,6 @@ use keyferry_tests::stage::{ADMIN_EVENTS, EVENTS, jar};
 use keyferry_tests::wait;
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::cache::Cache;
 
 /// Small, so that what is delivered lies in many segments.
 const SEGMENT: u64 = 16 * 1024;
@@ -47,10 +46,7 @@ impl Desk {
     fn start(destination: &str, journal: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place: &Path = directory.path();
-        let kafka = Kafka::start_new(&Cache::from_environment().unwrap(), place).unwrap();
-        for topic in [EVENTS, ADMIN_EVENTS] {
-            kafka.create_topic(topic, 3).unwrap();
-        }
+        let kafka = Kafka::start_with_topics(place).unwrap();
         let executable = agent::unpack(&jar().unwrap(), place).unwrap();
         let written = Journal::begin(&place.join("journal"), "event", SEGMENT).unwrap();
         let servers = kafka.bootstrap_servers();
