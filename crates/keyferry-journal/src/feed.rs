@@ -330,6 +330,8 @@ pub struct Feed<S> {
     /// Whether the open transactions are being handed out because their epoch has ended.
     draining: bool,
     unknown_in: Option<SegmentName>,
+    /// Damage before the point where the feed was told to resume.
+    met_again: Option<ByteRange>,
     scratch: Vec<u8>,
     lengths: Vec<usize>,
 }
@@ -349,6 +351,7 @@ impl<S: Storage> Feed<S> {
             floor: None,
             draining: false,
             unknown_in: None,
+            met_again: None,
             scratch: Vec::new(),
             lengths: Vec::new(),
         };
@@ -416,6 +419,12 @@ impl<S: Storage> Feed<S> {
     #[must_use]
     pub fn segment(&self) -> Option<SegmentName> {
         self.scanner.segment()
+    }
+
+    /// The first damage met since the last call that lies before the point where the feed was told to resume. It was returned before, or has
+    /// come since; then events of transactions that were open at that point may be lost.
+    pub fn take_damage_met_again(&mut self) -> Option<ByteRange> {
+        self.met_again.take()
     }
 
     /// The node that wrote what is being read; empty as long as no header has told.
@@ -502,7 +511,13 @@ impl<S: Storage> Feed<S> {
             let ready = match step {
                 Step::Record(met) => self.record(&met)?,
                 Step::Segment(header) => self.segment_begun(&header).map(Ready::Item),
-                Step::Damage(range) => self.unless_returned(range, Item::Damage(range.public())),
+                Step::Damage(range) => {
+                    let ready = self.unless_returned(range, Item::Damage(range.public()));
+                    if ready.is_none() {
+                        self.met_again.get_or_insert(range.public());
+                    }
+                    ready
+                }
                 Step::TornTail(range) => self.unless_returned(range, Item::TornTail(range.public())),
                 Step::Abandoned(segment, end) => {
                     let range = Range { segment, from: end, to: end };
@@ -694,9 +709,12 @@ impl<S: Storage> Feed<S> {
         })
     }
 
-    /// Those between where reading began again and the head were reported before.
+    /// Those between where reading began again and the head were reported before; the one where it begins was there then.
     fn missing_segments(&mut self, epoch: Epoch, first: u32, last: Option<u32>) -> Option<Ready> {
-        if self.was_missing(first) {
+        let returned = last.zip(self.catching_up).is_some_and(|(last, resume)| {
+            first > resume.from.segment && resume.reaches(SegmentName { epoch, number: last + 1 }, 0)
+        });
+        if returned {
             return None;
         }
         self.arrive();
