@@ -77,6 +77,31 @@ pub enum Error {
         /// What was expected.
         path: PathBuf,
     },
+    /// The place of a planted bug is not where the list of bugs says.
+    #[error(
+        "the bug `{bug}` has {found} places in {}, not one: bring xtask/src/planted/bugs.rs in line with the source",
+        path.display()
+    )]
+    NotPlanted {
+        /// The bug's name.
+        bug: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// How many places were found.
+        found: usize,
+    },
+    /// Planted bugs were not noticed.
+    #[error("no test noticed: {bugs}; write one that does")]
+    NotCaught {
+        /// Their names.
+        bugs: String,
+    },
+    /// The page has no place for the table.
+    #[error("{} lacks the two lines between which the table of planted bugs stands", path.display())]
+    NoTable {
+        /// The page.
+        path: PathBuf,
+    },
     /// At least one suite failed; which ones, the summary said.
     #[error("{failed} of {all} suites failed")]
     SuitesFailed {

@@ -10,7 +10,7 @@ use xtask::dist::{self, Build, Platform};
 use xtask::parts::{self, CargoTool, Keycloak};
 use xtask::suites::{self, Suite};
 use xtask::tool::{self, CARGO};
-use xtask::{Error, Result, crash_states, fuzz, progress, trials, workspace};
+use xtask::{Error, Result, crash_states, fuzz, planted, progress, simulate, trials, workspace};
 
 /// Where cargo-deny takes the advisories from.
 const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
@@ -64,6 +64,10 @@ enum Task {
     CrashStates(crash_states::Arguments),
     /// Fuzz the readers of everything that comes from outside: journal, checkpoint, events, configuration.
     Fuzz(fuzz::Arguments),
+    /// Play seeded histories of the whole way over a simulated disk, clock and Kafka, and look for broken promises (`--help` says more).
+    Simulate(simulate::Arguments),
+    /// Plant bugs in a copy of the sources, one at a time, and see whether the tests catch each; write the table of docs/promises.md.
+    Planted(planted::Arguments),
     /// Check the dependencies' licences, advisories and sources.
     Deny,
 }
@@ -97,6 +101,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Backlog(arguments) => trials::run(&cache, "backlog", &arguments),
         Task::CrashStates(arguments) => crash_states::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&cache, &arguments),
+        Task::Simulate(arguments) => simulate::run(&arguments),
+        Task::Planted(arguments) => planted::run(&arguments),
         Task::Deny => deny(&cache),
     }
 }

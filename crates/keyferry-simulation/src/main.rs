@@ -23,6 +23,9 @@ struct Cli {
     /// How many seeds are played at the same time.
     #[arg(long, default_value_t = NonZeroUsize::MIN)]
     jobs: NonZeroUsize,
+    /// End with the first seed that breaks a promise.
+    #[arg(long)]
+    stop_at_first: bool,
     /// Tell what happened in each seed, line by line.
     #[arg(long)]
     trace: bool,
@@ -101,6 +104,9 @@ fn gather(
                 broken += 1;
                 writeln!(out, "seed {seed}: {violation}")?;
                 writeln!(out, "    replay: cargo xtask simulate --from {seed} --seeds 1 --trace")?;
+                if cli.stop_at_first {
+                    break;
+                }
             }
         }
         if terminal && played % SIGN_OF_LIFE == 0 {

@@ -1,0 +1,126 @@
+//! The bugs: each breaks a promise in one place.
+
+use super::{Bug, Test};
+
+/// All of them, in the order of an event's way.
+pub(super) const BUGS: &[Bug] = &[
+    Bug {
+        name: "the provider does not wait for the sync of a PREPARE",
+        file: "provider/src/main/java/org/keyferry/journal/Journal.java",
+        right: "      awaitPrepare(transaction, events, bytes, place);\n",
+        wrong: "",
+        test: Test::Provider("DurabilityTest"),
+    },
+    Bug {
+        name: "the provider skips fsync",
+        file: "provider/src/main/java/org/keyferry/journal/GroupSync.java",
+        right: "      file.sync();\n",
+        wrong: "      if (file == null) { file.sync(); }\n",
+        test: Test::Provider("DurabilityTest"),
+    },
+    Bug {
+        name: "the provider does not sync the directory of a new segment",
+        file: "provider/src/main/java/org/keyferry/journal/Journal.java",
+        right: "      disk.syncDirectory(slot.directory());\n    } catch (IOException e) {\n      closeSegment();",
+        wrong: "      if (closed) { disk.syncDirectory(slot.directory()); }\n    } catch (IOException e) {\n      closeSegment();",
+        test: Test::Provider("DurabilityTest"),
+    },
+    Bug {
+        name: "the provider publishes what could not be synced and was prepared again",
+        file: "provider/src/main/java/org/keyferry/journal/Journal.java",
+        right: "          disown(transaction, place.transaction());\n",
+        wrong: "",
+        test: Test::Provider("DurabilityTest"),
+    },
+    Bug {
+        name: "the reader ignores the checksum",
+        file: "crates/keyferry-journal/src/format.rs",
+        right: "salt.checksum(offset, &record[8..self.unpadded()]) == self.checksum",
+        wrong: "salt.checksum(offset, &record[8..self.unpadded()]) == self.checksum || self.checksum != 0",
+        test: Test::Package("keyferry-journal"),
+    },
+    Bug {
+        name: "events are published before their COMMIT",
+        file: "crates/keyferry-journal/src/feed.rs",
+        right: "                    self.arrive_if_there();\n                    return Ok(None);",
+        wrong: "                    self.arrive_if_there();\n                    self.draining = self.assembler.len() > 0;\n                    if self.draining { continue; }\n                    return Ok(None);",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "the reader forgets ABORT",
+        file: "crates/keyferry-journal/src/feed.rs",
+        right: "            Kind::Commit | Kind::Abort => {\n                self.assembler.settle(id);",
+        wrong: "            Kind::Commit | Kind::Abort => {\n                if met.header.kind == Kind::Commit { self.assembler.settle(id); }",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "damage is passed in silence",
+        file: "crates/keyferry-journal/src/feed.rs",
+        right: "Step::Damage(range) => self.unless_returned(range, Item::Damage(range.public())),",
+        wrong: "Step::Damage(_) => None,",
+        test: Test::Package("keyferry-journal"),
+    },
+    Bug {
+        name: "missing segments are reported each time that reading goes back",
+        file: "crates/keyferry-journal/src/feed.rs",
+        right: "first > resume.from.segment && resume.reaches",
+        wrong: "first < resume.from.segment && resume.reaches",
+        test: Test::Package("keyferry-journal"),
+    },
+    Bug {
+        name: "the checkpoint runs ahead of the acknowledgements",
+        file: "crates/keyferry-pipeline/src/in_flight.rs",
+        right: "self.ends.front().filter(|end| end.below <= self.first)",
+        wrong: "self.ends.front()",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "a record that failed counts as acknowledged",
+        file: "crates/keyferry-pipeline/src/sender.rs",
+        right: "                failed.get_or_insert(failure);",
+        wrong: "                in_flight.settle(token);",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "a record is dropped when the sink's queue is full",
+        file: "crates/keyferry-pipeline/src/sender.rs",
+        right: "                self.sink_is_full = true;\n                return Offered::Full;",
+        wrong: "                self.sink_is_full = true;\n                return Offered::Taken;",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "numbers are used again after a restart",
+        file: "crates/keyferry-pipeline/src/sender.rs",
+        right: "            epoch: from.map(|progress| progress.resume.epoch),\n            next_sequence: from.map_or(1, |progress| progress.next_sequence),",
+        wrong: "            epoch: from.map(|progress| progress.resume.epoch),\n            next_sequence: 1,",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "after a failure delivery goes on without going back",
+        file: "crates/keyferry-pipeline/src/pipeline.rs",
+        right: "        self.sender.rewind(self.settled);\n        self.feed.seek",
+        wrong: "        self.sender.rewind(self.settled);\n        if self.settled.is_none() {\n            return Ok(());\n        }\n        self.feed.seek",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "the producer is not replaced after a failure: what it holds passes what is sent again",
+        file: "crates/keyferry-pipeline/src/pipeline.rs",
+        right: "self.flow = match self.sender.outbox.sink.reset() {",
+        wrong: "self.flow = match Ok::<(), Failure>(()) {",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "segments go before the checkpoint would survive a power cut",
+        file: "crates/keyferry-journal/src/checkpoint.rs",
+        right: "    fn sync<S: Storage>(&self, storage: &mut S) -> Result<(), Error> {\n",
+        wrong: "    fn sync<S: Storage>(&self, storage: &mut S) -> Result<(), Error> {\n        if !self.destination.is_empty() {\n            return Ok(());\n        }\n",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "a gap of the provider is not told to consumers",
+        file: "crates/keyferry-pipeline/src/sender.rs",
+        right: "settings.gap_records.then(|| topics_of",
+        wrong: "(!settings.gap_records).then(|| topics_of",
+        test: Test::Simulation,
+    },
+];
