@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyferry_config::{
-    ByteSize, Config, Destination, Journal, Loaded, Origin, Overflow, Readiness, SETTINGS, Settle, Sources,
-    load, reference,
+    ByteSize, Config, Destination, Journal, Loaded, Origin, Overflow, PROVIDER_OPTIONS, Readiness, SETTINGS,
+    Settle, Sources, load, reference,
 };
 
 const NEEDED: &str = "[destination]\nbootstrap_servers = \"file:9092\"\ntopic_events = \"file\"\n";
@@ -184,7 +184,9 @@ fn what_the_provider_describes_the_agent_does_not_describe_again() {
     let table = reference::agent_options();
     let described = |option: &str| table.lines().any(|line| line.starts_with(&format!("{option}\t")));
     for setting in SETTINGS.iter().filter(|setting| setting.is_shared()) {
-        assert!(!described(setting.option.unwrap_or_default()), "{}", setting.key);
+        let option = setting.option.unwrap_or_default();
+        assert!(!described(option), "{option}");
+        assert!(PROVIDER_OPTIONS.iter().any(|described| described.name == option), "{option}");
     }
     for option in ["journal-keep", "journal-keep-size", "gap-records", "in-doubt"] {
         assert!(described(option), "{option}");

@@ -107,7 +107,12 @@ pub fn begin(journal: &Path, number: u8) -> (SlotWriter, PathBuf) {
 
 /// A writer on the journal's first free slot, with epochs of the slot `number`.
 pub fn begin_in(journal: &Path, number: u8) -> SlotWriter {
-    let options = WriterOptions { node: format!("kc-{number}"), ..WriterOptions::default() };
+    begin_with_segments(journal, number, WriterOptions::default().segment_size)
+}
+
+/// The same with segments of a size in bytes.
+pub fn begin_with_segments(journal: &Path, number: u8, segment_size: u64) -> SlotWriter {
+    let options = WriterOptions { node: format!("kc-{number}"), segment_size };
     let clock = (|| 1_764_000_000_000) as fn() -> u64;
     Writer::begin(OwnedSlot::claim(journal).unwrap(), number, clock, options).unwrap()
 }
