@@ -25,6 +25,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.keycloak.events.Event;
 import org.keycloak.events.EventListenerProvider;
 import org.keycloak.events.EventType;
@@ -33,10 +34,12 @@ import org.keycloak.events.admin.AuthDetails;
 import org.keycloak.events.admin.OperationType;
 import org.keycloak.events.admin.ResourceType;
 import org.keycloak.models.KeycloakTransaction;
+import org.keyferry.journal.Durability;
 import org.keyferry.journal.EventJournal;
 import org.keyferry.journal.EventKind;
 import org.keyferry.journal.Field;
 import org.keyferry.journal.Journals;
+import org.keyferry.journal.OutcomeStore;
 
 /** The listener under Keycloak's own transaction manager. */
 class ListenerTest {
@@ -295,6 +298,49 @@ class ListenerTest {
     listener().onEvent(event(EventType.LOGIN));
     session.manager().rollback();
     assertEquals(0, journal.dropped(EventKind.USER));
+  }
+
+  /** It has room for what it owes to others, and for nothing else. */
+  private void useFullJournal() {
+    journal.close();
+    journal =
+        new EventJournal(
+            new EventJournal.Settings(
+                temporary.resolve("full"),
+                "node-a",
+                64 << 20,
+                Durability.NONE,
+                1024,
+                0,
+                OutcomeStore.NONE));
+    journal.open(opened -> {});
+  }
+
+  @Test
+  void atTheCeilingTheTransactionFailsWhereThatIsWanted() {
+    useFullJournal();
+    session.begun();
+    listener(Map.of("journal-overflow", "refuse")).onEvent(event(EventType.LOGIN));
+    boolean[] committed = {false};
+    session.manager().enlist(onCommit(() -> committed[0] = true));
+    assertThrows(EventNotJournaledException.class, () -> session.manager().commit());
+    assertFalse(committed[0], "the database must not commit");
+    assertEquals(1, journal.refused());
+    assertEquals(0, journal.dropped(EventKind.USER));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"drop-new", "drop-old"})
+  void atTheCeilingEventsAreCountedAndKeycloakGoesOn(String overflow) {
+    useFullJournal();
+    session.begun();
+    listener(Map.of("journal-overflow", overflow)).onEvent(event(EventType.LOGIN));
+    listener(Map.of("journal-overflow", overflow)).onEvent(adminEvent(), true);
+    session.manager().commit();
+    assertEquals(1, journal.dropped(EventKind.USER));
+    assertEquals(1, journal.dropped(EventKind.ADMIN));
+    assertEquals(0, journal.refused());
+    assertTrue(journal.status().problem().contains("journal-max-size"));
   }
 
   private void useUnusableJournal() throws IOException {
