@@ -65,6 +65,7 @@ impl Suite {
             Self::Promises => {
                 let jar = jar_under_test(cache)?;
                 Ok(vec![
+                    own_task(&["simulate", "--seeds", "2000"], &jar)?,
                     own_task(&["crash-states", "--workloads", "20"], &jar)?,
                     own_task(&["fuzz", "--seconds", "30"], &jar)?,
                     end_to_end_test(&["--test", "promises"], &jar),
