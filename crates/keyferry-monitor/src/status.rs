@@ -113,12 +113,20 @@ pub struct StatusFile {
 }
 
 impl StatusFile {
-    /// The file in `slot`.
+    /// The file in `slot`, written by the agent that serves it.
     pub fn in_slot(slot: &Path) -> Self {
+        Self::by_way_of("status.json.tmp", slot)
+    }
+
+    /// The same, written by an agent that does not serve the slot yet, maybe while another one does: each has a temporary file of its own.
+    pub fn of_waiting(slot: &Path) -> Self {
+        Self::by_way_of("status.json.waiting.tmp", slot)
+    }
+
+    fn by_way_of(temporary: &str, slot: &Path) -> Self {
         Self {
             path: slot.join("status.json"),
-            // Of its own process: an agent that waits for the slot says so while another one serves it.
-            temporary: slot.join(format!("status.json.{}.tmp", std::process::id())),
+            temporary: slot.join(temporary),
             written: None,
             complained: false,
         }

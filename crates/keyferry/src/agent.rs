@@ -167,7 +167,7 @@ struct Child<'a> {
 impl<'a> Child<'a> {
     fn new(slot: &'a Path, task: &'a Task, stop: &'a mut StopSources) -> Result<Self, Error> {
         let storage = SlotDirectory::open(slot)?;
-        Ok(Self { slot, task, stop, storage, status: StatusFile::in_slot(slot) })
+        Ok(Self { slot, task, stop, storage, status: StatusFile::of_waiting(slot) })
     }
 
     fn run(mut self) -> Result<(), Error> {
