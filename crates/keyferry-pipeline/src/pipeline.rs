@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keyferry_event::{Failure, FailureClass, HeaderMode, Sink, Topics};
+use keyferry_journal::feed::ByteRange;
 use keyferry_journal::{CheckpointFile, Feed, Item, SegmentName, Storage};
 
 use crate::aside::Aside;
@@ -124,6 +125,8 @@ pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
     pub(crate) pending: Option<PendingGap>,
     /// Gap records of what the journal does not hold any more.
     pub(crate) owed: Owed,
+    /// The damage before what is settled that was told of last.
+    told: Option<ByteRange>,
     /// When progress was last written down; `unsaved` says whether there is more since.
     saved_at_ms: u64,
     pub(crate) unsaved: bool,
@@ -164,6 +167,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             kept: Kept::new(positions),
             pending: None,
             owed: Owed::new(given_up),
+            told: None,
             saved_at_ms: 0,
             unsaved: false,
             caught_up: false,
@@ -181,6 +185,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         self.recover(clock);
         self.stay_below_ceiling(clock)?;
         let sent_all = self.dispatch(clock)?;
+        self.tell_of_old_damage();
         self.save(clock)?;
         self.release(clock)?;
         self.tell_if_failing(clock);
@@ -375,6 +380,23 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             }
         }
         Ok(false)
+    }
+
+    /// Damage before the point where reading began again is no gap in what is still to come, unless a transaction was open there: so it is told of, and
+    /// takes no number.
+    fn tell_of_old_damage(&mut self) {
+        let Some(range) = self.feed.take_damage_met_again().filter(|range| self.told.as_ref() != Some(range))
+        else {
+            return;
+        };
+        self.sender.report.damaged_ranges += 1;
+        tracing::error!(
+            "bytes {} to {} of segment {} cannot be read; they were read or reported before, but events of a transaction that had no outcome then may be lost",
+            range.from,
+            range.to,
+            range.segment
+        );
+        self.told = Some(range);
     }
 
     /// Sends the gap records that come before whatever the feed has next; answers whether all of them are sent.
