@@ -6,3 +6,4 @@
 
 mod network;
 mod orphan;
+mod tools;
