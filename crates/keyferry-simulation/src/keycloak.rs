@@ -155,6 +155,8 @@ pub struct Keycloak {
     pub settled: Vec<Settled>,
     /// Events that are missing and not told yet.
     losses: Losses,
+    /// Whether torn bytes stayed behind in an abandoned segment.
+    pub torn: bool,
     /// Events that GAP records of this life tell, user and admin.
     pub told: [u64; 2],
     buffer: Vec<u8>,
@@ -187,6 +189,7 @@ impl Keycloak {
             owed: VecDeque::new(),
             settled: Vec::new(),
             losses: Losses::default(),
+            torn: false,
             told: [0; 2],
             buffer: Vec::new(),
         };
@@ -400,6 +403,7 @@ impl Keycloak {
                 // A file that cannot be deleted stays behind torn, and its number is spent.
                 if self.disk.segment_length(name) > 0 && self.disk.delete(name).is_err() {
                     self.next_segment += 1;
+                    self.torn = true;
                 }
                 Err(error)
             }
@@ -422,6 +426,7 @@ impl Keycloak {
                     return Ok((open.name, open.length));
                 }
                 if self.disk.truncate(open.name, open.length).is_err() {
+                    self.torn = true;
                     self.segment = None;
                 }
                 Err(error)

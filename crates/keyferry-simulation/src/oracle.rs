@@ -63,6 +63,8 @@ struct Scars {
     cut: bool,
     /// The checkpoint was damaged: numbers may jump ahead, and copies may differ in their number.
     renumbered: bool,
+    /// The writer left torn bytes behind in a segment that it abandoned: they look like damage, and are reported as such.
+    torn: bool,
     /// Events that GAP records tell, user and admin.
     told: [u64; 2],
 }
@@ -226,6 +228,11 @@ impl Oracle {
     /// The checkpoint was damaged while this epoch was delivered.
     pub fn renumbered(&mut self, epoch: String) {
         self.scars.entry(epoch).or_default().renumbered = true;
+    }
+
+    /// The writer left torn bytes behind in a segment of this epoch.
+    pub fn torn(&mut self, epoch: String) {
+        self.scars.entry(epoch).or_default().torn = true;
     }
 
     /// GAP records of this epoch tell so many missing events.
@@ -396,7 +403,7 @@ impl Oracle {
         for ((epoch, _), gap) in gaps {
             if gap.is_counted() {
                 told.entry(epoch).or_default()[kind_index(gap.kind)] += gap.count().unwrap_or(0);
-            } else if self.is_whole(epoch) && !self.may_be_told(&gap.cause) {
+            } else if self.is_whole(epoch) && !self.may_be_told(epoch, &gap.cause) {
                 return Err(Violation::GapInvented(epoch.clone(), gap.cause.clone()));
             }
         }
@@ -412,8 +419,9 @@ impl Oracle {
     }
 
     /// Whether a gap record with this cause may stand in an epoch that nothing has hurt.
-    fn may_be_told(&self, cause: &str) -> bool {
+    fn may_be_told(&self, epoch: &str, cause: &str) -> bool {
         match cause {
+            "damage" => self.scars(epoch).torn,
             // Of a transaction that was given up its COMMIT may stay.
             "dropped-old" | "lost-transaction" | "missing-commits" => self.overflow == Overflow::DropOld,
             "in-doubt-dropped" => self.policy == DoubtPolicy::Drop,
@@ -518,8 +526,11 @@ fn check_contiguous(
 
 fn check_order(epoch: &str, records: &[(u64, Option<&Event>, &str)], gaps: &Gaps) -> Result<(), Violation> {
     // Events that the provider counted as missing, and that arrive nevertheless, stand wherever they do.
+    // Where the first PREPARE of a transaction was given up, it is its first one that is left which decides.
+    let given_up = gaps.iter().any(|((of, _), gap)| of == epoch && gap.cause == "dropped-old");
+    let by_rank = |event: &&Event| !event.counted && !(given_up && event.rank.0 > 0);
     let events = records.iter().filter_map(|(number, event, id)| {
-        let event = (*event).filter(|event| !event.counted && !is_explained(epoch, *number, gaps))?;
+        let event = (*event).filter(|event| by_rank(event) && !is_explained(epoch, *number, gaps))?;
         Some((*number, event.rank, *id))
     });
     let events: Vec<_> = events.collect();

@@ -356,6 +356,9 @@ impl World {
                 _ => ids.for_each(|id| self.oracle.may_be_unknown(id)),
             }
         }
+        if keycloak.torn {
+            self.oracle.torn(keycloak.epoch.to_string());
+        }
         self.oracle.told(keycloak.epoch.to_string(), keycloak.told);
         self.disk.set_writer_alive(false);
         self.past.push(keycloak);

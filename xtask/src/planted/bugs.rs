@@ -56,8 +56,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "damage is passed in silence",
         file: "crates/keyferry-journal/src/feed.rs",
-        right: "Step::Damage(range) => self.unless_returned(range, Item::Damage(range.public())),",
-        wrong: "Step::Damage(_) => None,",
+        right: "let ready = self.unless_returned(range, Item::Damage(range.public()));",
+        wrong: "let ready: Option<Ready> = None;",
         test: Test::Package("keyferry-journal"),
     },
     Bug {
