@@ -137,15 +137,14 @@ fn serve(
 ) -> Result<(), Error> {
     let over = Broadcast::new()?;
     let ended = std::thread::scope(|scope| {
+        let _end = over.at_the_end();
         scope.spawn(|| adoption::adopt_siblings(slot, plan, &over));
-        let ended = shipment::ship(slot, Tenure::Own, plan, sink, stop, DRAIN, &mut |_, phase| {
+        shipment::ship(slot, Tenure::Own, plan, sink, stop, DRAIN, &mut |_, phase| {
             // What is adopted is let go of while the own slot drains.
             if phase != Phase::Running {
                 over.give();
             }
-        });
-        over.give();
-        ended
+        })
     })?;
     drop(lock);
     match ended {

@@ -33,13 +33,13 @@ pub fn serve(journal: &Path, plan: &Plan, stop: &mut StopSources) -> Result<(), 
     drop(plan.sink()?);
     let over = Broadcast::new()?;
     std::thread::scope(|scope| {
+        let _end = over.at_the_end();
         let mut fleet = Fleet { plan, over: &over, crews: HashMap::new() };
         loop {
             for slot in slots(journal) {
                 fleet.serve(scope, slot);
             }
             if stop.wait(SCAN_INTERVAL) {
-                over.give();
                 return;
             }
         }

@@ -96,6 +96,11 @@ impl Broadcast {
         wait_for_any(&[self.0.as_fd()], timeout)
     }
 
+    /// Gives the word when what is returned is dropped, also by a panic: those who wait for it must not outlive who would have given it.
+    pub fn at_the_end(&self) -> AtTheEnd<'_> {
+        AtTheEnd(self)
+    }
+
     /// One more who waits for it.
     pub fn listener(&self) -> Listener<'_> {
         Listener(self)
@@ -105,6 +110,16 @@ impl Broadcast {
 impl AsFd for Broadcast {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Gives a [`Broadcast`] when it is dropped.
+#[derive(Debug)]
+pub struct AtTheEnd<'a>(&'a Broadcast);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.give();
     }
 }
 
@@ -147,5 +162,19 @@ mod tests {
         });
         word.give();
         assert!(word.is_given() && word.listener().is_given());
+    }
+
+    #[test]
+    fn a_panic_gives_the_word_too() {
+        let word = Broadcast::new().unwrap_or_else(|error| panic!("{error}"));
+        let panicked = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| word.wait(Duration::from_secs(60)));
+            let fault = scope.spawn(|| {
+                let _end = word.at_the_end();
+                panic!("a fault of the pipeline");
+            });
+            (waiting.join().is_ok_and(|given| given), fault.join().is_err())
+        });
+        assert_eq!(panicked, (true, true));
     }
 }
