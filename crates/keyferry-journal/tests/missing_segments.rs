@@ -1,4 +1,5 @@
 //! Missing segments are reported once, however often reading begins before them.
+#![allow(clippy::unwrap_used)]
 
 use keyferry_journal::event::{EventEncoder, EventKind, Field};
 use keyferry_journal::writer::WriterOptions;

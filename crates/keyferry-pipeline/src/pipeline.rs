@@ -368,7 +368,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
                         self.begin_anew(&failure, clock)?;
                         return Ok(false);
                     }
-                    Sent::Instead(pending) => self.pending = Some(pending),
+                    Sent::Instead(pending) => self.pending = Some(*pending),
                 },
                 item => {
                     if let Some(mut gap) = notice(&item, &mut self.sender.report) {

@@ -22,7 +22,7 @@ pub(crate) enum Sent {
     Full,
     Failed(Failure),
     /// A gap record is to be sent in its place.
-    Instead(PendingGap),
+    Instead(Box<PendingGap>),
 }
 
 /// What became of one record.
@@ -255,11 +255,11 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         let mut tally = Tally::default();
         tally.add(transaction)?;
         self.report.in_doubt_dropped += tally.user_events + tally.admin_events;
-        Ok(Sent::Instead(PendingGap {
+        Ok(Sent::Instead(Box::new(PendingGap {
             gap: gap::of_dropped(transaction, &tally),
             time_ms: transaction.written_ms,
             resume: Some(transaction.resume),
-        }))
+        })))
     }
 
     fn hold(&mut self, transaction: &Transaction<'_>, clock: Clock) -> Sent {
