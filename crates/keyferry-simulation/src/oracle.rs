@@ -78,6 +78,8 @@ pub struct Seen<'a> {
     pub dead_letters: &'a [Consumed],
     /// Ids of the events that are held until an operator decides.
     pub held: &'a BTreeSet<String>,
+    /// Whether the agent has told of ranges of the journal that it cannot read.
+    pub damage_told: bool,
 }
 
 /// A promise that was broken.
@@ -261,7 +263,7 @@ impl Oracle {
         let gaps = gap_records(copies().filter(|copy| copy.is_gap()))?;
         let numbers = self.check_copies(copies().filter(|copy| !copy.is_gap()), &gaps)?;
         self.check_held(seen.held)?;
-        self.check_nothing_lost(&numbers, &gaps, seen.held)?;
+        self.check_nothing_lost(&numbers, &gaps, seen)?;
         self.check_numbers(&numbers, &gaps)?;
         self.check_gaps(&gaps)?;
         seen.logs.iter().try_for_each(|log| self.check_keys(log))
@@ -341,12 +343,12 @@ impl Oracle {
         &self,
         numbers: &Numbers<'_>,
         gaps: &Gaps,
-        held: &BTreeSet<String>,
+        seen: &Seen<'_>,
     ) -> Result<(), Violation> {
         let mut given_up = DroppedOld::of(gaps);
         let missing = self.events.iter().filter(|(id, event)| {
             !numbers.contains_key(id.as_str())
-                && !held.contains(id.as_str())
+                && !seen.held.contains(id.as_str())
                 && !event.counted
                 && !event.may_be_lost
         });
@@ -357,7 +359,8 @@ impl Oracle {
                 (Fate::InDoubt, DoubtPolicy::Drop) | (Fate::Open | Fate::Aborted, _) => false,
             };
             let damaged = self.scars(&event.epoch).damaged;
-            let told = damaged && gaps.keys().any(|(epoch, _)| *epoch == event.epoch);
+            // Damage that comes before the point of delivery, where a transaction was still open, takes no number: it is told, not numbered.
+            let told = damaged && (seen.damage_told || gaps.keys().any(|(epoch, _)| *epoch == event.epoch));
             if !must
                 || told
                 || self.overflow == Overflow::DropOld && given_up.covers(&event.epoch, event.kind)

@@ -140,6 +140,8 @@ struct World {
     oracle: Oracle,
     trace: Trace,
     summary: Summary,
+    /// Whether any agent has told of ranges of the journal that it cannot read.
+    damage_told: bool,
     last_error: Option<String>,
     /// In events: a transaction that has credit is sent as a whole.
     largest_transaction: usize,
@@ -170,6 +172,7 @@ impl World {
             oracle: Oracle::new(profile.in_doubt, profile.options.overflow),
             trace,
             summary: Summary::default(),
+            damage_told: false,
             last_error: None,
             largest_transaction: 0,
         }
@@ -549,6 +552,8 @@ impl World {
             self.agent_dies();
             return Ok(());
         }
+        // Making a report costs a listing, and is of interest only where there may be damage.
+        self.damage_told |= self.profile.flips && agent.report(clock).damaged_ranges > 0;
         let pending = self.kafka.pending();
         self.trace.value(pending);
         // A gap record has one copy in each topic.
@@ -625,6 +630,7 @@ impl World {
             logs: &self.kafka.logs(),
             dead_letters: &self.files.dead_letters(),
             held: &self.files.held_ids(),
+            damage_told: self.damage_told,
         })
     }
 
