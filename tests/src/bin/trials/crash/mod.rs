@@ -59,11 +59,18 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let mut stage = Stage::start(Database::Postgres)?;
     stage.admin.create_realm(REALM, &["kafka"])?;
     let mut table = Table::default();
+    let outcome = run_each(arguments, seed, &mut stage, &mut table).inspect_err(|_| stage.keep());
+    // What was found before a server failed counts all the same.
+    println!("\n{table}");
+    outcome.map(|()| table.holds())
+}
+
+fn run_each(arguments: &Arguments, seed: u64, stage: &mut Stage, table: &mut Table) -> Result<()> {
     let mut before = Findings::default();
     for number in 1..=arguments.trials {
         let plan = Plan::of(seed, number);
         let begin = Instant::now();
-        let (trial, total) = attempt(&mut stage, &plan, number, &before).inspect_err(|_| stage.keep())?;
+        let (trial, total) = attempt(stage, &plan, number, &before)?;
         before = total;
         println!(
             "trial {number:>3}  {:<26} {trial}  {:.1} s",
@@ -83,8 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         }
         table.add(plan.kind(), trial);
     }
-    println!("\n{table}");
-    Ok(table.holds())
+    Ok(())
 }
 
 fn append(path: &PathBuf, line: &str) -> Result<()> {
