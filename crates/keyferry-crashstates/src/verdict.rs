@@ -21,7 +21,7 @@ use keyferry_journal::{
     Epoch, Feed, FeedOptions, Item, MemoryStorage, Outcome, Resume, SegmentName, Storage as _, Writer,
 };
 
-use crate::disk::{Disk, file_name};
+use crate::disk::{Disk, Name, file_name};
 use crate::records::{self, Written, owner_of};
 use crate::states::Crash;
 use crate::story::{self, Client, happened};
@@ -381,7 +381,7 @@ impl State<'_> {
     }
 
     fn may_be_damaged(&self, segment: SegmentName, from: u64) -> bool {
-        let Some((path, ..)) = self.file(segment) else { return true };
+        let Some(path) = self.path(segment) else { return true };
         let left_torn = self.judge.torn.iter().any(|(torn, at)| torn == path && *at <= self.point);
         match self.certainty {
             Certainty::Written => left_torn && self.whole(path) <= from,
@@ -398,11 +398,11 @@ impl State<'_> {
     }
 
     fn is_name_certain(&self, segment: SegmentName) -> bool {
-        self.file(segment).is_some_and(|(path, ..)| self.disk.is_certain(path))
+        self.path(segment).is_some_and(|path| self.disk.is_certain(path))
     }
 
-    fn file(&self, segment: SegmentName) -> Option<(&str, &crate::disk::Content, crate::disk::Name)> {
-        self.disk.files().find(|(path, ..)| file_name(path).parse() == Ok(segment))
+    fn path(&self, segment: SegmentName) -> Option<&str> {
+        self.disk.files().map(|(path, ..)| path).find(|path| file_name(path).parse() == Ok(segment))
     }
 
     /// A writer begins on the state, and is read to its end.
@@ -431,7 +431,7 @@ impl State<'_> {
         }
         let slot = MemoryStorage::new();
         for (path, content, name) in self.disk.files() {
-            if let (Ok(segment), true) = (file_name(path).parse(), name != crate::disk::Name::Removed) {
+            if let (Ok(segment), true) = (file_name(path).parse(), name != Name::Removed) {
                 slot.put(segment, content.now().to_vec());
             }
         }
