@@ -190,6 +190,30 @@ class SettlementTest {
   }
 
   @Test
+  void whereASegmentIsMissingNothingIsSettled() throws IOException {
+    Journal crashed = open(Durability.NONE, 4096);
+    for (int i = 0; disk.files().size() < 3; i++) {
+      prepared(crashed, "ABORTED", "x".repeat(300) + i);
+    }
+    disk.files().remove(disk.files().keySet().stream().toList().get(1));
+    open();
+    assertEquals(List.of(), asked);
+  }
+
+  @Test
+  void whereAnAbandonedSegmentHasLostItsEndNothingIsSettled() throws IOException {
+    Journal crashed = open(Durability.NONE, 4096);
+    crashed.commit(prepared(crashed, "ABORTED", "x".repeat(3800)));
+    prepared(crashed, "ABORTED", "y".repeat(300));
+    int commit = disk.segments().get(0).entries().get(1).offset();
+    byte[] bytes = file(0).toByteArray();
+    file(0).reset();
+    append(0, Arrays.copyOf(bytes, commit));
+    open();
+    assertEquals(List.of(), asked, "the segment looks whole, and a COMMIT is gone");
+  }
+
+  @Test
   void whatHasEndedInOrderIsNotReadForOutcomes() throws IOException {
     Journal closed = open();
     prepared(closed, "COMMITTED", "a");
