@@ -307,9 +307,9 @@ impl SimulatedDisk {
         disk.segments().filter(|(_, file)| file.has_unsynced()).map(|(name, _)| name).collect()
     }
 
-    /// The machine loses its power and comes back.
-    pub fn power_cut(&self) {
-        self.disk.borrow_mut().power_cut();
+    /// The machine loses its power and comes back. Returns the segments that had been removed and are there again.
+    pub fn power_cut(&self) -> Vec<SegmentName> {
+        self.disk.borrow_mut().power_cut()
     }
 
     /// Flips a bit of a segment, if there is one, and tells of which.
@@ -416,11 +416,15 @@ impl Disk {
         self.removed.clear();
     }
 
-    fn power_cut(&mut self) {
+    fn power_cut(&mut self) -> Vec<SegmentName> {
         let Self { random, files, removed, .. } = self;
+        let mut back = Vec::new();
         files.retain(|_, file| file.named || random.bool());
         for (name, durable) in std::mem::take(removed) {
             if random.bool() && !files.contains_key(&name) {
+                if let Name::Segment(segment) = name {
+                    back.push(segment);
+                }
                 files.insert(name, File { seen: durable.clone(), durable, named: true, ..File::default() });
             }
         }
@@ -433,6 +437,7 @@ impl Disk {
             file.dropped.clear();
             file.named = true;
         }
+        back
     }
 
     fn flip(&mut self, name: &Name) {

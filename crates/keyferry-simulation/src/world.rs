@@ -423,7 +423,10 @@ impl World {
                 }
             }
         }
-        self.disk.power_cut();
+        // What was delivered and removed may be there again, without anything that tells its numbers.
+        for segment in self.disk.power_cut() {
+            self.oracle.renumbered(segment.epoch.to_string());
+        }
     }
 
     fn flip_in_segment(&mut self) {
