@@ -163,7 +163,8 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             backoff,
             checkpoint,
             settled,
-            needed: settled.map(|progress| progress.resume.segment()),
+            // That it was read does not mean that it would survive a power cut: the agent before may have died of a failed sync.
+            needed: None,
             kept: Kept::new(positions),
             pending: None,
             owed: Owed::new(given_up),
