@@ -293,12 +293,15 @@ public final class EventJournal implements AutoCloseable {
   /**
    * Counts an event as lost that could not be recorded. {@code time} is its own, in milliseconds
    * since the Unix epoch.
+   *
+   * <p>Of the cause only the class is told: the message of a failed encoding may quote the event,
+   * which has no place in a log.
    */
   public void loseUnrecordable(EventKind kind, long time, Exception cause) {
     int users = kind == EventKind.USER ? 1 : 0;
     lose(
         new Losses.Report(users, 1 - users, time, time, GapCause.IO_ERROR),
-        "the event cannot be recorded: " + cause);
+        "the event cannot be recorded: " + cause.getClass().getName());
   }
 
   private void lose(Losses.Report lost, String cause) {

@@ -359,6 +359,23 @@ class ListenerTest {
   }
 
   @Test
+  void anEventThatHasNoJsonIsLostWithoutBeingQuoted() {
+    Event event =
+        new Event() {
+          @Override
+          public String getIpAddress() {
+            throw new IllegalStateException("zoë from 192.0.2.7");
+          }
+        };
+    event.setType(EventType.LOGIN);
+    listener().onEvent(event);
+    assertEquals(1, journal.dropped(EventKind.USER));
+    String loss = journal.status().lastLoss();
+    assertTrue(loss.contains("JsonMappingException"), loss);
+    assertFalse(loss.contains("zoë"), loss);
+  }
+
+  @Test
   void whatIsChangedAfterwardsIsJournaledAsItWas() throws Exception {
     session.begun();
     Event event = event(EventType.LOGIN);
