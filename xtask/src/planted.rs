@@ -54,8 +54,8 @@ struct Bug {
 enum Test {
     /// Some seeds of the simulation.
     Simulation,
-    /// The tests of a Rust package.
-    Package(&'static str),
+    /// One file of a Rust package's tests.
+    Package(&'static str, &'static str),
     /// A test class of the provider.
     Provider(&'static str),
 }
@@ -204,7 +204,7 @@ impl Test {
     fn name(self) -> String {
         match self {
             Self::Simulation => format!("simulation, {SEEDS} seeds"),
-            Self::Package(package) => format!("tests of `{package}`"),
+            Self::Package(package, test) => format!("`{package}`, tests/{test}.rs"),
             Self::Provider(class) => format!("`{class}`"),
         }
     }
@@ -213,9 +213,9 @@ impl Test {
     fn build(self, root: &Path) -> Command {
         match self {
             Self::Simulation => simulate::cargo("build"),
-            Self::Package(package) => {
+            Self::Package(package, test) => {
                 let mut cargo = CARGO.command();
-                cargo.args(["test", "--quiet", "--no-run", "--package", package]);
+                cargo.args(["test", "--quiet", "--no-run", "--package", package, "--test", test]);
                 cargo
             }
             Self::Provider(_) => maven(root, &["test-compile"]),
@@ -230,9 +230,9 @@ impl Test {
                 cargo.args(["--", "--seeds", SEEDS, "--stop-at-first"]);
                 cargo
             }
-            Self::Package(package) => {
+            Self::Package(package, test) => {
                 let mut cargo = CARGO.command();
-                cargo.args(["test", "--package", package]);
+                cargo.args(["test", "--package", package, "--test", test]);
                 cargo
             }
             Self::Provider(class) => maven(root, &["surefire:test", &format!("-Dtest={class}")]),
@@ -246,7 +246,7 @@ impl Test {
             Self::Simulation => lines
                 .find(|line| line.starts_with("seed ") || line.contains("panicked at"))
                 .map(str::to_owned),
-            Self::Package(_) => lines.find_map(|line| {
+            Self::Package(..) => lines.find_map(|line| {
                 let test = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
                 Some(format!("`{test}`"))
             }),
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_finding_names_the_test() {
-        assert_eq!(Test::Package("p").finding("test a::b ... ok\ntest a::c ... FAILED\n"), "`a::c`");
+        assert_eq!(Test::Package("p", "t").finding("test a::b ... ok\ntest a::c ... FAILED\n"), "`a::c`");
         assert_eq!(Test::Simulation.finding("seed 7: lost: x\n    replay: …"), "seed 7: lost: x");
         let surefire = "[ERROR] Tests run: 2\n[ERROR]   JournalTest.syncs:12 expected";
         assert_eq!(Test::Provider("JournalTest").finding(surefire), "`syncs`");

@@ -377,7 +377,7 @@ impl Oracle {
 
     /// The numbers of an epoch are 1, 2, 3, … in the order of the COMMITs, gap records among them.
     fn check_numbers(&self, numbers: &Numbers<'_>, gaps: &Gaps) -> Result<(), Violation> {
-        let mut epochs: BTreeMap<&str, Vec<(u64, Option<&Event>, &str)>> = BTreeMap::new();
+        let mut epochs: BTreeMap<&str, Vec<Numbered<'_>>> = BTreeMap::new();
         for (id, numbers) in numbers {
             let event = &self.events[*id];
             let records = epochs.entry(&event.epoch).or_default();
@@ -448,6 +448,9 @@ impl Oracle {
     }
 }
 
+/// A number, the event that has it (none for a gap record), and its id.
+type Numbered<'a> = (u64, Option<&'a Event>, &'a str);
+
 /// The numbers of each event: more than one only where a gap record explains it.
 type Numbers<'a> = BTreeMap<&'a str, BTreeSet<u64>>;
 
@@ -490,7 +493,7 @@ fn gap_records<'a>(copies: impl Iterator<Item = &'a Consumed>) -> Result<Gaps, V
         .collect()
 }
 
-fn check_unique(epoch: &str, records: &[(u64, Option<&Event>, &str)]) -> Result<(), Violation> {
+fn check_unique(epoch: &str, records: &[Numbered<'_>]) -> Result<(), Violation> {
     for pair in records.windows(2) {
         let ((number, _, one), (next, _, other)) = (pair[0], pair[1]);
         if number == next {
@@ -508,11 +511,7 @@ fn is_explained(epoch: &str, number: u64, gaps: &Gaps) -> bool {
 }
 
 /// No number is missing, except those of which a gap record says that they may never appear.
-fn check_contiguous(
-    epoch: &str,
-    records: &[(u64, Option<&Event>, &str)],
-    gaps: &Gaps,
-) -> Result<(), Violation> {
+fn check_contiguous(epoch: &str, records: &[Numbered<'_>], gaps: &Gaps) -> Result<(), Violation> {
     let mut expected = 1;
     for (number, _, _) in records {
         let explained = || {
@@ -527,11 +526,11 @@ fn check_contiguous(
     Ok(())
 }
 
-fn check_order(epoch: &str, records: &[(u64, Option<&Event>, &str)], gaps: &Gaps) -> Result<(), Violation> {
+fn check_order(epoch: &str, records: &[Numbered<'_>], gaps: &Gaps) -> Result<(), Violation> {
     // Events that the provider counted as missing, and that arrive nevertheless, stand wherever they do.
     // Where the first PREPARE of a transaction was given up, it is its first one that is left which decides.
     let given_up = gaps.iter().any(|((of, _), gap)| of == epoch && gap.cause == "dropped-old");
-    let by_rank = |event: &&Event| !event.counted && !(given_up && event.rank.0 > 0);
+    let by_rank = |event: &&Event| !(event.counted || given_up && event.rank.0 > 0);
     let events = records.iter().filter_map(|(number, event, id)| {
         let event = (*event).filter(|event| by_rank(event) && !is_explained(epoch, *number, gaps))?;
         Some((*number, event.rank, *id))

@@ -37,7 +37,7 @@ pub(super) const BUGS: &[Bug] = &[
         file: "crates/keyferry-journal/src/format.rs",
         right: "salt.checksum(offset, &record[8..self.unpadded()]) == self.checksum",
         wrong: "salt.checksum(offset, &record[8..self.unpadded()]) == self.checksum || self.checksum != 0",
-        test: Test::Package("keyferry-journal"),
+        test: Test::Package("keyferry-journal", "reading"),
     },
     Bug {
         name: "events are published before their COMMIT",
@@ -58,14 +58,14 @@ pub(super) const BUGS: &[Bug] = &[
         file: "crates/keyferry-journal/src/feed.rs",
         right: "let ready = self.unless_returned(range, Item::Damage(range.public()));",
         wrong: "let ready: Option<Ready> = None;",
-        test: Test::Package("keyferry-journal"),
+        test: Test::Package("keyferry-journal", "reading"),
     },
     Bug {
         name: "missing segments are reported each time that reading goes back",
         file: "crates/keyferry-journal/src/feed.rs",
         right: "first > resume.from.segment && resume.reaches",
         wrong: "first < resume.from.segment && resume.reaches",
-        test: Test::Package("keyferry-journal"),
+        test: Test::Package("keyferry-journal", "missing_segments"),
     },
     Bug {
         name: "the checkpoint runs ahead of the acknowledgements",
