@@ -227,6 +227,13 @@ impl Oracle {
         self.scars.entry(epoch).or_default().cut = true;
     }
 
+    /// Nothing is promised of the numbers of any epoch so far.
+    pub fn cut_all(&mut self) {
+        for event in self.events.values() {
+            self.scars.entry(event.epoch.clone()).or_default().cut = true;
+        }
+    }
+
     /// The checkpoint was damaged while this epoch was delivered.
     pub fn renumbered(&mut self, epoch: String) {
         self.scars.entry(epoch).or_default().renumbered = true;

@@ -32,7 +32,7 @@ use keyferry_pipeline::{
 use crate::aside::SimulatedFiles;
 use crate::disk::{FailureRates, SimulatedDisk};
 use crate::kafka::{SimulatedKafka, TOPICS};
-use crate::keycloak::{self, Keycloak, Prepare, Raised, SEGMENT_SIZE};
+use crate::keycloak::{self, Fsync, Keycloak, Prepare, Raised, SEGMENT_SIZE};
 use crate::oracle::{DoubtPolicy, Fate, Oracle, Seen, Violation};
 use crate::profile::Profile;
 use crate::trace::Trace;
@@ -404,6 +404,10 @@ impl World {
         for segment in self.disk.unsynced() {
             self.oracle.cut(segment.epoch.to_string());
         }
+        if self.profile.options.fsync != Fsync::Commit {
+            // Where the last names are lost and the clock goes back, a later epoch may get the id of an earlier one.
+            self.oracle.cut_all();
+        }
         for life in self.past.drain(..) {
             let survives = |(segment, end): (SegmentName, usize)| self.disk.survives(segment, end);
             for transaction in &life.open {
@@ -425,7 +429,7 @@ impl World {
         }
         // What was delivered and removed may be there again, without anything that tells its numbers.
         for segment in self.disk.power_cut() {
-            self.oracle.renumbered(segment.epoch.to_string());
+            self.oracle.cut(segment.epoch.to_string());
         }
     }
 
