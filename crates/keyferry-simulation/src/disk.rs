@@ -74,6 +74,12 @@ impl File {
             self.seen.resize(end, 0);
         }
         self.seen[offset..end].copy_from_slice(bytes);
+        // What is written again is dirty again.
+        let kept = self
+            .dropped
+            .iter()
+            .flat_map(|range| [range.start..range.end.min(offset), range.start.max(end)..range.end]);
+        self.dropped = kept.filter(|range| range.start < range.end).collect();
         self.dirty.push(offset..end);
     }
 
