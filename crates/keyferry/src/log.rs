@@ -25,7 +25,8 @@ const DIRECTIVES: &str = "RUST_LOG";
 /// Begins logging, at level `info` until [`set_level`] says otherwise.
 pub fn init(format: Format) {
     let filter = EnvFilter::try_from_env(DIRECTIVES).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr);
+    // Whoever read the log may be gone, as a parent that was killed is: a line that nobody reads is no reason to panic.
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr).log_internal_errors(false);
     match format {
         Format::Text => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
