@@ -31,6 +31,7 @@ struct Scripted {
     resets: usize,
     trouble: Option<String>,
     too_large: bool,
+    lost: Option<Failure>,
 }
 
 impl Script {
@@ -87,6 +88,10 @@ impl Sink for Script {
         script.sent.clear();
         script.outcomes.clear();
         Ok(())
+    }
+
+    fn lost(&self) -> Option<Failure> {
+        self.0.borrow().lost.clone()
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
@@ -259,6 +264,22 @@ fn a_failure_takes_everything_back_and_sends_it_again_in_order() {
     bench.sink.acknowledge_all();
     let report = bench.after(1);
     assert_eq!((report.published, report.resets, report.reason), (3, 1, None));
+}
+
+#[test]
+fn a_sink_that_is_lost_is_replaced_once_nothing_is_acknowledged_for_a_while() {
+    let mut bench = Bench::new(None, InDoubt::Publish);
+    bench.commit(EventKind::User, "1");
+    bench.after(1);
+    let lost = Failure { class: FailureClass::Retriable, reason: "no brokers".to_owned() };
+    bench.sink.0.borrow_mut().lost = Some(lost);
+    bench.after(500);
+    assert_eq!(bench.sink.0.borrow().resets, 0, "an acknowledgement may be on its way");
+    let report = bench.after(1_000);
+    assert_eq!((report.resets, report.reason.as_deref()), (1, Some("no brokers")));
+    bench.sink.0.borrow_mut().lost = None;
+    bench.after(5_000);
+    assert_eq!(bench.sink.values(), ["1"]);
 }
 
 #[test]
