@@ -76,6 +76,8 @@ pub struct Transaction {
     id: Option<u64>,
     /// The ordinal of its first PREPARE, which the world gives it.
     pub ordinal: Option<u64>,
+    /// Whether a PREPARE of it may lie in the journal, also one whose events were counted as lost because it could not be synced.
+    pub written: bool,
     /// The events that its PREPAREs hold, each with where its PREPARE lies.
     pub prepared: Vec<(Raised, Written)>,
     /// Events that could not be journaled.
@@ -199,7 +201,13 @@ impl Keycloak {
 
     /// Begins a transaction.
     pub fn begin_transaction(&mut self) {
-        let transaction = Transaction { id: None, ordinal: None, prepared: Vec::new(), missing: Vec::new() };
+        let transaction = Transaction {
+            id: None,
+            ordinal: None,
+            written: false,
+            prepared: Vec::new(),
+            missing: Vec::new(),
+        };
         self.open.push(transaction);
     }
 
@@ -271,6 +279,7 @@ impl Keycloak {
         self.check_ceiling(payload.len())?;
         let id = self.id_of(index);
         let written = self.write(Kind::Prepare, id, payload, now_ms)?;
+        self.open[index].written = true;
         if self.options.fsync != Fsync::Commit {
             return Ok(written);
         }
@@ -292,13 +301,14 @@ impl Keycloak {
         if !self.open[index].prepared.is_empty() {
             return Err(Refusal::Disk(io::Error::other("earlier events of the transaction were synced")));
         }
-        self.open[index].id = None;
+        (self.open[index].id, self.open[index].written) = (None, false);
         let (events, missing) = (Vec::new(), Vec::new());
         self.settled.push(Settled { events, missing, fate: Fate::Aborted, outcome: None });
         self.owed.push_back((self.settled.len() - 1, old));
         self.pay(now_ms)?;
         let id = self.id_of(index);
         let written = self.write(Kind::Prepare, id, payload, now_ms)?;
+        self.open[index].written = true;
         if self.sync() { Ok(written) } else { Err(Refusal::Disk(io::Error::from_raw_os_error(5))) }
     }
 

@@ -304,7 +304,7 @@ impl World {
         let Some(keycloak) = &mut self.keycloak else { return };
         let done = keycloak.prepare(index, &events, payload.payload(), now_ms);
         let transaction = &mut keycloak.open[index];
-        if done == Prepare::Done && transaction.ordinal.is_none() {
+        if transaction.written && transaction.ordinal.is_none() {
             transaction.ordinal = Some(self.oracle.next_prepare());
         }
         let ordinal = transaction.ordinal.unwrap_or(0);
