@@ -11,7 +11,7 @@ use keyferry_crashstates::verdict::Broken;
 use keyferry_crashstates::{Entry, Plant, Trace, examine};
 use keyferry_journal::event::{EventEncoder, EventKind, Field};
 use keyferry_journal::writer::WriterOptions;
-use keyferry_journal::{SegmentName, SegmentStore, Writer};
+use keyferry_journal::{Epoch, SegmentName, SegmentStore, Writer};
 
 const SLOT: &str = "journal/slot-0";
 
@@ -22,7 +22,7 @@ type Entries = Rc<RefCell<Vec<Entry>>>;
 struct Recorder {
     entries: Entries,
     path: String,
-    newest: Option<SegmentName>,
+    last: Option<Epoch>,
 }
 
 impl Recorder {
@@ -37,7 +37,6 @@ impl SegmentStore for Recorder {
             self.record(Entry::Sync { path: self.path.clone() });
         }
         self.path = format!("{SLOT}/{segment}");
-        self.newest = Some(segment);
         self.record(Entry::Create { path: self.path.clone() });
         self.append(header)?;
         self.record(Entry::Sync { path: self.path.clone() });
@@ -50,8 +49,13 @@ impl SegmentStore for Recorder {
         Ok(())
     }
 
-    fn newest(&mut self) -> io::Result<Option<SegmentName>> {
-        Ok(self.newest)
+    fn last_epoch(&mut self) -> io::Result<Option<Epoch>> {
+        Ok(self.last)
+    }
+
+    fn mark_epoch(&mut self, epoch: Epoch) -> io::Result<()> {
+        self.last = Some(epoch);
+        Ok(())
     }
 }
 
@@ -68,7 +72,7 @@ fn clock() -> u64 {
 impl Workload {
     fn begin() -> Self {
         let entries: Entries = Rc::default();
-        let recorder = Recorder { entries, path: String::new(), newest: None };
+        let recorder = Recorder { entries, path: String::new(), last: None };
         for (made, above) in [("journal", ""), (SLOT, "journal")] {
             recorder.record(Entry::CreateDirectory { path: made.into() });
             recorder.record(Entry::SyncDirectory { path: above.into() });

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
-use crate::format::SegmentName;
+use crate::format::{Epoch, SegmentName};
 use crate::storage::{Segment, SegmentStore, Storage};
 
 /// A slot in memory.
@@ -21,6 +21,7 @@ pub struct MemoryStorage {
 struct Slot {
     segments: BTreeMap<SegmentName, Vec<u8>>,
     checkpoints: BTreeMap<String, Vec<u8>>,
+    marked: Option<Epoch>,
     writer_alive: bool,
     longest_read: usize,
     reads: u64,
@@ -31,6 +32,7 @@ impl Default for Slot {
         Self {
             segments: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
+            marked: None,
             writer_alive: true,
             longest_read: usize::MAX,
             reads: 0,
@@ -162,7 +164,13 @@ impl SegmentStore for MemoryStorage {
         Ok(())
     }
 
-    fn newest(&mut self) -> io::Result<Option<SegmentName>> {
-        Ok(self.slot.borrow().segments.keys().next_back().copied())
+    fn last_epoch(&mut self) -> io::Result<Option<Epoch>> {
+        let slot = self.slot.borrow();
+        Ok(slot.segments.keys().next_back().map(|name| name.epoch).max(slot.marked))
+    }
+
+    fn mark_epoch(&mut self, epoch: Epoch) -> io::Result<()> {
+        self.slot.borrow_mut().marked = Some(epoch);
+        Ok(())
     }
 }

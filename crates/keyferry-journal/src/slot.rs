@@ -26,13 +26,16 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use crate::error::Error;
-use crate::format::{MAX_SLOTS, SegmentName};
+use crate::format::{Epoch, MAX_SLOTS, SegmentName};
 use crate::storage::{Segment, SegmentStore, Storage};
 
 /// Name of the file that the writer locks.
 pub const WRITER_LOCK: &str = "lock";
 /// Name of the file that the agent locks.
 pub const AGENT_LOCK: &str = "agent.lock";
+
+/// The end of the name of an epoch's mark.
+const EPOCH_MARK: &str = ".epoch";
 
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -301,6 +304,14 @@ impl OwnedSlot {
     }
 }
 
+/// The epoch of which a file tells by its name: a segment, or the epoch's mark.
+fn epoch_of(name: &str) -> Option<Epoch> {
+    match name.strip_suffix(EPOCH_MARK) {
+        Some(epoch) => epoch.parse().ok(),
+        None => name.parse::<SegmentName>().ok().map(|segment| segment.epoch),
+    }
+}
+
 impl SegmentStore for OwnedSlot {
     fn create(&mut self, segment: SegmentName, header: &[u8]) -> io::Result<()> {
         let path = self.directory.join(segment.to_string());
@@ -317,11 +328,24 @@ impl SegmentStore for OwnedSlot {
         }
     }
 
-    fn newest(&mut self) -> io::Result<Option<SegmentName>> {
-        let mut newest = None;
+    fn last_epoch(&mut self) -> io::Result<Option<Epoch>> {
+        let mut last = None;
         for entry in fs::read_dir(&self.directory)? {
-            newest = newest.max(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+            last = last.max(entry?.file_name().to_str().and_then(epoch_of));
         }
-        Ok(newest)
+        Ok(last)
+    }
+
+    fn mark_epoch(&mut self, epoch: Epoch) -> io::Result<()> {
+        let mark = format!("{epoch}{EPOCH_MARK}");
+        OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(self.directory.join(&mark))?;
+        File::open(&self.directory)?.sync_all()?;
+        for entry in fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            if name.to_str().is_some_and(|name| name.ends_with(EPOCH_MARK) && name != mark) {
+                fs::remove_file(self.directory.join(name))?;
+            }
+        }
+        Ok(())
     }
 }

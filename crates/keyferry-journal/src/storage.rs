@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::format::SegmentName;
+use crate::format::{Epoch, SegmentName};
 
 /// A segment and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,9 +84,15 @@ pub trait SegmentStore {
     /// What the operating system says.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// The newest segment of the slot.
+    /// The latest epoch that the slot has ever had: that of its newest segment, or the one that was marked last.
     ///
     /// # Errors
     /// What the operating system says.
-    fn newest(&mut self) -> io::Result<Option<SegmentName>>;
+    fn last_epoch(&mut self) -> io::Result<Option<Epoch>>;
+
+    /// Marks an epoch as begun, before anything of it exists, so that it is known after any power cut.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn mark_epoch(&mut self, epoch: Epoch) -> io::Result<()>;
 }

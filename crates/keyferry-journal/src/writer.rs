@@ -61,9 +61,10 @@ impl<W: SegmentStore, C: Clock> Writer<W, C> {
     /// # Errors
     /// [`Error::Io`].
     pub fn begin(mut store: W, slot: u8, mut clock: C, options: WriterOptions) -> Result<Self, Error> {
-        let newest = store.newest().map_err(|source| Error::io("list", "the slot", source))?;
+        let last = store.last_epoch().map_err(|source| Error::io("list", "the slot", source))?;
         let micros = clock.now_ms().saturating_mul(1000);
-        let epoch = Epoch::beginning(micros, slot, newest.map(|name| name.epoch));
+        let epoch = Epoch::beginning(micros, slot, last);
+        store.mark_epoch(epoch).map_err(|source| Error::io("mark an epoch in", "the slot", source))?;
         let segment = SegmentName { epoch, number: 0 };
         let mut writer = Self {
             store,

@@ -110,6 +110,23 @@ fn a_writer_is_alive_until_it_is_killed_and_its_slot_is_taken_again() {
 }
 
 #[test]
+fn an_epoch_is_remembered_when_its_segments_are_gone_and_the_clock_went_back() {
+    let journal = tempfile::tempdir().unwrap();
+    let slot = journal.path().join("slot-0");
+    let at = |clock: fn() -> u64| {
+        let slot = OwnedSlot::claim(journal.path()).unwrap();
+        Writer::begin(slot, 0, clock, WriterOptions::default()).unwrap().epoch()
+    };
+    let first = at(|| 2_000);
+    fs::remove_file(slot.join(format!("{first}-00000000.kfj"))).unwrap();
+    let second = at(|| 1_000);
+    assert!(second > first, "{second} after {first}");
+    let marks = fs::read_dir(&slot).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let marks: Vec<_> = marks.filter(|name| name.ends_with(".epoch")).collect();
+    assert_eq!(marks, [format!("{second}.epoch")]);
+}
+
+#[test]
 fn asking_for_the_writer_takes_nothing_from_it() {
     let journal = tempfile::tempdir().unwrap();
     let slot = OwnedSlot::claim(journal.path()).unwrap();

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use keyferry_journal::format::{GapCause, GapPayload};
 use keyferry_journal::writer::WriterOptions;
-use keyferry_journal::{Feed, FeedOptions, MemoryStorage, SegmentName, SegmentStore, Writer};
+use keyferry_journal::{Epoch, Feed, FeedOptions, MemoryStorage, SegmentName, SegmentStore, Writer};
 use proptest::prelude::*;
 use support::model::{Meant, expect};
 use support::*;
@@ -72,9 +72,13 @@ impl SegmentStore for Recorder {
         Ok(())
     }
 
-    fn newest(&mut self) -> io::Result<Option<SegmentName>> {
-        let newest = |write: &Write| if let Write::Create(name, _) = write { Some(*name) } else { None };
-        Ok(self.writes.borrow().iter().filter_map(newest).next_back())
+    fn last_epoch(&mut self) -> io::Result<Option<Epoch>> {
+        let epoch = |write: &Write| if let Write::Create(name, _) = write { Some(name.epoch) } else { None };
+        Ok(self.writes.borrow().iter().filter_map(epoch).next_back())
+    }
+
+    fn mark_epoch(&mut self, _: Epoch) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use keyferry_journal::storage::Segment;
-use keyferry_journal::{Checkpoint, CheckpointFile, SegmentName, Storage};
+use keyferry_journal::{Checkpoint, CheckpointFile, Epoch, SegmentName, Storage};
 
 use crate::trace::Trace;
 
@@ -61,6 +61,7 @@ struct Disk {
     files: BTreeMap<Name, File>,
     /// Removed, while the medium's directory still has them.
     removed: BTreeMap<Name, Vec<u8>>,
+    marked: Option<Epoch>,
     writer_alive: bool,
     longest_read: usize,
     full: bool,
@@ -163,6 +164,7 @@ impl SimulatedDisk {
                 trace,
                 files: BTreeMap::new(),
                 removed: BTreeMap::new(),
+                marked: None,
                 writer_alive: false,
                 longest_read: usize::MAX,
                 full: false,
@@ -191,10 +193,16 @@ impl SimulatedDisk {
         self.disk.borrow_mut().rates = rates;
     }
 
-    /// The newest segment, which the writer needs to know when it begins.
+    /// The latest epoch that the slot has ever had.
     #[must_use]
-    pub fn newest(&self) -> Option<SegmentName> {
-        self.disk.borrow().segments().next_back().map(|(name, _)| name)
+    pub fn last_epoch(&self) -> Option<Epoch> {
+        let disk = self.disk.borrow();
+        disk.segments().next_back().map(|(name, _)| name.epoch).max(disk.marked)
+    }
+
+    /// Marks an epoch as begun. An empty file's name, which the writer waits to have on the medium: no power cut takes it.
+    pub fn mark_epoch(&self, epoch: Epoch) {
+        self.disk.borrow_mut().marked = Some(epoch);
     }
 
     /// The names of all segments.

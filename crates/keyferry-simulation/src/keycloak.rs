@@ -178,7 +178,8 @@ impl Keycloak {
     /// # Errors
     /// The first segment cannot be begun; the slot is free again.
     pub fn begin(disk: SimulatedDisk, options: Options, now_ms: u64) -> io::Result<Self> {
-        let epoch = Epoch::beginning(now_ms * 1_000, 0, disk.newest().map(|name| name.epoch));
+        let epoch = Epoch::beginning(now_ms * 1_000, 0, disk.last_epoch());
+        disk.mark_epoch(epoch);
         let mut keycloak = Self {
             disk,
             options,

@@ -101,14 +101,22 @@ final class Ceiling {
     if (limits.minFree() == 0) {
       return false;
     }
-    if (writtenSince >= REFRESH_BYTES || isOld(freeKnownAt)) {
-      try {
+    try {
+      if (writtenSince >= REFRESH_BYTES || isOld(freeKnownAt)) {
         measureFree();
-      } catch (IOException e) {
-        // The write itself will tell whether there is room.
-        return false;
       }
+      if (lacksFree(bytes)) {
+        // There may be room again: nothing is refused by an old answer.
+        measureFree();
+      }
+    } catch (IOException e) {
+      // The write itself will tell whether there is room.
+      return false;
     }
+    return lacksFree(bytes);
+  }
+
+  private boolean lacksFree(long bytes) {
     return free - writtenSince - bytes < limits.minFree();
   }
 

@@ -36,6 +36,13 @@ final class Format {
 
   static final Pattern SEGMENT_NAME = Pattern.compile("([0-9a-f]{16})-([0-9a-f]{8})\\.kfj");
 
+  /** The end of the name of an epoch's mark. */
+  static final String EPOCH_MARK = ".epoch";
+
+  /** What tells of an epoch by its name: a segment, or the epoch's mark. */
+  static final Pattern EPOCH_OF_NAME =
+      Pattern.compile("([0-9a-f]{16})(?:-[0-9a-f]{8}\\.kfj|\\.epoch)");
+
   private static final VarHandle SHORTS =
       MethodHandles.byteArrayViewVarHandle(short[].class, ByteOrder.LITTLE_ENDIAN);
   private static final VarHandle INTS =
@@ -81,5 +88,9 @@ final class Format {
 
   static String segmentName(long epoch, int number) {
     return String.format("%016x-%08x.kfj", epoch, number);
+  }
+
+  static String epochMark(long epoch) {
+    return String.format("%016x", epoch) + EPOCH_MARK;
   }
 }

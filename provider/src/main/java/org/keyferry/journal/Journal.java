@@ -118,7 +118,7 @@ final class Journal {
       Settlement.of(disk, slot, settings).run();
       Instant now = settings.clock().instant();
       long microseconds = TimeUnit.SECONDS.toMicros(now.getEpochSecond()) + now.getNano() / 1000;
-      long epoch = slot.nextEpoch(microseconds);
+      long epoch = slot.beginEpoch(microseconds);
       Ceiling ceiling = Ceiling.of(disk, slot.directory(), settings.limits(), settings.clock());
       Journal journal = new Journal(disk, slot, settings, losses, ceiling, epoch);
       journal.beginSegment();

@@ -4,6 +4,8 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
 
@@ -52,16 +54,43 @@ record Slot(Disk disk, int number, Path directory, Closeable lock) implements Cl
     }
   }
 
-  /** The id of an epoch that begins now. */
-  long nextEpoch(long microseconds) throws IOException {
+  /**
+   * Begins an epoch: finds an id above every one that the slot has ever had, and marks it in the
+   * directory before anything of it exists.
+   *
+   * <p>Segments alone do not tell: a power cut may take every one that was not synced, while the
+   * agent remembers how far it had got in them. An epoch below that would be taken for old if the
+   * clock went back as well.
+   */
+  long beginEpoch(long microseconds) throws IOException {
     long epoch = (microseconds & -256L) | number;
+    List<String> marks = new ArrayList<>();
     for (String name : disk.list(directory)) {
-      Matcher segment = Format.SEGMENT_NAME.matcher(name);
-      if (segment.matches()) {
-        epoch = above(Long.parseUnsignedLong(segment.group(1), 16), epoch);
+      Matcher known = Format.EPOCH_OF_NAME.matcher(name);
+      if (known.matches()) {
+        epoch = above(Long.parseUnsignedLong(known.group(1), 16), epoch);
+        if (name.endsWith(Format.EPOCH_MARK)) {
+          marks.add(name);
+        }
       }
     }
+    disk.create(directory.resolve(Format.epochMark(epoch))).close();
+    syncMark();
+    for (String mark : marks) {
+      disk.delete(directory.resolve(mark));
+    }
     return epoch;
+  }
+
+  private void syncMark() {
+    try {
+      disk.syncDirectory(directory);
+    } catch (IOException e) {
+      Log.JOURNAL.warnf(
+          e,
+          "The directory %s cannot be forced to disk: after a power cut with a clock that goes back, an epoch may be repeated",
+          directory);
+    }
   }
 
   private static long above(long existing, long epoch) {

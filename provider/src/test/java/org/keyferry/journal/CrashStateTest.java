@@ -78,6 +78,7 @@ class CrashStateTest {
         default -> {}
       }
     }
+    files.keySet().removeIf(name -> !name.endsWith(".kfj"));
     return files;
   }
 

@@ -10,7 +10,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.Stream;
 
 /**
  * A file system in memory whose operations fail when they are told to, and which knows what a power
@@ -18,6 +21,10 @@ import java.util.TreeMap;
  */
 class FakeDisk implements Disk {
   private final Map<String, ByteArrayOutputStream> files = new TreeMap<>();
+
+  /** The names of empty files that mark epochs. */
+  private final Set<String> marks = new TreeSet<>();
+
   private int writes;
   private int failFrom = Integer.MAX_VALUE;
   private int failTo = Integer.MAX_VALUE;
@@ -162,7 +169,7 @@ class FakeDisk implements Disk {
   @Override
   public List<String> list(Path directory) {
     listings++;
-    return List.copyOf(files.keySet());
+    return Stream.concat(marks.stream(), files.keySet().stream()).toList();
   }
 
   @Override
@@ -171,8 +178,12 @@ class FakeDisk implements Disk {
       throw new IOException(error);
     }
     String name = path.getFileName().toString();
-    if (files.containsKey(name)) {
+    if (files.containsKey(name) || marks.contains(name)) {
       throw new FileAlreadyExistsException(name);
+    }
+    if (name.endsWith(Format.EPOCH_MARK)) {
+      marks.add(name);
+      return new FakeFile(name);
     }
     files.put(name, new ByteArrayOutputStream());
     log("create " + name);
@@ -203,7 +214,7 @@ class FakeDisk implements Disk {
 
   @Override
   public long freeSpace(Path directory) {
-    return freeSpace;
+    return freeSpace - totalSize();
   }
 
   @Override
@@ -217,7 +228,9 @@ class FakeDisk implements Disk {
 
   @Override
   public void delete(Path file) {
-    files.remove(file.getFileName().toString());
+    String name = file.getFileName().toString();
+    marks.remove(name);
+    files.remove(name);
   }
 
   @Override

@@ -285,5 +285,13 @@ class JournalTest {
         (Samples.NOW.getEpochSecond() * 1_000_000 + Samples.NOW.getNano() / 1000) & -256L;
     assertEquals(expected, first.epoch());
     assertEquals(expected + 256, second.epoch(), "the clock stands still");
+    second.close(0);
+    // A power cut takes what was not synced; the agent may know how far it was.
+    disk.files().clear();
+    Journal third = open(1 << 20);
+    assertEquals(expected + 512, third.epoch(), "an epoch is remembered without its segments");
+    assertEquals(
+        List.of(Format.epochMark(third.epoch())),
+        disk.list(DIRECTORY).stream().filter(name -> name.endsWith(Format.EPOCH_MARK)).toList());
   }
 }

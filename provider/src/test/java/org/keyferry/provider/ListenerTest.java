@@ -310,7 +310,7 @@ class ListenerTest {
                 "node-a",
                 64 << 20,
                 Durability.NONE,
-                1024,
+                256,
                 0,
                 OutcomeStore.NONE));
     journal.open(opened -> {});
