@@ -166,7 +166,7 @@ fn files_and_directories_are_private() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode(slot.parent().unwrap()), mode(&slot)), (0o700, 0o700));
     let files: Vec<_> = fs::read_dir(&slot).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files.len(), 3);
+    assert_eq!(files.len(), 4, "lock, mark, segment, checkpoint");
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
