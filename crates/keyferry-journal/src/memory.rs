@@ -58,6 +58,11 @@ impl MemoryStorage {
         self.slot.borrow_mut().writer_alive = alive;
     }
 
+    /// Forgets which epoch was marked last, as a file system may that takes a sync of a directory for nothing.
+    pub fn forget_mark(&self) {
+        self.slot.borrow_mut().marked = None;
+    }
+
     /// Lets no read return more than `bytes`, at least 1.
     pub fn set_longest_read(&self, bytes: usize) {
         self.slot.borrow_mut().longest_read = bytes.max(1);

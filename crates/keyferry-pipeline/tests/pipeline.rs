@@ -547,9 +547,10 @@ fn an_epoch_that_is_older_than_a_vanished_checkpoint_is_delivered() {
     bench.deliver();
     bench.kill_keycloak();
     bench.sink.log();
-    // The segment's name had not reached the disk, and the clock has gone back.
+    // Neither the segment's name nor the epoch's mark had reached the disk, and the clock has gone back.
     let segment = bench.storage.names()[0];
     keyferry_journal::Storage::remove(&mut bench.storage, segment).unwrap();
+    bench.storage.forget_mark();
     let clock: fn() -> u64 = || 500;
     let writer = Writer::begin(bench.storage.clone(), 0, clock, WriterOptions::default()).unwrap();
     assert!(writer.epoch() < segment.epoch);
