@@ -26,6 +26,11 @@ const SLOT_DISTANCE: u64 = 4096;
 /// Length of a slot in bytes: magic, version, flags, generation, sequence, the resume point, checksum.
 const SLOT_LENGTH: usize = 80;
 
+/// The flag that a resume point is there.
+const RESUME: u16 = 1;
+/// The flag that the resume point lies among those in doubt.
+const IN_DOUBT: u16 = 2;
+
 /// How far a destination has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -40,10 +45,13 @@ pub struct Checkpoint {
 impl Checkpoint {
     fn encode(&self) -> [u8; SLOT_LENGTH] {
         let resume = self.resume.unwrap_or(NOWHERE);
+        let in_doubt = resume.in_doubt.unwrap_or_default();
         let mut bytes = Vec::with_capacity(SLOT_LENGTH);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&u16::from(self.resume.is_some()).to_le_bytes());
+        let flags = if self.resume.is_some() { RESUME } else { 0 }
+            | if resume.in_doubt.is_some() { IN_DOUBT } else { 0 };
+        bytes.extend_from_slice(&flags.to_le_bytes());
         for number in [
             self.generation,
             self.next_sequence,
@@ -51,13 +59,13 @@ impl Checkpoint {
             resume.from.offset,
             resume.head.offset,
             resume.commit,
-            resume.in_doubt,
+            in_doubt.offset,
         ] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&resume.from.segment.to_le_bytes());
         bytes.extend_from_slice(&resume.head.segment.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&in_doubt.segment.to_le_bytes());
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         let mut slot = [0; SLOT_LENGTH];
         slot.copy_from_slice(&bytes);
@@ -73,15 +81,17 @@ impl Checkpoint {
         if version != VERSION {
             return Slot::Later(version);
         }
+        let flags = u16_at(content, 6);
         let resume = Resume {
             epoch: Epoch(u64_at(content, 24)),
             from: Place { segment: u32_at(content, 64), offset: u64_at(content, 32) },
             head: Place { segment: u32_at(content, 68), offset: u64_at(content, 40) },
             commit: u64_at(content, 48),
-            in_doubt: u64_at(content, 56),
+            in_doubt: (flags & IN_DOUBT != 0)
+                .then(|| Place { segment: u32_at(content, 72), offset: u64_at(content, 56) }),
         };
         Slot::Valid(Self {
-            resume: (u16_at(content, 6) == 1).then_some(resume),
+            resume: (flags & RESUME != 0).then_some(resume),
             next_sequence: u64_at(content, 16),
             generation: u64_at(content, 8),
         })
@@ -93,7 +103,7 @@ const NOWHERE: Resume = Resume {
     from: Place { segment: 0, offset: 0 },
     head: Place { segment: 0, offset: 0 },
     commit: 0,
-    in_doubt: 0,
+    in_doubt: None,
 };
 
 enum Slot {

@@ -13,7 +13,8 @@
 //! of others. A resume point is therefore two places: `from`, the oldest PREPARE still without an outcome, where reading
 //! begins; and `head`, up to which everything has been returned. What is settled or reported between the two was
 //! returned before and is passed over. In the tail of an epoch, where several transactions are in doubt at the same
-//! head, `in_doubt` counts how many of those open at the head have been returned.
+//! head, `in_doubt` is where the first PREPARE of the last that was returned lies. A place, not a count: after a power cut others may be open there than before, and those
+//! up to that place were returned all the same, as committed or in doubt.
 //!
 //! # No clock, no thread
 //!
@@ -47,8 +48,8 @@ pub struct Resume {
     pub head: Place,
     /// The number of the last transaction returned; 0 for none, [`Resume::COMMIT_UNKNOWN`] where the next one decides.
     pub commit: u64,
-    /// How many of the transactions open at `head` have been returned as in doubt.
-    pub in_doubt: u64,
+    /// Where the first PREPARE of the last transaction lies that was returned as in doubt; `None` if none was.
+    pub in_doubt: Option<Place>,
 }
 
 impl Resume {
@@ -60,7 +61,7 @@ impl Resume {
     pub fn beginning(segment: SegmentName) -> Self {
         let place = Place { segment: segment.number, offset: 0 };
         let commit = if segment.number == 0 { 0 } else { Self::COMMIT_UNKNOWN };
-        Self { epoch: segment.epoch, from: place, head: place, commit, in_doubt: 0 }
+        Self { epoch: segment.epoch, from: place, head: place, commit, in_doubt: None }
     }
 
     /// The oldest segment that is still needed.
@@ -296,7 +297,8 @@ enum Ready {
 struct HandOut {
     /// Where the first PREPARE of the first of them lies.
     from: Place,
-    delivered: u64,
+    /// Where the first PREPARE of the last of them lies.
+    last: Place,
 }
 
 /// What is known of the epoch being read.
@@ -411,7 +413,7 @@ impl<S: Storage> Feed<S> {
             from: from.unwrap_or(restart),
             head: floor.max(Place { segment: segment.number, offset: reported }),
             commit: next_commit.map_or(Resume::COMMIT_UNKNOWN, |next| next.saturating_sub(1)),
-            in_doubt: self.hand_out.map_or(0, |hand_out| hand_out.delivered),
+            in_doubt: self.hand_out.map(|hand_out| hand_out.last),
         })
     }
 
@@ -776,11 +778,12 @@ impl<S: Storage> Feed<S> {
     /// Ends catching up: the transactions open at the head that were returned as in doubt are not open any more.
     fn arrive(&mut self) {
         let Some(resume) = self.catching_up.take() else { return };
-        for _ in 0..resume.in_doubt {
+        let Some(last) = resume.in_doubt else { return };
+        while self.assembler.oldest().is_some_and(|first| first <= last) {
             self.assembler.take_in_doubt();
         }
-        if resume.in_doubt > 0 && self.assembler.len() > 0 {
-            self.hand_out = Some(HandOut { from: resume.from, delivered: resume.in_doubt });
+        if self.assembler.len() > 0 {
+            self.hand_out = Some(HandOut { from: resume.from, last });
         }
     }
 
@@ -794,8 +797,9 @@ impl<S: Storage> Feed<S> {
         };
         let commit = self.current.and_then(|current| current.next_commit).unwrap_or(1);
         let settled = self.settled(&open, commit, Outcome::Unknown, open.written_ms)?;
-        let hand_out = self.hand_out.get_or_insert(HandOut { from: open.first.place, delivered: 0 });
-        hand_out.delivered += 1;
+        let first = open.first.place;
+        self.hand_out =
+            Some(HandOut { from: self.hand_out.map_or(first, |hand_out| hand_out.from), last: first });
         self.count_commit();
         self.assembler.take_in_doubt();
         if self.assembler.len() == 0 {

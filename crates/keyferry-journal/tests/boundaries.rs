@@ -58,7 +58,7 @@ fn dead_slot() -> MemoryStorage {
 /// A point before which everything with a commit number up to `commit` has been returned.
 fn resume(segment: SegmentName, commit: u64) -> Resume {
     let place = Place { segment: segment.number, offset: 0 };
-    Resume { epoch: segment.epoch, from: place, head: place, commit, in_doubt: 0 }
+    Resume { epoch: segment.epoch, from: place, head: place, commit, in_doubt: None }
 }
 
 fn read_from(storage: &MemoryStorage, from: &Resume) -> Vec<Seen> {
@@ -210,7 +210,7 @@ fn the_largest_position_in_a_checkpoint() {
     let mut storage = MemoryStorage::new();
     let place = Place { segment: u32::MAX, offset: u64::MAX };
     let resume =
-        Resume { epoch: Epoch(u64::MAX), from: place, head: place, commit: u64::MAX, in_doubt: u64::MAX };
+        Resume { epoch: Epoch(u64::MAX), from: place, head: place, commit: u64::MAX, in_doubt: Some(place) };
     CheckpointFile::begin_anew("default").write(&mut storage, Some(resume), u64::MAX).unwrap();
     let (_, read) = CheckpointFile::load(&mut storage, "default").unwrap();
     let read = read.unwrap();
@@ -253,7 +253,7 @@ fn records_beyond_4_gib_in_a_sparse_segment() {
 
     // Nobody reads 5 GiB of a hole here: as after a restart, reading begins behind it.
     let begin = Place { segment: 0, offset: FAR };
-    let from = Resume { epoch: EPOCH, from: begin, head: begin, commit: 0, in_doubt: 0 };
+    let from = Resume { epoch: EPOCH, from: begin, head: begin, commit: 0, in_doubt: None };
     let slot = || SlotDirectory::open(directory.path()).unwrap();
     let mut feed = Feed::open(slot(), Some(&from), FeedOptions::default()).unwrap();
     let seen = read_all(&mut feed, &mut 0);

@@ -267,7 +267,7 @@ fn places_beyond_four_gibibytes_are_read() {
 
     let storage = SlotDirectory::open(slot.path()).unwrap();
     let from = Place { segment: 0, offset: far };
-    let resume = Resume { epoch, from, head: from, commit: 1, in_doubt: 0 };
+    let resume = Resume { epoch, from, head: from, commit: 1, in_doubt: None };
     let mut feed = Feed::open(storage, Some(&resume), FeedOptions::default()).unwrap();
     let after = {
         let Some(Item::Transaction(transaction)) = feed.next(0).unwrap() else { panic!("no transaction") };
@@ -292,7 +292,7 @@ const SOMEWHERE: Resume = Resume {
     from: Place { segment: 3, offset: 4096 },
     head: Place { segment: 4, offset: 1 << 40 },
     commit: 77,
-    in_doubt: 2,
+    in_doubt: Some(Place { segment: 3, offset: 1 << 33 }),
 };
 
 /// What loads from the bytes of a checkpoint file.

@@ -284,6 +284,31 @@ fn a_torn_tail_is_told_from_damage_when_the_epoch_has_ended() {
     assert_eq!(last_two(&storage), [Seen::Damage(segment, c, c + 60), ended]);
 }
 
+/// Seed 15281 of the simulation: those that had been returned were counted, and after a power cut the count reached one too far.
+#[test]
+fn what_vanishes_among_those_in_doubt_takes_no_other_with_it() {
+    let storage = MemoryStorage::new();
+    let mut writer = writer(&storage, 1 << 20);
+    let segment = writer.segment();
+    let mut prepare = |id: &str| {
+        let transaction = writer.next_transaction();
+        writer.prepare(transaction, &payload(&[id])).unwrap();
+    };
+    prepare("a");
+    let second = storage.bytes(segment).len();
+    prepare("b");
+    prepare("c");
+    storage.set_writer_alive(false);
+    let (seen, after_second) = read_all(&mut feed(storage.clone()), &mut 0)[1].clone();
+    assert_eq!(seen, in_doubt(segment.epoch, 2, &["b"]));
+
+    edit(&storage, segment, |bytes| bytes[second - 20] ^= 1);
+    let mut feed = Feed::open(storage, after_second.as_ref(), FeedOptions::default()).unwrap();
+    let rest: Vec<_> = read_all(&mut feed, &mut 0).into_iter().map(|(seen, _)| seen).collect();
+    assert!(rest.contains(&in_doubt(segment.epoch, 3, &["c"])), "{rest:?}");
+    assert!(!rest.iter().any(|seen| *seen == in_doubt(segment.epoch, 3, &["b"])), "{rest:?}");
+}
+
 #[test]
 fn a_writer_that_gave_up_a_segment_has_lost_nothing() {
     let (storage, mut writer, [.., end]) = three();

@@ -157,9 +157,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         let mut losses = Losses::default();
         loop {
             let resume = self.feed.resume_point();
-            // In the midst of those in doubt a resume point counts them from the first, which may have to go: all of them are given up then.
+            // In the midst of those in doubt reading begins at the first, which may have to go: all of them are given up then.
             let there = resume.filter(|resume| {
-                resume.in_doubt == 0
+                resume.in_doubt.is_none()
                     && SegmentName { epoch: resume.epoch, number: resume.head.segment } >= target
             });
             if let Some(resume) = there {

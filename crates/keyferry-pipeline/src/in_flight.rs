@@ -196,7 +196,7 @@ mod tests {
     fn progress(commit: u64) -> Progress {
         let place = Place { segment: 0, offset: commit * 64 };
         Progress {
-            resume: Resume { epoch: EPOCH, from: place, head: place, commit, in_doubt: 0 },
+            resume: Resume { epoch: EPOCH, from: place, head: place, commit, in_doubt: None },
             next_sequence: commit + 1,
         }
     }

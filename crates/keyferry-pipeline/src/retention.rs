@@ -153,7 +153,7 @@ struct Line {
     from: (u32, u64),
     head: (u32, u64),
     commit: u64,
-    in_doubt: u64,
+    in_doubt: Option<(u32, u64)>,
     next_sequence: u64,
 }
 
@@ -167,7 +167,7 @@ impl From<Position> for Line {
             from: (resume.from.segment, resume.from.offset),
             head: (resume.head.segment, resume.head.offset),
             commit: resume.commit,
-            in_doubt: resume.in_doubt,
+            in_doubt: resume.in_doubt.map(|place| (place.segment, place.offset)),
             next_sequence,
         }
     }
@@ -181,7 +181,7 @@ impl From<Line> for Position {
             from: place(line.from),
             head: place(line.head),
             commit: line.commit,
-            in_doubt: line.in_doubt,
+            in_doubt: line.in_doubt.map(place),
         };
         let progress = Progress { resume, next_sequence: line.next_sequence };
         Self { progress, reached_ms: line.reached }

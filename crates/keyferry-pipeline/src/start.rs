@@ -160,7 +160,7 @@ impl Start {
         } else {
             (Resume::COMMIT_UNKNOWN, next_stride(0))
         };
-        let resume = Resume { epoch: newest.name.epoch, from: end, head: end, commit, in_doubt: 0 };
+        let resume = Resume { epoch: newest.name.epoch, from: end, head: end, commit, in_doubt: None };
         self.settled = Some(Progress { resume, next_sequence });
     }
 

@@ -6,7 +6,7 @@
 
 use keyferry_config::Destination;
 use keyferry_event::Topics;
-use keyferry_journal::{Epoch, EventKind, Item, Outcome, Resume};
+use keyferry_journal::{Epoch, EventKind, Item, Outcome, Place, Resume};
 use keyferry_pipeline::{InDoubt, STRIDE};
 
 use crate::error::Error;
@@ -43,8 +43,8 @@ pub struct Numbering<'a> {
 }
 
 /// A place in a slot that orders points.
-pub fn place(resume: &Resume) -> (Epoch, u32, u64, u64, u64) {
-    (resume.epoch, resume.head.segment, resume.head.offset, resume.commit, resume.in_doubt)
+pub fn place(resume: &Resume) -> (Epoch, Place, u64, Option<Place>) {
+    (resume.epoch, resume.head, resume.commit, resume.in_doubt)
 }
 
 impl<'a> Numbering<'a> {
