@@ -19,7 +19,7 @@ fn position(number: u64) -> Position {
         from: place(64 * number),
         head: place(128 * number),
         commit: number,
-        in_doubt: (number % 3 > 0).then(|| place(32 * number)),
+        in_doubt: (!number.is_multiple_of(3)).then(|| place(32 * number)),
     };
     (Some(resume), 10 * number)
 }
