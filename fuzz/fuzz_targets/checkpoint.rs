@@ -18,10 +18,13 @@ struct Input {
 
 #[derive(Debug, Clone, Copy, Arbitrary)]
 struct Position {
-    resume: Option<(u64, u32, u64, u32, u64, u64, u64)>,
+    resume: Option<ResumeSeed>,
     next_sequence: u64,
     durable: bool,
 }
+
+/// Epoch; segment and offset of `from`; those of `head`; commit; segment and offset of `in_doubt`.
+type ResumeSeed = (u64, u32, u64, u32, u64, u64, Option<(u32, u64)>);
 
 fuzz_target!(|input: Input| {
     let mut storage = MemoryStorage::new();
@@ -51,15 +54,13 @@ fuzz_target!(|input: Input| {
     }
 });
 
-fn resume(
-    (epoch, from_segment, from, head_segment, head, commit, in_doubt): (u64, u32, u64, u32, u64, u64, u64),
-) -> Resume {
+fn resume((epoch, from_segment, from, head_segment, head, commit, in_doubt): ResumeSeed) -> Resume {
     Resume {
         epoch: Epoch(epoch),
         from: Place { segment: from_segment, offset: from },
         head: Place { segment: head_segment, offset: head },
         commit,
-        in_doubt,
+        in_doubt: in_doubt.map(|(segment, offset)| Place { segment, offset }),
     }
 }
 
