@@ -645,6 +645,35 @@ fn a_writer_whose_lock_cannot_be_seen_loses_nothing() {
 }
 
 #[test]
+fn where_doubt_is_to_be_settled_a_free_lock_does_not_end_an_epoch() {
+    let (storage, mut writer, _) = three();
+    let epoch = writer.epoch();
+    let settled = writer.next_transaction();
+    writer.prepare(settled, &payload(&["settled"])).unwrap();
+    let open = writer.next_transaction();
+    writer.prepare(open, &payload(&["open"])).unwrap();
+    storage.set_writer_alive(false);
+    let options = FeedOptions { wait_for_settlement: true, ..FeedOptions::default() };
+    let mut feed = Feed::open(storage.clone(), None, options).unwrap();
+    let mut now = 0;
+    assert_eq!(read_all(&mut feed, &mut now).len(), 3, "what is in doubt waits for the next start");
+
+    writer.commit(settled).unwrap();
+    let mut next = support::writer(&storage, 1 << 20);
+    commit(&mut next, "next");
+    let seen: Vec<_> = read_all(&mut feed, &mut now).into_iter().map(|(seen, _)| seen).collect();
+    assert_eq!(
+        seen,
+        [
+            committed(epoch, 4, &["settled"]),
+            in_doubt(epoch, 5, &["open"]),
+            Seen::Ended { epoch, commit: 5, closed: false },
+            committed(next.epoch(), 1, &["next"]),
+        ]
+    );
+}
+
+#[test]
 fn a_later_epoch_ends_the_one_before() {
     let (storage, mut first, _) = three();
     let open = first.next_transaction();

@@ -121,8 +121,9 @@ impl Kept {
             let kept = segments.iter().filter(|segment| segment.name >= from && segment.name < newest);
             kept.map(|segment| segment.length).sum()
         };
-        let all_kept = segments.first().map_or(0, |oldest| kept_bytes(oldest.name));
-        let too_much = retention.keep_bytes.filter(|limit| all_kept > *limit);
+        let too_much = retention
+            .keep_bytes
+            .filter(|limit| segments.first().is_some_and(|oldest| kept_bytes(oldest.name) > *limit));
         let over = too_much.map_or(0, |limit| {
             self.positions.iter().take_while(|at| kept_bytes(at.segment()) > limit).count() + 1
         });

@@ -2,7 +2,7 @@
 //!
 //! What a listener does that waits for Kafka is not a matter of degree: each of its requests takes as long as the outage, and the server answers next
 //! to none. That is what is tested anywhere. How slow the slowest request was and how soon delivery went on depends on the machine as well: it is always
-//! printed, and held against limits where `KEYFERRY_TIME_LIMITS` is set, which is for a quiet machine.
+//! printed, and held against limits where `KEYFERRY_TEST_TIME_LIMITS` is set, which is for a quiet machine.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -24,7 +24,7 @@ const WAITED_FOR_KAFKA: Duration = Duration::from_secs(OUTAGE.as_secs() / 2);
 const ANSWERS_A_WORKER: usize = 20;
 const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
 /// The variable that asks for the limits of time.
-const TIME_LIMITS: &str = "KEYFERRY_TIME_LIMITS";
+const TIME_LIMITS: &str = "KEYFERRY_TEST_TIME_LIMITS";
 /// How much slower the slowest hundredth may be during the outage than before it, on a quiet machine.
 const SLOWER: u32 = 5;
 /// How soon after Kafka's return delivery goes on, on a quiet machine.

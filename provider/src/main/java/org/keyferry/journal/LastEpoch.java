@@ -5,7 +5,10 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
+import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
+import java.util.stream.Stream;
 
 /**
  * How the last epoch of a slot that nobody writes has ended.
@@ -36,19 +39,22 @@ final class LastEpoch {
    * @return {@code null} if the slot has no segments
    */
   static LastEpoch read(Disk disk, Slot slot) throws IOException {
-    long newest = -1;
-    for (String name : disk.list(slot.directory())) {
-      Matcher segment = Format.SEGMENT_NAME.matcher(name);
-      if (segment.matches()) {
-        newest = Math.max(newest, Long.parseUnsignedLong(segment.group(1), 16));
-      }
-    }
-    if (newest < 0) {
+    List<String> names = disk.list(slot.directory());
+    OptionalLong newest =
+        segments(names).mapToLong(name -> Long.parseUnsignedLong(name.group(1), 16)).max();
+    if (newest.isEmpty()) {
       return null;
     }
-    LastEpoch last = new LastEpoch(disk, slot, newest);
-    last.readSegments();
+    LastEpoch last = new LastEpoch(disk, slot, newest.getAsLong());
+    last.readSegments(last.numbers(names));
     return last;
+  }
+
+  private static Stream<MatchResult> segments(List<String> names) {
+    return names.stream()
+        .map(Format.SEGMENT_NAME::matcher)
+        .filter(Matcher::matches)
+        .map(Matcher::toMatchResult);
   }
 
   long epoch() {
@@ -85,8 +91,7 @@ final class LastEpoch {
     return damage != null || closed ? Map.of() : undecided;
   }
 
-  private void readSegments() throws IOException {
-    List<Integer> numbers = numbers();
+  private void readSegments(List<Integer> numbers) throws IOException {
     for (int i = 0; i < numbers.size() && damage == null; i++) {
       if (i > 0 && numbers.get(i) != lastNumber + 1) {
         damage = "segment " + (lastNumber + 1) + " is missing";
@@ -96,16 +101,12 @@ final class LastEpoch {
     }
   }
 
-  private List<Integer> numbers() throws IOException {
-    List<Integer> numbers = new ArrayList<>();
-    for (String name : disk.list(slot.directory())) {
-      Matcher segment = Format.SEGMENT_NAME.matcher(name);
-      if (segment.matches() && Long.parseUnsignedLong(segment.group(1), 16) == epoch) {
-        numbers.add(Integer.parseUnsignedInt(segment.group(2), 16));
-      }
-    }
-    numbers.sort(Integer::compareUnsigned);
-    return numbers;
+  private List<Integer> numbers(List<String> names) {
+    return segments(names)
+        .filter(name -> Long.parseUnsignedLong(name.group(1), 16) == epoch)
+        .map(name -> Integer.parseUnsignedInt(name.group(2), 16))
+        .sorted(Integer::compareUnsigned)
+        .toList();
   }
 
   private void readSegment(int number, boolean first, boolean last) throws IOException {

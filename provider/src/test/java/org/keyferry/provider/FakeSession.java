@@ -24,16 +24,24 @@ final class FakeSession {
   private Span span = Span.getInvalid();
   private String traceparent;
 
-  private interface Answer {
+  /** What a proxy answers. */
+  interface Answer {
     Object to(String method, Object[] arguments);
   }
 
-  private static <T> T proxy(Class<T> type, Answer answer) {
+  /** An answer: the proxy itself. */
+  static final Object FLUENT = new Object();
+
+  /** A {@code type} that gives these answers. */
+  static <T> T proxy(Class<T> type, Answer answer) {
     return type.cast(
         Proxy.newProxyInstance(
             type.getClassLoader(),
             new Class<?>[] {type},
-            (self, method, arguments) -> answer.to(method.getName(), arguments)));
+            (self, method, arguments) -> {
+              Object result = answer.to(method.getName(), arguments);
+              return result == FLUENT ? self : result;
+            }));
   }
 
   private Object answer(String method, Object[] arguments) {

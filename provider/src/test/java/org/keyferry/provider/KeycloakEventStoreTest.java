@@ -1,8 +1,9 @@
 package org.keyferry.provider;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.keyferry.provider.FakeSession.FLUENT;
+import static org.keyferry.provider.FakeSession.proxy;
 
-import java.lang.reflect.Proxy;
 import java.time.Clock;
 import java.time.Instant;
 import java.time.ZoneOffset;
@@ -136,24 +137,6 @@ class KeycloakEventStoreTest {
     realmExists = false;
     assertEquals(Verdict.UNKNOWN, ask(user("u")));
   }
-
-  private interface Answer {
-    Object to(String method, Object[] arguments);
-  }
-
-  private static <T> T proxy(Class<T> type, Answer answer) {
-    return type.cast(
-        Proxy.newProxyInstance(
-            type.getClassLoader(),
-            new Class<?>[] {type},
-            (self, method, arguments) -> {
-              Object result = answer.to(method.getName(), arguments);
-              return result == FLUENT ? self : result;
-            }));
-  }
-
-  /** The proxy itself. */
-  private static final Object FLUENT = new Object();
 
   private KeycloakSession session() {
     EventStoreProvider provider =
