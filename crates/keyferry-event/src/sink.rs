@@ -4,6 +4,7 @@
 //! that have none yet. The pipeline never moves its checkpoint past a record without a good outcome, so a sink may
 //! lose records by failing, but never by forgetting.
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use crate::record::Record;
@@ -40,8 +41,8 @@ pub trait Sink {
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
 
     /// The last trouble that the sink noticed by itself (a refused connection, a failed login) and that no later success has
-    /// cleared. For people, not for decisions.
-    fn trouble(&self) -> Option<String>;
+    /// cleared. Where the client retries without an end, a failed login never fails a record: this is the only place where it shows.
+    fn trouble(&self) -> Option<Failure>;
 }
 
 /// Why a sink did not take a record.
@@ -53,7 +54,7 @@ pub enum SendError {
     Failed(Failure),
 }
 
-/// A delivery that failed.
+/// Something that failed, and what kind of remedy it needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Failure {
@@ -63,11 +64,68 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// What can be done about a failed delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+impl Failure {
+    /// A failure that is likely to pass by itself.
+    pub fn transient(reason: impl Into<String>) -> Self {
+        Self { class: FailureClass::Transient, reason: reason.into() }
+    }
+
+    /// A failure that lies in the record itself.
+    pub fn poison(reason: impl Into<String>) -> Self {
+        Self { class: FailureClass::Poison, reason: reason.into() }
+    }
+}
+
+/// What can be done about a failure.
+///
+/// Only [`Poison`](FailureClass::Poison) concerns the record itself: after any other failure the same record may be delivered as soon as its cause is gone, and is
+/// therefore kept and sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureClass {
-    /// May succeed when it is sent again later: a broker is away, a topic is missing, a right has not been granted yet.
-    Retriable,
-    /// Can never succeed, whatever is done to the destination: the record itself is not acceptable.
+    /// Likely to pass by itself: a broker is away, a leader is being elected.
+    Transient,
+    /// The destination asks for less: a quota, or a client that is slowed down.
+    Throttled,
+    /// The destination does not know us: a wrong password, an expired token, a certificate that is not trusted.
+    Authentication,
+    /// The destination knows us and refuses a right.
+    Authorisation,
+    /// Something is not as it must be, here or there, and stays so until a person changes it: a topic that does not exist, a refused setting.
+    Configuration,
+    /// The client itself cannot go on: a new one may.
+    Fatal,
+    /// The record itself can never be accepted, whatever is done to the destination.
     Poison,
+}
+
+impl FailureClass {
+    /// Every class.
+    pub const ALL: [Self; 7] = [
+        Self::Transient,
+        Self::Throttled,
+        Self::Authentication,
+        Self::Authorisation,
+        Self::Configuration,
+        Self::Fatal,
+        Self::Poison,
+    ];
+
+    /// Its name in reports and headers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Authentication => "authentication",
+            Self::Authorisation => "authorisation",
+            Self::Configuration => "configuration",
+            Self::Fatal => "fatal",
+            Self::Poison => "poison",
+        }
+    }
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }

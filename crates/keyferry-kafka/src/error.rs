@@ -1,7 +1,7 @@
 //! Which of librdkafka's errors mean what.
 //!
 //! The invariant: **nothing that can succeed is ever given up.** An error is [poison](FailureClass::Poison) only where Kafka's protocol says that this record, as it is,
-//! cannot be accepted by anyone; a code that is not listed is retriable.
+//! cannot be accepted by anyone; a code that is not listed is transient.
 
 use keyferry_event::FailureClass;
 use rdkafka::types::RDKafkaErrorCode;
@@ -12,7 +12,7 @@ use rdkafka::types::RDKafkaErrorCode;
 /// |---|---|---|
 /// | `MessageSizeTooLarge`, `InvalidMessageSize` | [`batch`](Verdict::Batch) | the limit counts the batch: this record may be too large, or may only have had large company |
 /// | `InvalidRecord`, `InvalidTimestamp`, `PolicyViolation` | poison | the broker looked into the record and refuses it |
-/// | everything else | retriable | brokers return, rights are granted, topics are created |
+/// | everything else | transient | brokers return, rights are granted, topics are created |
 pub fn verdict(code: RDKafkaErrorCode) -> Verdict {
     use RDKafkaErrorCode as Code;
     match code {
@@ -20,7 +20,18 @@ pub fn verdict(code: RDKafkaErrorCode) -> Verdict {
         Code::InvalidRecord | Code::InvalidTimestamp | Code::PolicyViolation => {
             Verdict::Record(FailureClass::Poison)
         }
-        _ => Verdict::Record(FailureClass::Retriable),
+        _ => Verdict::Record(FailureClass::Transient),
+    }
+}
+
+/// What kind of remedy an error of the whole client needs, one that concerns no record.
+pub fn class_of_trouble(code: RDKafkaErrorCode) -> FailureClass {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => FailureClass::Authentication,
+        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => FailureClass::Authorisation,
+        Code::Fatal => FailureClass::Fatal,
+        _ => FailureClass::Transient,
     }
 }
 
@@ -29,7 +40,7 @@ pub fn verdict(code: RDKafkaErrorCode) -> Verdict {
 pub enum Verdict {
     /// Of the record itself.
     Record(FailureClass),
-    /// Of the batch in which the record was sent. Poison if the record was alone in it, else retriable, alone.
+    /// Of the batch in which the record was sent. Poison if the record was alone in it, else transient, alone.
     Batch,
 }
 
@@ -52,7 +63,7 @@ mod tests {
             Code::NotEnoughReplicas,
             Code::TransactionalIdAuthorizationFailed,
         ] {
-            assert_eq!(verdict(code), Verdict::Record(FailureClass::Retriable), "{code:?}");
+            assert_eq!(verdict(code), Verdict::Record(FailureClass::Transient), "{code:?}");
         }
     }
 }

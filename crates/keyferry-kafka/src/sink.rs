@@ -17,7 +17,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::types::RDKafkaErrorCode;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::error::{Verdict, verdict};
+use crate::error::{Verdict, class_of_trouble, verdict};
 use crate::raw::{Event, RawProducer, Undelivered};
 
 /// How a producer is made: librdkafka's configuration properties.
@@ -91,7 +91,7 @@ pub struct KafkaSink {
     settings: Settings,
     /// How the next producer will batch.
     batching: Batching,
-    trouble: Option<String>,
+    trouble: Option<Failure>,
 }
 
 impl KafkaSink {
@@ -101,7 +101,7 @@ impl KafkaSink {
     /// librdkafka refuses a setting, or cannot read a file that one names.
     pub fn new(settings: Settings) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| retriable(format!("cannot create an eventfd: {error}")))?;
+            .map_err(|error| Failure::transient(format!("cannot create an eventfd: {error}")))?;
         let mut sink = Self { running: None, wake, settings, batching: Batching::Full, trouble: None };
         sink.start()?;
         Ok(sink)
@@ -110,7 +110,7 @@ impl KafkaSink {
     fn start(&mut self) -> Result<(), Failure> {
         let config = self.settings.client_config(self.batching);
         let producer = RawProducer::new(&config, self.wake.as_fd())
-            .map_err(|error| retriable(format!("librdkafka refuses the configuration: {error}")))?;
+            .map_err(|error| Failure::transient(format!("librdkafka refuses the configuration: {error}")))?;
         self.running = Some(Running { producer, batching: self.batching, outstanding: 0 });
         Ok(())
     }
@@ -139,7 +139,7 @@ impl KafkaSink {
 impl Sink for KafkaSink {
     fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
         let Some(running) = &mut self.running else {
-            return Err(SendError::Failed(retriable("there is no producer".to_owned())));
+            return Err(SendError::Failed(Failure::transient("there is no producer".to_owned())));
         };
         match running.producer.produce(token, record, self.settings.mark.as_ref()) {
             Ok(()) => {
@@ -201,14 +201,16 @@ impl Sink for KafkaSink {
 
     fn lost(&self) -> Option<Failure> {
         let lost = self.running.as_ref().is_some_and(|running| running.producer.has_lost_its_brokers());
-        lost.then(|| retriable("the cluster said that it has no brokers; the client begins anew".to_owned()))
+        lost.then(|| {
+            Failure::transient("the cluster said that it has no brokers; the client begins anew".to_owned())
+        })
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
         Some(self.wake.as_fd())
     }
 
-    fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<Failure> {
         self.trouble.clone()
     }
 }
@@ -217,7 +219,7 @@ fn failure(verdict: Verdict, batching: Batching, reason: &str, place: &str) -> F
     let class = match verdict {
         Verdict::Record(class) => class,
         Verdict::Batch if batching == Batching::Isolated => FailureClass::Poison,
-        Verdict::Batch => FailureClass::Retriable,
+        Verdict::Batch => FailureClass::Transient,
     };
     Failure { class, reason: format!("{place}: {reason}") }
 }
@@ -232,16 +234,13 @@ impl fmt::Display for Undelivered<'_> {
     }
 }
 
-fn retriable(reason: String) -> Failure {
-    Failure { class: FailureClass::Retriable, reason }
-}
-
 /// Remembers what the client complains of, and logs it when it is another complaint than before.
-fn note_trouble(trouble: &mut Option<String>, code: RDKafkaErrorCode, reason: &CStr) {
-    let text = format!("{}: {}", advice(code), lossy(reason));
-    if trouble.as_deref() != Some(&text) {
-        tracing::warn!("Kafka: {text}");
-        *trouble = Some(text);
+fn note_trouble(trouble: &mut Option<Failure>, code: RDKafkaErrorCode, reason: &CStr) {
+    let reason = format!("{}: {}", advice(code), lossy(reason));
+    let new = Failure { class: class_of_trouble(code), reason };
+    if trouble.as_ref() != Some(&new) {
+        tracing::warn!("Kafka: {new}");
+        *trouble = Some(new);
     }
 }
 

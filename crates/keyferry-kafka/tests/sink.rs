@@ -89,7 +89,7 @@ fn a_broker_that_is_not_there_is_told_and_loses_nothing() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let trouble = sink.trouble().unwrap();
-    assert!(trouble.contains("127.0.0.1:1"), "{trouble}");
+    assert!(trouble.reason.contains("127.0.0.1:1"), "{trouble}");
 }
 
 /// What `rd_kafka_message_errstr` returns of an undelivered message is its payload: personal data, once in our log.

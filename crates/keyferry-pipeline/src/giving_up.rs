@@ -136,8 +136,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         }
         if let Err(error) = self.owed.push(given_up, &mut self.sender.outbox.aside) {
             let reason = format!("cannot write down which events are given up, so none are: {error}");
-            return self
-                .begin_anew(&Failure { class: keyferry_event::FailureClass::Retriable, reason }, clock);
+            return self.begin_anew(&Failure::transient(reason), clock);
         }
         self.sender.report.dropped_old_user_events += user_events;
         self.sender.report.dropped_old_admin_events += admin_events;

@@ -264,10 +264,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
 
     fn hold(&mut self, transaction: &Transaction<'_>, clock: Clock) -> Sent {
         if let Err(error) = self.outbox.aside.hold(transaction, clock.wall_ms) {
-            return Sent::Failed(Failure {
-                class: FailureClass::Retriable,
-                reason: format!("cannot lay aside events in doubt: {error}"),
-            });
+            return Sent::Failed(Failure::transient(format!("cannot lay aside events in doubt: {error}")));
         }
         self.reach(transaction.resume, transaction.written_ms);
         Sent::All
@@ -306,16 +303,14 @@ impl<K: Sink, A: DeadLetters> Outbox<K, A> {
 
     /// What went wrong last and has not gone well since.
     pub(crate) fn complaint(&self) -> Option<String> {
-        self.last_failure.clone().or_else(|| self.sink.trouble())
+        self.last_failure.clone().or_else(|| self.sink.trouble().map(|trouble| trouble.reason))
     }
 
     pub(crate) fn note_failure(&mut self, failure: &Failure) {
         if self.last_failure.as_deref() != Some(&failure.reason) {
             match failure.class {
-                FailureClass::Retriable => {
-                    tracing::warn!("delivery failed, the journal keeps the events: {failure}")
-                }
                 FailureClass::Poison => tracing::error!("a record can never be delivered: {failure}"),
+                _ => tracing::warn!("delivery failed, the journal keeps the events: {failure}"),
             }
             self.last_failure = Some(failure.reason.clone());
         }
@@ -332,10 +327,9 @@ impl Condemned {
         if self.laid_aside {
             return Ok(());
         }
-        dead_letters.lay_aside(record, &self.cause, clock.wall_ms).map_err(|error| Failure {
-            class: FailureClass::Retriable,
-            reason: format!("cannot write the dead-letter file: {error}"),
-        })?;
+        dead_letters
+            .lay_aside(record, &self.cause, clock.wall_ms)
+            .map_err(|error| Failure::transient(format!("cannot write the dead-letter file: {error}")))?;
         tracing::error!("a record of topic {} is laid aside as a dead letter: {}", record.topic, self.cause);
         self.laid_aside = true;
         Ok(())

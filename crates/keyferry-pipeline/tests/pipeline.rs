@@ -29,7 +29,7 @@ struct Scripted {
     sent: Vec<(Token, String, String)>,
     outcomes: Vec<(Token, Result<(), Failure>)>,
     resets: usize,
-    trouble: Option<String>,
+    trouble: Option<Failure>,
     too_large: bool,
     lost: Option<Failure>,
 }
@@ -98,7 +98,7 @@ impl Sink for Script {
         None
     }
 
-    fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<Failure> {
         self.0.borrow().trouble.clone()
     }
 }
@@ -224,7 +224,7 @@ fn it_tells_whether_it_delivers_and_why_not() {
     let report = bench.after(200);
     assert_eq!(report.state, State::Blocked);
     assert_eq!(report.reason.as_deref(), Some("nothing has been acknowledged for 2 s"));
-    bench.sink.0.borrow_mut().trouble = Some("no connection".to_owned());
+    bench.sink.0.borrow_mut().trouble = Some(Failure::transient("no connection"));
     assert_eq!(bench.after(1).reason.as_deref(), Some("no connection"));
     bench.sink.acknowledge_all();
     let report = bench.after(1);
@@ -255,7 +255,7 @@ fn a_failure_takes_everything_back_and_sends_it_again_in_order() {
         bench.commit(EventKind::User, body);
     }
     bench.after(1);
-    bench.sink.fail(FailureClass::Retriable, "not authorised");
+    bench.sink.fail(FailureClass::Transient, "not authorised");
     let report = bench.after(1);
     assert_eq!((report.state, report.reason.as_deref()), (State::Blocked, Some("not authorised")));
     assert_eq!(bench.sink.values(), [""; 0], "it must pause before it tries again");
@@ -271,7 +271,7 @@ fn a_sink_that_is_lost_is_replaced_once_nothing_is_acknowledged_for_a_while() {
     let mut bench = Bench::new(None, InDoubt::Publish);
     bench.commit(EventKind::User, "1");
     bench.after(1);
-    let lost = Failure { class: FailureClass::Retriable, reason: "no brokers".to_owned() };
+    let lost = Failure::transient("no brokers");
     bench.sink.0.borrow_mut().lost = Some(lost);
     bench.after(500);
     assert_eq!(bench.sink.0.borrow().resets, 0, "an acknowledgement may be on its way");

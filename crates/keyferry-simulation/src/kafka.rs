@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
+use keyferry_event::{Failure, Record, SendError, Sink, Token};
 use keyferry_journal::event::EventKind;
 use serde_json::Value;
 
@@ -237,7 +237,7 @@ impl SimulatedKafka {
         let given_up = cluster.pending[partition].drain(..).collect::<Vec<_>>();
         for pending in given_up {
             cluster.failed = true;
-            let result = Err(retriable("given up"));
+            let result = Err(Failure::transient("given up"));
             cluster.unreported.push_back(Unreported { token: pending.token, result });
         }
     }
@@ -255,12 +255,11 @@ impl Cluster {
                 let Some(Pending { token, record }) = self.pending[partition].pop_front() else { break };
                 if !self.topics {
                     self.failed = true;
-                    let result = Err(retriable("there is no such topic"));
+                    let result = Err(Failure::transient("there is no such topic"));
                     self.unreported.push_back(Unreported { token, result });
                 } else if record.is_poison() {
                     self.failed = true;
-                    let failure =
-                        Failure { class: FailureClass::Poison, reason: "refused for good".to_owned() };
+                    let failure = Failure::poison("refused for good");
                     self.unreported.push_back(Unreported { token, result: Err(failure) });
                 } else {
                     let what = if record.is_gap() { &record.value } else { &record.outcome };
@@ -298,11 +297,10 @@ impl Sink for SimulatedKafka {
         }
         let record = Consumed::of(record);
         if record.value.contains("poison-at-once") {
-            let failure = Failure { class: FailureClass::Poison, reason: "too large".to_owned() };
-            return Err(SendError::Failed(failure));
+            return Err(SendError::Failed(Failure::poison("too large")));
         }
         if cluster.random.u32(..400) == 0 {
-            return Err(SendError::Failed(retriable("not taken")));
+            return Err(SendError::Failed(Failure::transient("not taken")));
         }
         let partition = partition_of(&record.key);
         cluster.pending[partition].push_back(Pending { token, record });
@@ -326,20 +324,16 @@ impl Sink for SimulatedKafka {
     fn reset(&mut self) -> Result<(), Failure> {
         let mut cluster = self.cluster.borrow_mut();
         cluster.cut_off();
-        if cluster.random.u32(..10) == 0 { Err(retriable("no new producer")) } else { Ok(()) }
+        if cluster.random.u32(..10) == 0 { Err(Failure::transient("no new producer")) } else { Ok(()) }
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<Failure> {
         None
     }
-}
-
-fn retriable(reason: &str) -> Failure {
-    Failure { class: FailureClass::Retriable, reason: reason.to_owned() }
 }
 
 fn partition_of(key: &str) -> usize {

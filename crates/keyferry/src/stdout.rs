@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 
-use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
+use keyferry_event::{Failure, Record, SendError, Sink, Token};
 use serde_json::{Map, Value, value::RawValue};
 
 /// Prints records. Their outcome is known at once.
@@ -19,8 +19,7 @@ impl Sink for StdoutSink {
                 // The reader (`head`, a pager) has seen enough: the end of a dry run, and nothing to tidy up.
                 std::process::exit(0);
             }
-            let reason = format!("cannot write to standard output: {error}");
-            SendError::Failed(Failure { class: FailureClass::Retriable, reason })
+            SendError::Failed(Failure::transient(format!("cannot write to standard output: {error}")))
         })?;
         self.printed.push(token);
         Ok(())
@@ -41,7 +40,7 @@ impl Sink for StdoutSink {
         None
     }
 
-    fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<Failure> {
         None
     }
 }

@@ -111,7 +111,7 @@ impl Sender {
     fn wait(&mut self) -> Result<(), Error> {
         if self.heard.elapsed() > self.patience {
             let silence = format!("nothing was acknowledged for {} s", self.patience.as_secs());
-            return Err(self.ended(self.sink.trouble().unwrap_or(silence)));
+            return Err(self.ended(self.sink.trouble().map_or(silence, |trouble| trouble.reason)));
         }
         let readiness = self.sink.readiness();
         let mut ready: Vec<_> =
