@@ -298,7 +298,6 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     /// Takes back everything that is not settled and sends it again, in order, after a pause.
     pub(crate) fn begin_anew(&mut self, failure: &Failure, clock: Clock) -> Result<(), Error> {
         let delay = match failure.class {
-            FailureClass::Retriable => self.backoff.next_delay(),
             FailureClass::Poison => Duration::ZERO,
         };
         let until_ms = clock.monotonic_ms + delay.as_millis() as u64;
