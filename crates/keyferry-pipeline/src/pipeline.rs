@@ -299,6 +299,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     pub(crate) fn begin_anew(&mut self, failure: &Failure, clock: Clock) -> Result<(), Error> {
         let delay = match failure.class {
             FailureClass::Poison => Duration::ZERO,
+            _ => self.backoff.next_delay(),
         };
         let until_ms = clock.monotonic_ms + delay.as_millis() as u64;
         self.sender.outbox.note_failure(failure);
