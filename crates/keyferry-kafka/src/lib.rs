@@ -5,14 +5,17 @@
 //! while a later one of the same key succeeds has broken that order. What librdkafka gives up for another reason is handed back to the
 //! pipeline, which resets the sink and sends everything again that was not acknowledged.
 //!
-//! - [`sink`]: the Kafka sink.
+//! - [`pool`]: the connections to one destination, replaced without a gap: the sink that ships.
+//! - [`sink`]: one connection.
 //! - [`consume`]: topics read from one end to the other, to verify them.
 //! - [`error`]: which of librdkafka's errors mean what.
 //! - `raw`: the few calls of the C client that the `rdkafka` crate does not offer as we need them; the only `unsafe` code of the project.
 
 pub mod consume;
 pub mod error;
+pub mod pool;
 mod raw;
 pub mod sink;
 
-pub use sink::{KafkaSink, Mark, Settings};
+pub use pool::{ConnectionPoolManager, PoolHandle, PoolSettings, PoolSnapshot};
+pub use sink::{KafkaSink, Mark, ProducerSettings};

@@ -10,7 +10,8 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -24,7 +25,7 @@ use crate::raw::{Event, RawProducer, Undelivered};
 ///
 /// Values may be secrets; they are therefore never printed.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ProducerSettings {
     properties: Vec<(String, String)>,
     mark: Option<Mark>,
 }
@@ -38,7 +39,7 @@ pub struct Mark {
     pub value: String,
 }
 
-impl Settings {
+impl ProducerSettings {
     /// Settings of the given properties, as in librdkafka's `CONFIGURATION.md`.
     pub fn new(properties: impl IntoIterator<Item = (String, String)>) -> Self {
         Self { properties: properties.into_iter().collect(), mark: None }
@@ -64,7 +65,7 @@ impl Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for ProducerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.properties.iter().map(|(name, _)| name)).finish()
     }
@@ -87,8 +88,8 @@ struct Running {
 pub struct KafkaSink {
     // Declared before `wake`, and so dropped before the descriptor that it writes to.
     running: Option<Running>,
-    wake: OwnedFd,
-    settings: Settings,
+    wake: Arc<OwnedFd>,
+    settings: ProducerSettings,
     /// How the next producer will batch.
     batching: Batching,
     trouble: Option<Failure>,
@@ -99,9 +100,14 @@ impl KafkaSink {
     ///
     /// # Errors
     /// librdkafka refuses a setting, or cannot read a file that one names.
-    pub fn new(settings: Settings) -> Result<Self, Failure> {
+    pub fn new(settings: ProducerSettings) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| Failure::transient(format!("cannot create an eventfd: {error}")))?;
+        Self::waking(settings, Arc::new(wake))
+    }
+
+    /// A sink that writes to `wake` whenever it has something to report.
+    pub(crate) fn waking(settings: ProducerSettings, wake: Arc<OwnedFd>) -> Result<Self, Failure> {
         let mut sink = Self { running: None, wake, settings, batching: Batching::Full, trouble: None };
         sink.start()?;
         Ok(sink)
@@ -117,7 +123,7 @@ impl KafkaSink {
 
     fn drain_wake(&self) {
         // Reading an eventfd takes its whole count at once. It is non-blocking: an empty one is no error of interest.
-        let _ = rustix::io::read(&self.wake, &mut [0_u8; 8]);
+        let _ = rustix::io::read(&*self.wake, &mut [0_u8; 8]);
     }
 
     fn isolate(&mut self) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use keyferry_event::{Encoder, Envelope, HeaderMode, Sink as _, Token};
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
-use keyferry_kafka::{KafkaSink, Settings};
+use keyferry_kafka::{KafkaSink, ProducerSettings};
 
 /// What the protocol calls its requests ([Kafka protocol guide](https://kafka.apache.org/protocol#protocol_api_keys)).
 const METADATA: i16 = 3;
@@ -94,7 +94,7 @@ fn sink(brokers: i32) -> KafkaSink {
     let servers = serve(brokers).to_string();
     let properties = [("bootstrap.servers", &*servers), ("enable.idempotence", "true")];
     let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mut sink = KafkaSink::new(Settings::new(properties)).unwrap();
+    let mut sink = KafkaSink::new(ProducerSettings::new(properties)).unwrap();
     let mut payload = EventEncoder::new();
     payload.push(EventKind::User, 1, &[(Field::Id, "e1")], b"{}");
     let event = Events::of(payload.payload()).next().unwrap().unwrap();

@@ -7,16 +7,16 @@ use keyferry_config::{Readiness, Sources, librdkafka};
 use keyferry_event::{Encoder, Envelope, FailureClass, HeaderMode, SendError, Sink, Token};
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
-use keyferry_kafka::{KafkaSink, Settings};
+use keyferry_kafka::{KafkaSink, ProducerSettings};
 
 /// The properties of a destination with these options, as the agent makes them.
-fn settings(options: &[(&str, &str)]) -> Settings {
+fn settings(options: &[(&str, &str)]) -> ProducerSettings {
     let needed = [("bootstrap-servers", "127.0.0.1:1"), ("topic-events", "events")];
     let sources = Sources::new().with_options(needed.iter().chain(options).copied());
     let config = keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
     let Readiness::Complete(destination) = config.destination else { panic!("incomplete: {options:?}") };
     let properties = librdkafka::properties(&destination);
-    Settings::new(properties.into_iter().map(|(name, value)| (name, value.expose().to_owned())))
+    ProducerSettings::new(properties.into_iter().map(|(name, value)| (name, value.expose().to_owned())))
 }
 
 fn send(sink: &mut KafkaSink, token: u64, body: &[u8]) -> Result<(), SendError> {
@@ -56,14 +56,14 @@ fn every_property_that_the_configuration_makes_is_one_that_the_client_takes() {
 
 #[test]
 fn a_property_that_the_client_does_not_know_is_an_error_that_names_it() {
-    let settings = Settings::new([("no.such.property".to_owned(), "1".to_owned())]);
+    let settings = ProducerSettings::new([("no.such.property".to_owned(), "1".to_owned())]);
     let failure = KafkaSink::new(settings).err().unwrap();
     assert!(failure.reason.contains("no.such.property"), "{failure}");
 }
 
 #[test]
 fn settings_are_printed_without_their_values() {
-    let settings = Settings::new([("sasl.password".to_owned(), "hunter2".to_owned())]);
+    let settings = ProducerSettings::new([("sasl.password".to_owned(), "hunter2".to_owned())]);
     let printed = format!("{settings:?}");
     assert!(printed.contains("sasl.password") && !printed.contains("hunter2"), "{printed}");
 }
@@ -96,9 +96,10 @@ fn a_broker_that_is_not_there_is_told_and_loses_nothing() {
 #[test]
 fn a_failure_names_topic_and_cause_and_never_quotes_the_event() {
     let properties = [("bootstrap.servers", "127.0.0.1:1"), ("message.timeout.ms", "50"), ("linger.ms", "1")];
-    let mut sink =
-        KafkaSink::new(Settings::new(properties.map(|(name, value)| (name.to_owned(), value.to_owned()))))
-            .unwrap();
+    let mut sink = KafkaSink::new(ProducerSettings::new(
+        properties.map(|(name, value)| (name.to_owned(), value.to_owned())),
+    ))
+    .unwrap();
     assert!(send(&mut sink, 0, b"{\"username\":\"alice\"}").is_ok());
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut reason = None;

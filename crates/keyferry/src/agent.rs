@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use keyferry_config::{Loaded, Sources};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Storage as _, Watch};
-use keyferry_kafka::KafkaSink;
+use keyferry_kafka::ConnectionPoolManager;
 use keyferry_monitor::{Status, StatusFile};
 use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Phase, Pipeline, Report, Start, run as run_pipeline};
 
@@ -132,7 +132,7 @@ fn serve(
     slot: &Path,
     lock: SlotLock,
     plan: &Plan,
-    sink: KafkaSink,
+    sink: ConnectionPoolManager,
     stop: &mut StopSources,
 ) -> Result<(), Error> {
     let over = Broadcast::new()?;
@@ -193,7 +193,7 @@ impl<'a> Child<'a> {
     }
 
     /// Plan and sink, as soon as the configuration allows them; `None` if the word to stop came first.
-    fn connect(&mut self) -> Option<(Plan, KafkaSink)> {
+    fn connect(&mut self) -> Option<(Plan, ConnectionPoolManager)> {
         let plan = match self.task.plan() {
             Ok(plan) => plan,
             Err(error) => {

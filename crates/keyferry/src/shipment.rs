@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use keyferry_config::{ByteSize, Config, Destination, Journal, Readiness, Settle, librdkafka};
 use keyferry_event::{HeaderMode, Topics};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
-use keyferry_kafka::KafkaSink;
+use keyferry_kafka::{ConnectionPoolManager, PoolSettings, ProducerSettings};
 use keyferry_monitor::{Status, StatusFile};
 use keyferry_pipeline::{
     Ceiling, Credit, DrainLimits, Ended, InDoubt, Overflow, Phase, Pipeline, Report, Retention, RunError,
@@ -47,8 +47,10 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Sink`] if the Kafka client refuses the configuration.
-    pub fn sink(&self) -> Result<KafkaSink, Error> {
-        KafkaSink::new(kafka_settings(&self.destination)).map_err(|failure| Error::Sink(failure.reason))
+    pub fn sink(&self) -> Result<ConnectionPoolManager, Error> {
+        ConnectionPoolManager::new(kafka_settings(&self.destination), pool_settings(&self.destination))
+            .map(|(pool, _)| pool)
+            .map_err(|failure| Error::Sink(failure.reason))
     }
 }
 
@@ -71,7 +73,7 @@ pub fn ship(
     slot: &Path,
     tenure: Tenure,
     plan: &Plan,
-    sink: KafkaSink,
+    sink: ConnectionPoolManager,
     stop: &mut dyn Stop,
     limits: DrainLimits,
     observe: &mut dyn FnMut(&Report, Phase),
@@ -99,11 +101,15 @@ fn feed_options(journal: &Journal) -> FeedOptions {
 }
 
 /// What the Kafka client is told of a destination.
-pub fn kafka_settings(destination: &Destination) -> keyferry_kafka::Settings {
+pub fn kafka_settings(destination: &Destination) -> ProducerSettings {
     let properties = librdkafka::properties(destination);
-    keyferry_kafka::Settings::new(
-        properties.into_iter().map(|(name, value)| (name, value.expose().to_owned())),
-    )
+    ProducerSettings::new(properties.into_iter().map(|(name, value)| (name, value.expose().to_owned())))
+}
+
+/// How the connections to a destination are kept.
+pub fn pool_settings(destination: &Destination) -> PoolSettings {
+    let Topics { events, admin_events } = topics(destination);
+    PoolSettings::for_topics(events.into_iter().chain(admin_events))
 }
 
 /// What the pipeline is told of a plan.

@@ -11,7 +11,7 @@ use keyferry_config::{Readiness, Sources, librdkafka};
 use keyferry_event::{Encoder, Envelope, Gap, GapReason, HeaderMode, Sink as _, Span, Token};
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
-use keyferry_kafka::{KafkaSink, Settings};
+use keyferry_kafka::{KafkaSink, ProducerSettings};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use support::{keyferry, transcript};
@@ -56,9 +56,10 @@ fn fill(servers: &str, records: &[Sent]) {
     let config = keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
     let Readiness::Complete(destination) = config.destination else { panic!("incomplete") };
     let properties = librdkafka::properties(&destination).into_iter();
-    let mut sink =
-        KafkaSink::new(Settings::new(properties.map(|(name, value)| (name, value.expose().to_owned()))))
-            .unwrap();
+    let mut sink = KafkaSink::new(ProducerSettings::new(
+        properties.map(|(name, value)| (name, value.expose().to_owned())),
+    ))
+    .unwrap();
     for (token, record) in records.iter().enumerate() {
         let mut payload = EventEncoder::new();
         payload.push(

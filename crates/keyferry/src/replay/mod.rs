@@ -21,7 +21,7 @@ use keyferry_config::Destination;
 use keyferry_event::{Encoder, Envelope, Topics};
 use keyferry_journal::Transaction;
 use keyferry_journal::event::EventView;
-use keyferry_kafka::{KafkaSink, Mark, Settings};
+use keyferry_kafka::{KafkaSink, Mark, ProducerSettings};
 use serde::Serialize;
 
 use crate::cli::{Filter, ReplayArguments};
@@ -143,7 +143,7 @@ impl<'a> Replay<'a> {
     fn sink(&self) -> Result<KafkaSink, Error> {
         let properties = connection::properties(&self.arguments.connection, &self.destination);
         let value = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        let settings = Settings::new(properties).with_mark(Mark { name: c"ce_replay", value });
+        let settings = ProducerSettings::new(properties).with_mark(Mark { name: c"ce_replay", value });
         KafkaSink::new(settings).map_err(|failure| Error::Sink(failure.reason))
     }
 

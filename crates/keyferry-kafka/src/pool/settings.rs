@@ -1,0 +1,43 @@
+//! How a pool behaves.
+
+use std::time::Duration;
+
+/// How many connections a pool keeps, and how patient it is with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// How many connections there are at first. A number outside of the two limits below is taken as the nearer of them.
+    pub connections: usize,
+    /// The least that there are, at least 1. An idle pool falls back to so many.
+    pub min_connections: usize,
+    /// The most that there are.
+    pub max_connections: usize,
+    /// The topics that a new connection must have heard of before it takes traffic.
+    pub topics: Vec<String>,
+    /// How long a new generation may take until it is found healthy; after that the old one stays.
+    pub warm_up_timeout: Duration,
+    /// How long an old generation may acknowledge nothing while it is drained; after that its records are sent again through the new one.
+    pub drain_timeout: Duration,
+    /// How long little must have flowed before the pool falls back to `min_connections`.
+    pub idle_after: Duration,
+}
+
+impl PoolSettings {
+    /// One connection, for records of `topics`, with the patience that suits most networks.
+    pub fn for_topics(topics: impl IntoIterator<Item = String>) -> Self {
+        Self { topics: topics.into_iter().collect(), ..Self::default() }
+    }
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            connections: 1,
+            min_connections: 1,
+            max_connections: 4,
+            topics: Vec::new(),
+            warm_up_timeout: Duration::from_secs(15),
+            drain_timeout: Duration::from_secs(5),
+            idle_after: Duration::from_secs(300),
+        }
+    }
+}
