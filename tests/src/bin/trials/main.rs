@@ -1,12 +1,13 @@
 //! Trials on real servers, as many as wanted: each breaks something by a seed and looks for what was lost or invented.
 //!
-//! Started by `cargo xtask crash`, `io-faults` and `backlog`, which build the jar first. Whatever ends it, its servers end with it (see
+//! Started by `cargo xtask crash`, `io-faults`, `backlog` and `tuner`, which build the jar first. Whatever ends it, its servers end with it (see
 //! [`keyferry_tests::process`]).
 
 mod backlog;
 mod crash;
 mod io_faults;
 mod seed;
+mod tuner;
 
 use std::process::ExitCode;
 use std::thread;
@@ -32,6 +33,8 @@ enum Trial {
     IoFaults(io_faults::Arguments),
     /// Start the agent on a large backlog.
     Backlog(backlog::Arguments),
+    /// Compare the tuner's profiles: latency at a low rate, throughput in a drain.
+    Tuner(tuner::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn run(trial: Trial) -> Result<bool> {
         Trial::Crash(arguments) => crash::run(&arguments),
         Trial::IoFaults(arguments) => io_faults::run(&arguments),
         Trial::Backlog(arguments) => backlog::run(&arguments),
+        Trial::Tuner(arguments) => tuner::run(&arguments),
     }
 }
 
