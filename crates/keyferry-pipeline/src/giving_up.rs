@@ -56,9 +56,17 @@ impl Owed {
         Sent::All
     }
 
-    /// Forgets what is acknowledged. A line that stays behind in the file is sent once more, as a copy.
-    pub(crate) fn forget_if_settled<K: Sink, A: Aside>(&mut self, outbox: &mut Outbox<K, A>) {
-        if !self.until.is_some_and(|until| outbox.in_flight.is_settled_below(until)) {
+    /// Forgets what is acknowledged, once its numbers stand in a position as well: if the checkpoint is damaged, nothing else tells that they were used. A
+    /// line that stays behind in the file is sent once more, as a copy.
+    pub(crate) fn forget_if_settled<K: Sink, A: Aside>(
+        &mut self,
+        outbox: &mut Outbox<K, A>,
+        noted: Option<Progress>,
+    ) {
+        let is_noted = |one: &GivenUp| noted.is_some_and(|noted| !noted.is_before(&one.then.progress));
+        if !self.until.is_some_and(|until| outbox.in_flight.is_settled_below(until))
+            || !self.given_up.iter().all(is_noted)
+        {
             return;
         }
         *self = Self::default();

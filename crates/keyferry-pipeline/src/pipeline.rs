@@ -271,7 +271,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         if let Some(progress) = self.sender.outbox.in_flight.take_progress() {
             self.reach(progress);
         }
-        self.owed.forget_if_settled(&mut self.sender.outbox);
+        self.owed.forget_if_settled(&mut self.sender.outbox, self.kept.noted());
         let is_stalled = self.stalled_ms(clock) >= LOST_AFTER_MS;
         let lost = || is_stalled.then(|| self.sender.outbox.sink.lost()).flatten();
         if let Some(failure) = failure.or_else(lost) {
@@ -452,8 +452,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     /// whose checkpoint is damaged.
     fn note_border(&mut self, position: Position) {
         self.kept.reach(position);
-        if let Err(error) = self.sender.outbox.aside.keep_positions(self.kept.positions()) {
-            tracing::warn!("cannot write down the position of {}: {error}", position.segment());
+        match self.sender.outbox.aside.keep_positions(self.kept.positions()) {
+            Ok(()) => self.kept.note(),
+            Err(error) => tracing::warn!("cannot write down the position of {}: {error}", position.segment()),
         }
     }
 

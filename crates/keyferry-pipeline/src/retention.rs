@@ -86,13 +86,26 @@ impl Positions for PositionsFile {
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     positions: VecDeque<Position>,
+    /// The last position that was written down.
+    noted: Option<Progress>,
     /// Everything before it has been removed.
     removed: Option<SegmentName>,
 }
 
 impl Kept {
     pub(crate) fn new(positions: Vec<Position>) -> Self {
-        Self { positions: positions.into(), removed: None }
+        let noted = positions.last().map(|at| at.progress);
+        Self { positions: positions.into(), noted, removed: None }
+    }
+
+    /// The positions are written down as they are now.
+    pub(crate) fn note(&mut self) {
+        self.noted = self.positions.back().map(|at| at.progress);
+    }
+
+    /// The last position that was written down.
+    pub(crate) fn noted(&self) -> Option<Progress> {
+        self.noted
     }
 
     /// Notes a border.

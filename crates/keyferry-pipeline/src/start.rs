@@ -63,8 +63,7 @@ impl Start {
                 let checkpoint = CheckpointFile::begin_anew(destination);
                 let mut start = Self { checkpoint, settled: None, positions, given_up };
                 tracing::error!("{error}; delivery goes on at the last place that is known otherwise");
-                start.settle_by_what_was_given_up();
-                start.settle_by_positions(&segments);
+                start.settle_by_what_is_there(&segments);
                 if start.settled.is_none()
                     && let Some(oldest) = segments.first().filter(|oldest| oldest.name.number > 0)
                 {
@@ -82,6 +81,7 @@ impl Start {
             start.go_back(settled, *newest, &segments, topics, now_ms);
             start.keep(storage, aside)?;
         }
+        start.forget_what_is_beyond();
         Ok(start)
     }
 
@@ -100,13 +100,23 @@ impl Start {
         }
     }
 
-    /// The last position whose segment is there.
-    fn settle_by_positions(&mut self, segments: &[Segment]) {
+    /// After a step back, what was reached before says nothing of what may be removed: segments after the place where delivery goes on may be there for
+    /// the first time. In the file it stays until the next border, to tell which epochs were delivered.
+    fn forget_what_is_beyond(&mut self) {
+        match self.settled {
+            Some(settled) => self.positions.retain(|at| !settled.is_before(&at.progress)),
+            None => self.positions.clear(),
+        }
+    }
+
+    /// The last known place whose segment is there: what came after one that is gone was delivered under numbers that nobody knows.
+    fn settle_by_what_is_there(&mut self, segments: &[Segment]) {
         let is_there = |at: &&Position| segments.iter().any(|segment| segment.name == at.segment());
-        if let Some(at) = self.positions.iter().rev().find(is_there)
-            && self.settled.is_none_or(|settled| settled.is_before(&at.progress))
-        {
-            self.settled = Some(at.progress);
+        let known = self.positions.iter().chain(self.given_up.iter().map(|given_up| &given_up.then));
+        for at in known.filter(is_there) {
+            if self.settled.is_none_or(|settled| settled.is_before(&at.progress)) {
+                self.settled = Some(at.progress);
+            }
         }
     }
 

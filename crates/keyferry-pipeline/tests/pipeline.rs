@@ -568,6 +568,63 @@ fn an_epoch_that_is_older_than_a_vanished_checkpoint_is_delivered() {
 }
 
 #[test]
+fn what_was_reached_before_a_step_back_removes_nothing() {
+    let mut bench = Bench::new(None, InDoubt::Publish);
+    let mut segments = Vec::new();
+    for body in ["1", "2"] {
+        bench.commit(EventKind::User, body);
+        bench.deliver();
+        segments.push(bench.storage.names()[0]);
+        bench.kill_keycloak();
+        bench.storage.set_writer_alive(true);
+        bench.writer = Some(begin(&bench.storage, 1 << 20));
+    }
+    bench.deliver();
+    bench.sink.log();
+    // A power cut takes what the checkpoint points to, and an epoch begins that is older than those before.
+    for segment in bench.storage.names() {
+        keyferry_journal::Storage::remove(&mut bench.storage, segment).unwrap();
+    }
+    bench.storage.forget_mark();
+    let clock: fn() -> u64 = || 500;
+    let options = WriterOptions { segment_size: 400, ..WriterOptions::default() };
+    bench.writer = Some(Writer::begin(bench.storage.clone(), 0, clock, options).unwrap());
+    for _ in 0..10 {
+        bench.commit(EventKind::User, "older");
+    }
+    let older = bench.storage.names();
+    assert!(older.len() > 2 && older.last().unwrap() < &segments[0]);
+    for _ in 0..2 {
+        bench.restart();
+        bench.after(200);
+    }
+    assert_eq!(bench.storage.names(), older, "a segment went before it was acknowledged");
+}
+
+#[test]
+fn numbers_of_what_was_given_up_are_not_used_again_although_no_position_could_be_written() {
+    let ceiling = Ceiling { max_bytes: 4_000, segment_bytes: 400, policy: Overflow::DropOld };
+    let mut bench = Bench::with(Settings { ceiling: Some(ceiling), ..settings(None) }, 400);
+    // A directory in the way of the positions' file.
+    std::fs::create_dir(bench.directory.path().join("default.positions.jsonl.tmp")).unwrap();
+    for number in 0..60 {
+        bench.commit(EventKind::User, &number.to_string());
+    }
+    bench.after(300);
+    bench.deliver();
+    let before = bench.sink.log();
+    assert!(!gaps(&before).is_empty());
+    std::fs::remove_dir(bench.directory.path().join("default.positions.jsonl.tmp")).unwrap();
+    keyferry_journal::Storage::write_checkpoint(&mut bench.storage, "default", 0, &[7; 8192]).unwrap();
+    bench.restart();
+    bench.deliver();
+    for (number, value) in bench.sink.log() {
+        let other = before.iter().find(|(other, _)| *other == number);
+        assert!(other.is_none_or(|(_, other)| *other == value), "number {number}: {value} and {other:?}");
+    }
+}
+
+#[test]
 fn at_the_ceiling_the_oldest_give_way_are_counted_and_told_of_until_that_is_acknowledged() {
     let ceiling = Ceiling { max_bytes: 4_000, segment_bytes: 400, policy: Overflow::DropOld };
     let credit = Credit { bytes: 1 << 20, records: 3 };

@@ -30,7 +30,7 @@ use keyferry_pipeline::{
 };
 
 use crate::aside::SimulatedFiles;
-use crate::disk::{FailureRates, SimulatedDisk};
+use crate::disk::{FailureRates, Flip, SimulatedDisk};
 use crate::kafka::{SimulatedKafka, TOPICS};
 use crate::keycloak::{self, Fsync, Keycloak, Prepare, Raised, SEGMENT_SIZE};
 use crate::oracle::{DoubtPolicy, Fate, Oracle, Seen, Violation};
@@ -434,9 +434,12 @@ impl World {
     }
 
     fn flip_in_segment(&mut self) {
-        if let Some(segment) = self.disk.flip_in_segment() {
+        if let Some(Flip { segment, looks_torn }) = self.disk.flip_in_segment() {
             self.summary.flips += 1;
             self.oracle.damaged(segment.epoch.to_string());
+            if looks_torn {
+                self.oracle.looks_torn(segment.epoch.to_string());
+            }
         }
     }
 
