@@ -4,7 +4,7 @@
 //! token that is still out; a replaced producer is drained and destroyed before its successor sends, so no late report can be taken for a
 //! new one.
 //!
-//! Batches that are too large: a limit of the broker (`message.max.bytes`, or a topic's `max.message.bytes`) is applied to a whole batch. A refused
+//! Batches that are refused: a limit or a check of the broker (`message.max.bytes`, or a topic's `max.message.bytes`) is applied to a whole batch. A refused
 //! batch says nothing of its records, so the sink goes into *isolation*: everything unacknowledged is sent again, one record a
 //! batch, and what is refused then is refused for itself. Once all is delivered, it batches again.
 
@@ -18,7 +18,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::types::RDKafkaErrorCode;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::error::{Verdict, class_of_trouble, verdict};
+use crate::error::{Verdict, advice, class_of_trouble, verdict};
 use crate::raw::{Event, RawProducer, Undelivered};
 
 /// How a producer is made: librdkafka's configuration properties.
@@ -128,7 +128,7 @@ impl KafkaSink {
 
     fn isolate(&mut self) {
         tracing::warn!(
-            "Kafka refused a batch as too large: what is unacknowledged is sent again, one record a batch"
+            "Kafka refused a batch: what is unacknowledged is sent again, one record a batch, to find out which of its records it means"
         );
         self.batching = Batching::Isolated;
     }
@@ -158,19 +158,16 @@ impl Sink for KafkaSink {
                 class: FailureClass::Poison,
                 reason: format!("{} bytes are more than max-request-size allows ({code})", record.size()),
             })),
-            Err(code) => Err(SendError::Failed(failure(
-                verdict(code),
-                running.batching,
-                &code.to_string(),
-                record.topic,
-            ))),
+            Err(code) => {
+                Err(SendError::Failed(failure(code, running.batching, &code.to_string(), record.topic)))
+            }
         }
     }
 
     fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
         self.drain_wake();
         let Some(running) = &mut self.running else { return };
-        let (mut too_large, mut settled) = (false, false);
+        let (mut refused, mut settled) = (false, false);
         let (batching, outstanding, trouble) =
             (running.batching, &mut running.outstanding, &mut self.trouble);
         running.producer.drain(&mut |event| match event {
@@ -183,10 +180,10 @@ impl Sink for KafkaSink {
                         outcome(token, Ok(()));
                     }
                     Err(undelivered) => {
-                        let verdict = verdict(undelivered.code);
-                        too_large |= verdict == Verdict::Batch;
+                        let code = undelivered.code;
+                        refused |= verdict(code) == Verdict::Batch;
                         let topic = lossy(undelivered.topic);
-                        outcome(token, Err(failure(verdict, batching, &undelivered.to_string(), &topic)));
+                        outcome(token, Err(failure(code, batching, &undelivered.to_string(), &topic)));
                     }
                 }
             }
@@ -194,7 +191,7 @@ impl Sink for KafkaSink {
             Event::Log { level, facility, line } => log(level, facility, line),
         });
         match batching {
-            Batching::Full if too_large => self.isolate(),
+            Batching::Full if refused => self.isolate(),
             Batching::Isolated if settled && running.outstanding == 0 => self.leave_isolation(),
             _ => {}
         }
@@ -221,13 +218,13 @@ impl Sink for KafkaSink {
     }
 }
 
-fn failure(verdict: Verdict, batching: Batching, reason: &str, place: &str) -> Failure {
-    let class = match verdict {
+fn failure(code: RDKafkaErrorCode, batching: Batching, reason: &str, place: &str) -> Failure {
+    let class = match verdict(code) {
         Verdict::Record(class) => class,
         Verdict::Batch if batching == Batching::Isolated => FailureClass::Poison,
         Verdict::Batch => FailureClass::Transient,
     };
-    Failure { class, reason: format!("{place}: {reason}") }
+    Failure { class, reason: format!("{place}: {reason}: {}", advice(code)) }
 }
 
 impl fmt::Display for Undelivered<'_> {
@@ -247,26 +244,6 @@ fn note_trouble(trouble: &mut Option<Failure>, code: RDKafkaErrorCode, reason: &
     if trouble.as_ref() != Some(&new) {
         tracing::warn!("Kafka: {new}");
         *trouble = Some(new);
-    }
-}
-
-/// What a client-wide error means to the person who has to mend it.
-fn advice(code: RDKafkaErrorCode) -> &'static str {
-    use RDKafkaErrorCode as Code;
-    match code {
-        Code::BrokerTransportFailure | Code::AllBrokersDown => {
-            "no connection (check bootstrap-servers and the network)"
-        }
-        Code::Resolve => "a broker's name cannot be resolved (check bootstrap-servers and DNS)",
-        Code::Authentication | Code::SaslAuthenticationFailed => {
-            "authentication failed (check the credentials)"
-        }
-        Code::SSL => "TLS failed (check security-protocol, truststore, keystore and host name)",
-        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            "not authorised (check the ACLs)"
-        }
-        Code::Fatal => "the producer has failed and is replaced",
-        _ => "trouble",
     }
 }
 
