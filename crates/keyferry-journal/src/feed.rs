@@ -24,8 +24,8 @@ use crate::assembler::{Assembler, Open, Prepared};
 use crate::error::Error;
 use crate::event::{EventView, Events};
 use crate::format::{
-    Epoch, GapCause, GapPayload, Kind, Place, RECORD_HEADER, SegmentHeader, SegmentName, decode_commit,
-    repeats_commit,
+    CommitMark, Epoch, GapCause, GapPayload, Kind, Place, RECORD_HEADER, SegmentHeader, SegmentName,
+    decode_commit,
 };
 use crate::scanner::{EpochOver, Met, Range, Scanner, Step};
 use crate::storage::{Segment, Storage};
@@ -584,7 +584,7 @@ impl<S: Storage> Feed<S> {
         }
         let id = met.header.transaction;
         let item = match met.header.kind {
-            Kind::Commit if !returned => return self.commit(met),
+            Kind::Commit if !returned || self.is_settled_since(met) => return self.commit(met),
             Kind::Commit | Kind::Abort => {
                 self.assembler.settle(id);
                 None
@@ -602,14 +602,24 @@ impl<S: Storage> Feed<S> {
         Ok(item.map(Ready::Item))
     }
 
+    /// Whether the COMMIT before the head was written after everything that was returned, in the place of what a power cut had taken: its number says so.
+    fn is_settled_since(&self, met: &Met) -> bool {
+        let Some(resume) = self.catching_up else { return false };
+        let payload = self.scanner.payload(met).unwrap_or_default();
+        CommitMark::of(payload) == CommitMark::Settled
+            && self.assembler.get(met.header.transaction).is_some()
+            && decode_commit(payload).is_some_and(|number| number > resume.commit)
+    }
+
     fn commit(&mut self, met: &Met) -> Result<Option<Ready>, Error> {
         let Some(current) = &mut self.current else { return Ok(None) };
         let epoch = current.epoch;
         let carried = self.scanner.payload(met).and_then(decode_commit);
-        let repeated = self.scanner.payload(met).is_some_and(repeats_commit);
+        let mark = self.scanner.payload(met).map_or(CommitMark::Own, CommitMark::of);
         let number = carried.or(current.next_commit).unwrap_or(1);
         if let Some(expected) = current.next_commit.replace(number)
             && expected != number
+            && mark != CommitMark::Settled
         {
             return Ok(Some(Ready::Item(Item::MissingCommits { epoch, expected, found: number })));
         }
@@ -619,11 +629,14 @@ impl<S: Storage> Feed<S> {
             None => None,
         };
         self.count_commit();
+        if let Some(resume) = &mut self.catching_up {
+            resume.commit = number;
+        }
         self.assembler.settle(id);
         self.scanner.consume(met);
         Ok(match settled {
             Some(settled) => Some(Ready::Settled(settled)),
-            None if repeated || self.assembler.was_in_doubt(id) => None,
+            None if mark == CommitMark::Repeated || self.assembler.was_in_doubt(id) => None,
             None => Some(Ready::Item(Item::LostTransaction {
                 epoch,
                 commit: number,

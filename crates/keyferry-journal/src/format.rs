@@ -460,10 +460,28 @@ pub fn decode_commit(payload: &[u8]) -> Option<u64> {
     payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Whether the COMMIT with this payload repeats an earlier one, which may be readable or not.
-#[must_use]
-pub fn repeats_commit(payload: &[u8]) -> bool {
-    payload.get(8..16).is_some_and(|repeated| repeated == 1u64.to_le_bytes())
+/// How a COMMIT came to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitMark {
+    /// By the transaction itself.
+    Own,
+    /// It repeats an earlier one, which may be readable or not.
+    Repeated,
+    /// By the writer's next start, which learned elsewhere that the database had committed. Its number begins a stride of 2³² of its own, beyond
+    /// every number that the epoch can have had: what was written before a power cut may be lost, and have been delivered.
+    Settled,
+}
+
+impl CommitMark {
+    /// The mark in the payload of a COMMIT. One of a later release means nothing to this one.
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Self {
+        match payload.get(8..16).and_then(|mark| mark.first_chunk().copied()).map(u64::from_le_bytes) {
+            Some(1) => Self::Repeated,
+            Some(2) => Self::Settled,
+            _ => Self::Own,
+        }
+    }
 }
 
 /// The two bytes at `at`, which the caller has checked to be there.

@@ -760,3 +760,49 @@ fn a_checkpoint_whose_segment_was_deleted_reports_what_is_missing() {
         ]
     );
 }
+
+/// A power cut has taken what was written and delivered last; the writer's next start settles what it finds open, in the same place.
+#[test]
+fn what_is_settled_in_the_place_of_what_a_power_cut_took_is_returned_once() {
+    const STRIDE: u64 = 1 << 32;
+    let settled = |number: u64| [number.to_le_bytes(), 2_u64.to_le_bytes()].concat();
+    let begin = || {
+        let storage = MemoryStorage::new();
+        let mut writer = writer(&storage, LARGE);
+        let [b, a] = [(); 2].map(|()| writer.next_transaction());
+        writer.prepare(b, &payload(&["b"])).unwrap();
+        writer.prepare(a, &payload(&["a"])).unwrap();
+        (storage, writer, [a, b])
+    };
+    let (storage, mut before, [a, _]) = begin();
+    before.commit(a).unwrap();
+    let c = before.next_transaction();
+    before.prepare(c, &payload(&["c", "and", "more"])).unwrap();
+    before.abort(c).unwrap();
+    let mut reader = feed(storage);
+    assert_eq!(read_all(&mut reader, &mut 1000)[0].0, committed(before.epoch(), 1, &["a"]));
+    let resume = reader.resume_point().unwrap();
+
+    let (storage, mut after, [a, b]) = begin();
+    let epoch = after.epoch();
+    assert_eq!(epoch, before.epoch());
+    after.record(Kind::Commit, b, &settled(STRIDE)).unwrap();
+    after.record(Kind::Commit, a, &settled(STRIDE + 1)).unwrap();
+    assert!(after.length() < resume.head.offset, "it has to stand where something else was read");
+    after.kill();
+    storage.set_writer_alive(false);
+    let expected = [
+        committed(epoch, STRIDE, &["b"]),
+        committed(epoch, STRIDE + 1, &["a"]),
+        Seen::Ended { epoch, commit: STRIDE + 1, closed: false },
+    ];
+    let mut from = resume;
+    for rest in 0..expected.len() {
+        let mut feed = Feed::open(storage.clone(), Some(&from), FeedOptions::default()).unwrap();
+        let seen = read_all(&mut feed, &mut 1000);
+        assert_eq!(seen.iter().map(|(seen, _)| seen.clone()).collect::<Vec<_>>(), expected[rest..]);
+        if let Some((_, Some(resume))) = seen.first() {
+            from = *resume;
+        }
+    }
+}

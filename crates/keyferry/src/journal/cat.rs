@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use keyferry_journal::event::{EventKind, EventView, Events};
-use keyferry_journal::format::{GapPayload, Kind, RecordHeader, decode_commit};
+use keyferry_journal::format::{CommitMark, GapPayload, Kind, RecordHeader, decode_commit};
 use keyferry_journal::{Item, Outcome, Piece, SegmentName, Transaction};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -328,11 +328,20 @@ impl RecordLine<'_> {
 fn content(header: &RecordHeader, payload: &[u8]) -> String {
     match header.kind {
         Kind::Prepare => events_content(payload),
-        Kind::Commit => decode_commit(payload).map_or_else(String::new, |number| format!("commit {number}")),
+        Kind::Commit => decode_commit(payload)
+            .map_or_else(String::new, |number| format!("commit {number}{}", remark(CommitMark::of(payload)))),
         Kind::Gap => GapPayload::decode(payload).map_or_else(String::new, |gap| {
             format!("{} user and {} admin events are missing", gap.user_events, gap.admin_events)
         }),
         _ => String::new(),
+    }
+}
+
+fn remark(mark: CommitMark) -> &'static str {
+    match mark {
+        CommitMark::Own => "",
+        CommitMark::Repeated => ", repeats an earlier one",
+        CommitMark::Settled => ", settled by the next start",
     }
 }
 

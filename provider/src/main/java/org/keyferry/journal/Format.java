@@ -23,10 +23,18 @@ final class Format {
   static final int PAYLOAD_MAX = 64 << 20;
   static final int COMMIT_PAYLOAD = 8;
 
-  /** Of a COMMIT that repeats one: behind the number stands {@link #REPEATED}. */
-  static final int REPEATED_COMMIT_PAYLOAD = 16;
+  /** Of a COMMIT behind whose number stands {@link #REPEATED} or {@link #SETTLED}. */
+  static final int MARKED_COMMIT_PAYLOAD = 16;
 
+  /** The COMMIT repeats one. */
   static final long REPEATED = 1;
+
+  /** The COMMIT was written by the writer's next start. */
+  static final long SETTLED = 2;
+
+  /** Numbers of settled COMMITs begin at a multiple of this, beyond all that came before. */
+  static final long COMMIT_STRIDE = 1L << 32;
+
   static final int GAP_PAYLOAD = 33;
   static final int EVENT_HEADER = 16;
   static final int FIELD_HEADER = 3;

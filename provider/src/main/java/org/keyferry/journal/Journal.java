@@ -25,7 +25,7 @@ import java.util.concurrent.locks.ReentrantLock;
 final class Journal {
   private static final int COMMIT_LENGTH = Format.recordLength(Format.COMMIT_PAYLOAD);
   private static final int REPEATED_COMMIT_LENGTH =
-      Format.recordLength(Format.REPEATED_COMMIT_PAYLOAD);
+      Format.recordLength(Format.MARKED_COMMIT_PAYLOAD);
   private static final int GAP_LENGTH = Format.recordLength(Format.GAP_PAYLOAD);
 
   /** SEAL and CLOSE. */
@@ -522,7 +522,7 @@ final class Journal {
       sealCommit(scratch, 0, outcome.transaction());
       return COMMIT_LENGTH;
     }
-    int payload = Format.REPEATED_COMMIT_PAYLOAD;
+    int payload = Format.MARKED_COMMIT_PAYLOAD;
     Format.putLong(scratch, Format.RECORD_HEADER, nextCommit);
     Format.putLong(scratch, Format.RECORD_HEADER + 8, Format.REPEATED);
     segment.seal(scratch, 0, RecordKind.COMMIT, payload, outcome.transaction(), now());

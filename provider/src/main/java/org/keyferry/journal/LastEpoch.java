@@ -143,11 +143,12 @@ final class LastEpoch {
           .computeIfAbsent(record.transaction(), id -> new ArrayList<>())
           .addAll(SegmentScanner.events(record.payload()));
     } else if (record.is(RecordKind.COMMIT)) {
-      if (Format.getLong(record.payload(), 0) != nextCommit) {
+      long number = Format.getLong(record.payload(), 0);
+      if (number != nextCommit && !isSettled(record.payload())) {
         damage = "commits are missing in " + segment;
         return;
       }
-      nextCommit++;
+      nextCommit = number + 1;
       undecided.remove(record.transaction());
     } else if (record.is(RecordKind.ABORT)) {
       undecided.remove(record.transaction());
@@ -156,5 +157,10 @@ final class LastEpoch {
     } else if (record.is(RecordKind.CLOSE)) {
       closed = true;
     }
+  }
+
+  private static boolean isSettled(byte[] commit) {
+    return commit.length >= Format.MARKED_COMMIT_PAYLOAD
+        && Format.getLong(commit, 8) == Format.SETTLED;
   }
 }

@@ -15,7 +15,7 @@ final class Settlement {
   private final Disk disk;
   private final Slot slot;
   private final Journal.Settings settings;
-  private final byte[] scratch = new byte[Format.recordLength(Format.COMMIT_PAYLOAD)];
+  private final byte[] scratch = new byte[Format.recordLength(Format.MARKED_COMMIT_PAYLOAD)];
 
   private Settlement(Disk disk, Slot slot, Journal.Settings settings) {
     this.disk = disk;
@@ -57,7 +57,7 @@ final class Settlement {
   private void settle(LastEpoch last) throws IOException {
     int committed = 0;
     int aborted = 0;
-    long nextCommit = last.nextCommit();
+    long nextCommit = numberAfterAll(last.nextCommit());
     Segment segment = null;
     try {
       for (Map.Entry<Long, List<EventReference>> transaction : last.undecided().entrySet()) {
@@ -119,9 +119,18 @@ final class Settlement {
             last.end());
   }
 
+  /**
+   * A power cut may have taken COMMITs that were delivered, so that a number which seems to be the
+   * next may have been used, and the place where this one comes to stand may have been read.
+   */
+  private static long numberAfterAll(long next) {
+    return (next / Format.COMMIT_STRIDE + 1) * Format.COMMIT_STRIDE;
+  }
+
   private void commit(Segment segment, long transaction, long number) throws IOException {
     Format.putLong(scratch, Format.RECORD_HEADER, number);
-    append(segment, RecordKind.COMMIT, Format.COMMIT_PAYLOAD, transaction);
+    Format.putLong(scratch, Format.RECORD_HEADER + 8, Format.SETTLED);
+    append(segment, RecordKind.COMMIT, Format.MARKED_COMMIT_PAYLOAD, transaction);
   }
 
   private void abort(Segment segment, long transaction) throws IOException {

@@ -94,13 +94,32 @@ class SettlementTest {
     JournalReader.Contents segment = disk.segments().get(0);
     assertTrue(segment.isWhole());
     assertEquals(
-        List.of(1L, 2L, 3L),
+        List.of(1L, Format.COMMIT_STRIDE, Format.COMMIT_STRIDE + 1),
         segment.entries().stream()
             .filter(entry -> entry.kind() == RecordKind.COMMIT)
             .map(JournalReader.Entry::commit)
             .toList());
     assertEquals(List.of("b", "a", "f"), Published.committed(segment.entries()));
     assertEquals(List.of("c", "e"), Published.inDoubt(segment.entries()));
+  }
+
+  @Test
+  void whatOneStartHasSettledTheNextGoesOnFrom() throws IOException {
+    Journal crashed = open();
+    prepared(crashed, "COMMITTED", "a");
+    prepared(crashed, "COMMITTED", "b");
+    open();
+    // The start died before the second outcome was written, and before its own epoch began.
+    JournalReader.Entry second = disk.segments().get(0).entries().get(3);
+    byte[] bytes = Arrays.copyOf(file(0).toByteArray(), second.offset());
+    file(0).reset();
+    append(0, bytes);
+    String first = disk.files().keySet().iterator().next();
+    disk.files().keySet().removeIf(name -> !name.equals(first));
+    open();
+    List<JournalReader.Entry> entries = disk.segments().get(0).entries();
+    assertEquals(List.of("a", "b"), Published.committed(entries));
+    assertEquals(2 * Format.COMMIT_STRIDE, entries.get(3).commit());
   }
 
   @Test
