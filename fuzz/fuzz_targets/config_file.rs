@@ -10,7 +10,7 @@ fuzz_target!(|text: &str| {
     let sources = Sources::new().with_file_text(Path::new("keyferry.toml"), text);
     match load(&sources) {
         Ok(loaded) => {
-            if let Readiness::Complete(destination) = &loaded.config.destination {
+            for destination in loaded.config.destinations.iter().filter_map(Readiness::complete) {
                 let _ = librdkafka::properties(destination);
             }
             for warning in &loaded.warnings {

@@ -84,7 +84,7 @@ fuzz_target!(|given: Given| {
             for warning in &loaded.warnings {
                 assert!(!warning.to_string().contains(PASSWORD));
             }
-            if let Readiness::Complete(destination) = &loaded.config.destination {
+            for destination in loaded.config.destinations.iter().filter_map(Readiness::complete) {
                 let _ = librdkafka::properties(destination);
             }
         }

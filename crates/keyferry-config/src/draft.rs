@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::model::{Delivery, Headers, InDoubt, Journal, Log, Mechanism, PropertyValue, Protocol};
-use crate::names::{BootstrapServers, TopicName};
+use crate::names::{BootstrapServers, DestinationName, TopicName};
 use crate::secret::Secret;
 use crate::stores::StoreFormat;
 
-/// What the sources say, each value legal by itself.
-pub(crate) struct Draft {
+/// What the sources say of the agent as a whole, each value legal by itself.
+#[derive(Default)]
+pub(crate) struct AgentDraft {
     pub(crate) node: Option<String>,
     pub(crate) journal: Journal,
+    pub(crate) log: Log,
+}
+
+/// What the sources say of one destination, each value legal by itself.
+pub(crate) struct DestinationDraft {
+    pub(crate) name: Option<DestinationName>,
     pub(crate) bootstrap_servers: Option<BootstrapServers>,
     pub(crate) topic_events: Option<TopicName>,
     pub(crate) topic_admin_events: Option<TopicName>,
@@ -22,7 +29,6 @@ pub(crate) struct Draft {
     pub(crate) in_doubt: InDoubt,
     pub(crate) gap_records: bool,
     pub(crate) librdkafka: BTreeMap<String, PropertyValue>,
-    pub(crate) log: Log,
 }
 
 /// What the sources say of encryption and authentication.
@@ -62,11 +68,10 @@ pub(crate) struct SaslDraft {
     pub(crate) jaas_config: Option<Secret>,
 }
 
-impl Default for Draft {
+impl Default for DestinationDraft {
     fn default() -> Self {
         Self {
-            node: None,
-            journal: Journal::default(),
+            name: None,
             bootstrap_servers: None,
             topic_events: None,
             topic_admin_events: None,
@@ -77,7 +82,6 @@ impl Default for Draft {
             in_doubt: InDoubt::Publish,
             gap_records: true,
             librdkafka: BTreeMap::new(),
-            log: Log::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{ConfigError, Got};
 use crate::origin::Origin;
+use crate::settings::DESTINATION_TABLE;
 
 /// A configuration file that has been read.
 #[derive(Clone)]
@@ -15,8 +16,20 @@ pub(crate) struct ConfigFile {
     pub(crate) text: String,
 }
 
+/// What a file says.
+#[derive(Default)]
+pub(crate) struct FileContent {
+    /// Every value, in order.
+    pub(crate) entries: Vec<FileEntry>,
+    /// The lines where the tables of `[[destination]]` begin. Empty with one `[destination]`, or none.
+    pub(crate) destinations: Vec<usize>,
+    pub(crate) errors: Vec<ConfigError>,
+}
+
 /// One value of the file.
 pub(crate) struct FileEntry {
+    /// In which table of `[[destination]]` it stands, counted from 0.
+    pub(crate) destination: Option<usize>,
     /// From the top of the file, joined by dots. Below `destination.librdkafka` it may contain further dots.
     pub(crate) key: String,
     pub(crate) text: String,
@@ -37,15 +50,17 @@ impl ConfigFile {
         Origin::File { path: self.path.clone(), line }
     }
 
-    /// Every value of the file, in order. Values that no setting can take, such as dates, are errors.
-    pub(crate) fn entries(&self) -> (Vec<FileEntry>, Vec<ConfigError>) {
+    /// Everything that the file says. Values that no setting can take, such as dates, are errors.
+    pub(crate) fn content(&self) -> FileContent {
         let table = match DeTable::parse(&self.text) {
             Ok(table) => table,
-            Err(error) => return (Vec::new(), vec![self.syntax_error(&error)]),
+            Err(error) => {
+                return FileContent { errors: vec![self.syntax_error(&error)], ..FileContent::default() };
+            }
         };
-        let mut found = Found { file: self, entries: Vec::new(), errors: Vec::new() };
-        found.table("", table.get_ref());
-        (found.entries, found.errors)
+        let mut reader = Reader { file: self, destination: None, content: FileContent::default() };
+        reader.table("", table.get_ref());
+        reader.content
     }
 
     fn syntax_error(&self, error: &toml::de::Error) -> ConfigError {
@@ -61,13 +76,14 @@ impl ConfigFile {
     }
 }
 
-struct Found<'a> {
+struct Reader<'a> {
     file: &'a ConfigFile,
-    entries: Vec<FileEntry>,
-    errors: Vec<ConfigError>,
+    /// The table of `[[destination]]` that is being read.
+    destination: Option<usize>,
+    content: FileContent,
 }
 
-impl Found<'_> {
+impl Reader<'_> {
     fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
         for (name, value) in table {
             let key = if prefix.is_empty() {
@@ -78,22 +94,49 @@ impl Found<'_> {
             let line = line_of(&self.file.text, name.span().start);
             match value.get_ref() {
                 DeValue::Table(inner) => self.table(&key, inner),
+                DeValue::Array(items) if key == DESTINATION_TABLE && items.iter().any(is_table) => {
+                    self.destinations(items);
+                }
                 value => self.value(key, line, value),
             }
         }
     }
 
+    fn destinations(&mut self, items: &[Spanned<DeValue<'_>>]) {
+        for (index, item) in items.iter().enumerate() {
+            let line = line_of(&self.file.text, item.span().start);
+            self.content.destinations.push(line);
+            self.destination = Some(index);
+            match item.get_ref() {
+                DeValue::Table(table) => self.table(DESTINATION_TABLE, table),
+                other => self.illegal(DESTINATION_TABLE.to_owned(), line, "a table", other),
+            }
+        }
+        self.destination = None;
+    }
+
     fn value(&mut self, key: String, line: usize, value: &DeValue<'_>) {
         match as_text(value) {
-            Some(text) => self.entries.push(FileEntry { key, text, list: value.is_array(), line }),
-            None => self.errors.push(ConfigError::Invalid {
-                option: key,
-                origin: self.file.origin(line),
-                expected: "a text, a whole number, `true` or `false`, or a list of texts".to_owned(),
-                got: Got::value(value.type_str()),
-            }),
+            Some(text) => {
+                let (destination, list) = (self.destination, value.is_array());
+                self.content.entries.push(FileEntry { destination, key, text, list, line });
+            }
+            None => {
+                let expected = "a text, a whole number, `true` or `false`, or a list of texts";
+                self.illegal(key, line, expected, value);
+            }
         }
     }
+
+    fn illegal(&mut self, option: String, line: usize, expected: &str, value: &DeValue<'_>) {
+        let origin = self.file.origin(line);
+        let got = Got::value(value.type_str());
+        self.content.errors.push(ConfigError::Invalid { option, origin, expected: expected.to_owned(), got });
+    }
+}
+
+fn is_table(value: &Spanned<DeValue<'_>>) -> bool {
+    value.get_ref().is_table()
 }
 
 fn as_text(value: &DeValue<'_>) -> Option<String> {

@@ -40,7 +40,10 @@ pub use model::{
     InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, MissingOption, Overflow, PropertyValue, Protocol,
     Readiness, Sasl, Security, Settle, Tls, Trust,
 };
-pub use names::{BootstrapServers, IllegalServers, IllegalTopicName, Server, TopicName};
+pub use names::{
+    BootstrapServers, DestinationName, IllegalDestinationName, IllegalServers, IllegalTopicName, Server,
+    TopicName,
+};
 pub use origin::Origin;
 pub use provider::{PROVIDER_OPTIONS, ProviderOption};
 pub use secret::{REDACTED, Secret};

@@ -1,18 +1,20 @@
 //! From the sources to the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::draft::Draft;
+use crate::draft::{AgentDraft, DestinationDraft};
 use crate::dropin::DropIn;
 use crate::error::{ConfigError, ConfigErrors, Got, Warning};
 use crate::input::{Input, Parsed, Rejected};
 use crate::librdkafka;
-use crate::model::{Config, Destination, MissingOption, PropertyValue, Readiness};
+use crate::model::{Config, Destination, Journal, MissingOption, PropertyValue, Readiness};
+use crate::names::DestinationName;
 use crate::origin::Origin;
 use crate::security;
-use crate::settings::Setting;
-use crate::sources::{Assignment, Sources, Target};
+use crate::settings::{Apply, DESTINATION_NAME, Setting};
+use crate::sources::{Assignment, Assignments, Collected, GivenDestination, Sources, Target};
+use crate::units::ByteSize;
 
 /// A configuration and what its reader should know of it.
 #[derive(Debug, Clone)]
@@ -21,12 +23,10 @@ pub struct Loaded {
     pub config: Config,
     /// What an operator should know.
     pub warnings: Vec<Warning>,
-    /// Where each setting's value comes from, by key. A setting that is not listed has its default.
+    /// Where each setting's value comes from, by key; those of a destination that is not the first as `destination[name].…`.
+    /// A setting that is not listed has its default.
     pub origins: BTreeMap<String, Origin>,
 }
-
-/// The name of the destination while there is one.
-const DEFAULT_DESTINATION: &str = "default";
 
 /// Reads the sources, checks every value, and puts them together.
 ///
@@ -34,53 +34,84 @@ const DEFAULT_DESTINATION: &str = "default";
 /// With everything that is wrong, not only the first thing. That something is *missing* is no error, but
 /// [`Readiness::Incomplete`].
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
-    let collected = sources.collect();
+    let Collected { agent, first, others, errors, warnings } = sources.collect();
+    let given: Vec<GivenDestination> = std::iter::once(first).chain(others).collect();
+    let origins = origins(&agent, &given);
     let mut context = Context {
-        assignments: collected.assignments,
-        errors: collected.errors,
-        warnings: collected.warnings,
+        agent: AgentDraft::default(),
+        given: GivenDestination::default(),
+        errors,
+        warnings,
         system_trust: sources.variable(OPENSSL_CA_FILE).map(PathBuf::from),
     };
-    let mut draft = Draft::default();
-    context.apply_all(&mut draft);
+    let drafts: Vec<DestinationDraft> =
+        given.iter().map(|given| context.draft(given.assignments.values())).collect();
+    context.draft(agent.values());
+    context.check_names(&given, &drafts);
+    context.check_ceiling(&agent);
     if let Some(node) = sources.node() {
-        draft.node = Some(node.to_owned());
+        context.agent.node = Some(node.to_owned());
     }
-    let config = context.assemble(draft);
+    let destinations = given
+        .into_iter()
+        .zip(drafts)
+        .enumerate()
+        .map(|(number, (given, draft))| context.assemble(number, given, draft));
+    let destinations = destinations.collect();
+    let AgentDraft { node, journal, log } = context.agent;
     ConfigErrors::check(context.errors)?;
-    let origins =
-        context.assignments.into_iter().map(|(slot, assignment)| (slot, assignment.origin)).collect();
-    Ok(Loaded { config, warnings: context.warnings, origins })
+    Ok(Loaded { config: Config { node, journal, destinations, log }, warnings: context.warnings, origins })
 }
+
+fn origins(agent: &Assignments, given: &[GivenDestination]) -> BTreeMap<String, Origin> {
+    let destinations = given.iter().enumerate().flat_map(|(number, given)| {
+        let table = given.table.as_ref().filter(|_| number > 0);
+        let qualified = move |slot: &String| table.map_or_else(|| slot.clone(), |table| table.qualify(slot));
+        given.assignments.iter().map(move |(slot, assignment)| (qualified(slot), assignment.origin.clone()))
+    });
+    let agent = agent.iter().map(|(slot, assignment)| (slot.clone(), assignment.origin.clone()));
+    agent.chain(destinations).collect()
+}
+
+const MAX_SIZE: &str = "journal.max_size";
+const SEGMENT_SIZE: &str = "journal.segment_size";
+/// So many segments fit below the ceiling at least. The provider demands the same.
+const LEAST_SEGMENTS: u64 = 4;
 
 /// The variable by which OpenSSL is told where the system's authorities are.
 const OPENSSL_CA_FILE: &str = "SSL_CERT_FILE";
 
 /// What the steps of [`load`] share.
 pub(crate) struct Context {
-    assignments: BTreeMap<String, Assignment>,
+    agent: AgentDraft,
+    /// The destination that is being put together.
+    given: GivenDestination,
     errors: Vec<ConfigError>,
     warnings: Vec<Warning>,
     pub(crate) system_trust: Option<PathBuf>,
 }
 
 impl Context {
-    fn apply_all(&mut self, draft: &mut Draft) {
-        let assignments = std::mem::take(&mut self.assignments);
-        for assignment in assignments.values() {
-            if let Err(rejected) = self.apply(draft, assignment) {
+    /// The draft of a destination from `assignments`; what they say of the agent as a whole goes into its draft.
+    fn draft<'a>(&mut self, assignments: impl Iterator<Item = &'a Assignment>) -> DestinationDraft {
+        let mut draft = DestinationDraft::default();
+        for assignment in assignments {
+            if let Err(rejected) = self.apply(&mut draft, assignment) {
                 let secret = assignment.is_secret();
                 let (option, origin) = (assignment.option.clone(), assignment.origin.clone());
                 self.errors.push(rejected.into_error(option, origin, &assignment.text, secret));
             }
         }
-        self.assignments = assignments;
+        draft
     }
 
-    fn apply(&mut self, draft: &mut Draft, assignment: &Assignment) -> Result<(), Rejected> {
+    fn apply(&mut self, draft: &mut DestinationDraft, assignment: &Assignment) -> Result<(), Rejected> {
         let input = Input { text: &assignment.text, dialect: assignment.dialect };
         let overruled = match &assignment.target {
-            Target::Setting(setting) => (setting.apply)(draft, input)?,
+            Target::Setting(setting) => match setting.apply {
+                Apply::Agent(apply) => apply(&mut self.agent, input)?,
+                Apply::Destination(apply) => apply(draft, input)?,
+            },
             Target::Translated(property) => {
                 let Parsed { value, overruled } = (property.translate)(input)?;
                 draft.librdkafka.insert(property.name.to_owned(), PropertyValue::Plain(value));
@@ -102,14 +133,56 @@ impl Context {
         Ok(())
     }
 
-    fn assemble(&mut self, draft: Draft) -> Config {
-        let node = draft.node.clone();
-        let journal = draft.journal.clone();
-        let log = draft.log;
-        Config { node, journal, destination: self.destination(draft), log }
+    /// Of several destinations each needs a name, and no two the same one.
+    fn check_names(&mut self, given: &[GivenDestination], drafts: &[DestinationDraft]) {
+        if given.len() < 2 {
+            return;
+        }
+        let mut names = BTreeSet::new();
+        for (given, draft) in given.iter().zip(drafts) {
+            let remedy = match &draft.name {
+                Some(name) if names.insert(name.clone()) => continue,
+                Some(name) => format!("another destination is called `{name}`; each needs a name of its own"),
+                // It is there, and was refused already.
+                None if given.assignments.contains_key(DESTINATION_NAME) => continue,
+                None => "each of several destinations needs a name of its own, such as `name = \"default\"` for one that \
+                         was the only one so far"
+                    .to_owned(),
+            };
+            let (option, origin) = given.named(DESTINATION_NAME);
+            self.errors.push(ConfigError::Refused { option, origin, remedy });
+        }
     }
 
-    fn destination(&mut self, draft: Draft) -> Readiness {
+    /// The ceiling leaves room for what is being written, what is being read, and something in between.
+    fn check_ceiling(&mut self, agent: &Assignments) {
+        let Journal { segment_size, max_size: Some(max_size), .. } = self.agent.journal else { return };
+        let least = ByteSize::bytes(segment_size.as_bytes().saturating_mul(LEAST_SEGMENTS));
+        if max_size >= least {
+            return;
+        }
+        let remedy = format!(
+            "{max_size} is less than {LEAST_SEGMENTS} times `{SEGMENT_SIZE}` ({segment_size}); give at least {least}, or smaller segments, \
+             and tell the provider the same"
+        );
+        let (option, origin) =
+            named(agent, MAX_SIZE).unwrap_or_else(|| (MAX_SIZE.to_owned(), Origin::Default));
+        self.errors.push(ConfigError::Refused { option, origin, remedy });
+    }
+
+    fn assemble(&mut self, number: usize, given: GivenDestination, draft: DestinationDraft) -> Readiness {
+        self.given = given;
+        let mut readiness = self.destination(draft);
+        if let (Readiness::Incomplete { missing, .. }, Some(table), true) =
+            (&mut readiness, &self.given.table, number > 0)
+        {
+            missing.iter_mut().for_each(|option| option.of_destination = Some(table.to_string()));
+        }
+        readiness
+    }
+
+    fn destination(&mut self, draft: DestinationDraft) -> Readiness {
+        let name = draft.name.unwrap_or_default();
         let mut missing = Vec::new();
         if draft.bootstrap_servers.is_none() {
             missing.extend(missing_option("destination.bootstrap_servers", "the servers to connect to"));
@@ -121,11 +194,12 @@ impl Context {
         let (Some(bootstrap_servers), Some(topic_events), Some(security), true) =
             (draft.bootstrap_servers, draft.topic_events, security, missing.is_empty())
         else {
-            return Readiness::Incomplete { missing };
+            return Readiness::Incomplete { name, missing };
         };
-        let client_id = draft.client_id.unwrap_or_else(|| default_client_id(draft.node.as_deref()));
+        let client_id =
+            draft.client_id.unwrap_or_else(|| default_client_id(self.agent.node.as_deref(), &name));
         Readiness::Complete(Box::new(Destination {
-            name: DEFAULT_DESTINATION.to_owned(),
+            name,
             bootstrap_servers,
             topic_events,
             topic_admin_events: draft.topic_admin_events,
@@ -136,37 +210,47 @@ impl Context {
             in_doubt: draft.in_doubt,
             gap_records: draft.gap_records,
             librdkafka: draft.librdkafka,
+            given: self.given.assignments.keys().cloned().collect(),
         }))
     }
 
     /// Whether a source gives the setting.
     pub(crate) fn is_given(&self, key: &str) -> bool {
-        self.assignments.contains_key(key)
+        self.given.assignments.contains_key(key)
     }
 
     /// How much the source of a setting's value counts.
     pub(crate) fn weight_of(&self, key: &str) -> u8 {
-        self.assignments.get(key).map_or(Origin::Default.weight(), |assignment| assignment.origin.weight())
+        let assignment = self.given.assignments.get(key);
+        assignment.map_or(Origin::Default.weight(), |assignment| assignment.origin.weight())
     }
 
     /// Records that the value of a setting cannot be used.
     pub(crate) fn reject(&mut self, key: &'static str, rejected: Rejected) {
-        let (option, origin) = self.named(key);
+        let (option, origin) = self.given.named(key);
         self.errors.push(rejected.into_error(option, origin, "", true));
     }
 
     /// Records that the value of a setting has no effect.
     pub(crate) fn warn_ignored(&mut self, key: &'static str, reason: &str) {
-        let (option, origin) = self.named(key);
+        let (option, origin) = self.given.named(key);
         self.warnings.push(Warning::Ignored { option, origin, reason: reason.to_owned() });
     }
+}
 
+impl GivenDestination {
+    /// What messages call the key, and where its value comes from. A value that is not given is missing in the table.
     fn named(&self, key: &'static str) -> (String, Origin) {
-        match self.assignments.get(key) {
-            Some(assignment) => (assignment.option.clone(), assignment.origin.clone()),
+        named(&self.assignments, key).unwrap_or_else(|| match &self.table {
+            Some(table) => (table.qualify(key), table.origin.clone()),
             None => (key.to_owned(), Origin::Default),
-        }
+        })
     }
+}
+
+fn named(assignments: &Assignments, key: &str) -> Option<(String, Origin)> {
+    let assignment = assignments.get(key)?;
+    Some((assignment.option.clone(), assignment.origin.clone()))
 }
 
 impl Assignment {
@@ -198,9 +282,11 @@ pub(crate) fn missing_option(key: &'static str, purpose: &'static str) -> Option
         Some(entry) => entry.variable.to_owned(),
         None => setting.variable(),
     };
-    Some(MissingOption { option: setting.option?, variable, key, purpose })
+    Some(MissingOption { option: setting.option?, variable, key, purpose, of_destination: None })
 }
 
-fn default_client_id(node: Option<&str>) -> String {
-    node.map_or_else(|| "keyferry".to_owned(), |node| format!("keyferry-{node}"))
+/// The only destination, and the first of several that takes over its name, is known to the brokers by the node alone.
+fn default_client_id(node: Option<&str>, name: &DestinationName) -> String {
+    let parts = [Some("keyferry"), node, Some(name.as_str()).filter(|_| *name != DestinationName::default())];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("-")
 }

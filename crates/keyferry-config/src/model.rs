@@ -4,14 +4,14 @@
 //! a mechanism without credentials, or asks librdkafka for a weaker guarantee than Keyferry gives. What is not yet
 //! complete is [`Readiness::Incomplete`] instead, and the agent waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::names::{BootstrapServers, TopicName};
+use crate::names::{BootstrapServers, DestinationName, TopicName};
 use crate::secret::{REDACTED, Secret};
 use crate::units::{ByteSize, serialize_duration};
 
@@ -22,8 +22,8 @@ pub struct Config {
     pub node: Option<String>,
     /// Where the journal is.
     pub journal: Journal,
-    /// Where the events go.
-    pub destination: Readiness,
+    /// Where the events go: every destination, in the order of the configuration. At least one, and no two of one name.
+    pub destinations: Vec<Readiness>,
     /// What the agent says of itself.
     pub log: Log,
 }
@@ -70,9 +70,29 @@ pub enum Readiness {
     Complete(Box<Destination>),
     /// Something is missing. This is no error: the agent waits, and the journal keeps the events.
     Incomplete {
+        /// The destination's name.
+        name: DestinationName,
         /// What is missing, each with the way to give it. Never empty.
         missing: Vec<MissingOption>,
     },
+}
+
+impl Readiness {
+    /// The destination's name.
+    pub fn name(&self) -> &DestinationName {
+        match self {
+            Self::Complete(destination) => &destination.name,
+            Self::Incomplete { name, .. } => name,
+        }
+    }
+
+    /// The destination, if it can be used.
+    pub fn complete(&self) -> Option<&Destination> {
+        match self {
+            Self::Complete(destination) => Some(destination),
+            Self::Incomplete { .. } => None,
+        }
+    }
 }
 
 /// An option without which a destination cannot be used.
@@ -86,11 +106,20 @@ pub struct MissingOption {
     pub key: &'static str,
     /// Why it is needed, in a few words.
     pub purpose: &'static str,
+    /// The destination that lacks it, as messages call it, where only the file can give it: option and variable speak to the first destination.
+    pub of_destination: Option<String>,
 }
 
 impl fmt::Display for MissingOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { option, variable, key, purpose } = self;
+        let Self { option, variable, key, purpose, of_destination } = self;
+        if let Some(destination) = of_destination {
+            return write!(
+                f,
+                "key `{key}` of {destination} is not set ({purpose}): set it in the configuration file; options and variables \
+                 speak to the first destination only"
+            );
+        }
         write!(
             f,
             "option `{option}` is not set ({purpose}): set `--spi-events-listener--kafka--{option}`, \
@@ -103,7 +132,7 @@ impl fmt::Display for MissingOption {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Destination {
     /// Names the destination in logs, metrics and its checkpoint file.
-    pub name: String,
+    pub name: DestinationName,
     /// The servers that the client asks first.
     pub bootstrap_servers: BootstrapServers,
     /// The topic of user events.
@@ -124,6 +153,16 @@ pub struct Destination {
     pub gap_records: bool,
     /// Properties that are handed to librdkafka as they are, on top of those that Keyferry sets.
     pub librdkafka: BTreeMap<String, PropertyValue>,
+    /// The keys that a source gives a value, such as `destination.delivery.linger`. All others have their defaults.
+    #[serde(skip)]
+    pub given: BTreeSet<String>,
+}
+
+impl Destination {
+    /// Whether a source gives the setting with this key, so that nobody else may choose its value.
+    pub fn is_given(&self, key: &str) -> bool {
+        self.given.contains(key)
+    }
 }
 
 /// Batching, retries and limits of one destination.

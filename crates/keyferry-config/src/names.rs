@@ -1,7 +1,7 @@
-//! Names that Kafka restricts: topics and the servers to begin with.
+//! Names that are restricted: topics and the servers to begin with by Kafka, destinations by the files that bear their names.
 //!
-//! The invariant: **a value of one of these types is one that Kafka accepts**. What would fail at the first record fails
-//! here instead, with the name and the rule in the message.
+//! The invariant: **a value of one of these types is one that Kafka, or the file system, accepts**. What would fail at the first
+//! record fails here instead, with the name and the rule in the message.
 
 use std::fmt;
 use std::str::FromStr;
@@ -43,6 +43,48 @@ impl FromStr for TopicName {
 }
 
 impl fmt::Display for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is not a legal name of a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a name: 1 to 64 characters out of small letters, digits and `-`")]
+pub struct IllegalDestinationName;
+
+/// The name of a destination. It becomes part of file names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct DestinationName(String);
+
+/// Long enough for any name that means something, and far from what file systems allow.
+const LONGEST_DESTINATION_NAME: usize = 64;
+
+impl DestinationName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for DestinationName {
+    /// The name of a destination that has no need of one, because it is the only one.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl FromStr for DestinationName {
+    type Err = IllegalDestinationName;
+
+    fn from_str(text: &str) -> Result<Self, IllegalDestinationName> {
+        let legal = (1..=LONGEST_DESTINATION_NAME).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if legal { Ok(Self(text.to_owned())) } else { Err(IllegalDestinationName) }
+    }
+}
+
+impl fmt::Display for DestinationName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

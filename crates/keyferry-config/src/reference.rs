@@ -183,6 +183,27 @@ linger = \"10ms\"
 [destination.librdkafka]
 \"client.rack\" = \"a\"
 ```
+
+The file can name several destinations; each gets every event, and one that is down delays only itself ([destinations.md](destinations.md)). Then each
+has a table `[[destination]]` with a name of its own, and tables below it in TOML's way:
+
+```toml
+[[destination]]
+name = \"default\"
+bootstrap_servers = [\"kafka-0.example.org:9092\"]
+topic_events = \"keycloak-events\"
+
+[[destination]]
+name = \"audit\"
+bootstrap_servers = [\"audit.example.org:9093\"]
+topic_events = \"keycloak-audit\"
+
+[destination.security]
+protocol = \"SSL\"
+```
+
+Variables and options speak to the first destination. Messages call a key of such a table `destination[audit].security.protocol`, or by the table's
+number (from 1) where it has no usable name.
 ";
 
 const PASS_THROUGH: &str = "

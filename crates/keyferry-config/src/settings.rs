@@ -4,7 +4,7 @@
 //! and `docs/configuration.md` all come from it, so they cannot drift apart.
 
 use crate::ciphers;
-use crate::draft::Draft;
+use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
     Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, Protocol, Settle,
@@ -25,7 +25,16 @@ pub struct Setting {
     pub purpose: &'static str,
     /// Whether its value must never be shown.
     pub secret: bool,
-    pub(crate) apply: fn(&mut Draft, Input<'_>) -> Applied,
+    pub(crate) apply: Apply,
+}
+
+/// Where a value goes. The settings under `destination` exist once for each destination, all others once.
+#[derive(Clone, Copy)]
+pub(crate) enum Apply {
+    /// To the agent as a whole.
+    Agent(fn(&mut AgentDraft, Input<'_>) -> Applied),
+    /// To the destination for which it was given.
+    Destination(fn(&mut DestinationDraft, Input<'_>) -> Applied),
 }
 
 /// Either the reason for which another value holds than the given one, or `None` when the given one does.
@@ -43,6 +52,11 @@ impl Setting {
     /// Whether the provider obeys the option of this name as well, and describes it to Keycloak.
     pub fn is_shared(&self) -> bool {
         self.option.is_some_and(|option| SHARED_OPTIONS.contains(&option))
+    }
+
+    /// Whether each destination has its own value.
+    pub fn is_of_destination(&self) -> bool {
+        matches!(self.apply, Apply::Destination(_))
     }
 
     /// Whether the configuration file may give it as a list of texts.
@@ -66,6 +80,12 @@ impl Setting {
     }
 }
 
+/// The table of a destination's settings.
+pub(crate) const DESTINATION_TABLE: &str = "destination";
+
+/// The key of a destination's name.
+pub(crate) const DESTINATION_NAME: &str = "destination.name";
+
 /// The table under which properties are handed to librdkafka as they are.
 pub(crate) const LIBRDKAFKA_TABLE: &str = "destination.librdkafka";
 
@@ -88,7 +108,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the provider hands over",
         purpose: "The node's name. It becomes part of the client id.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.node, input.text()),
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.node, input.text())),
     },
     Setting {
         key: "journal.dir",
@@ -97,7 +117,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the provider hands over",
         purpose: "The journal directory, for an agent that runs as a sidecar or a service.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.journal.dir, input.path()),
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.journal.dir, input.path())),
     },
     Setting {
         key: "journal.keep",
@@ -107,7 +127,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "For how long segments are kept after everything in them was delivered, so that `keyferry replay` can \
                   send it again.",
         secret: false,
-        apply: |draft, input| set(&mut draft.journal.keep, input.duration(0..=LONGEST_KEEP_MS)),
+        apply: Apply::Agent(|draft, input| set(&mut draft.journal.keep, input.duration(0..=LONGEST_KEEP_MS))),
     },
     Setting {
         key: "journal.keep_size",
@@ -116,7 +136,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "`none`: no limit",
         purpose: "How much of what was delivered is kept at most in a slot. The oldest goes first.",
         secret: false,
-        apply: |draft, input| set(&mut draft.journal.keep_size, input.size_or_none(0..=u64::MAX)),
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.journal.keep_size, input.size_or_none(0..=u64::MAX))
+        }),
     },
     Setting {
         key: "journal.segment_size",
@@ -125,17 +147,19 @@ pub static SETTINGS: &[Setting] = &[
         default: "`64MiB`",
         purpose: "What the provider was told in its option of this name: an agent that the provider does not start has to be told the same.",
         secret: false,
-        apply: |draft, input| set(&mut draft.journal.segment_size, input.size(4096..=1 << 30)),
+        apply: Apply::Agent(|draft, input| set(&mut draft.journal.segment_size, input.size(4096..=1 << 30))),
     },
     Setting {
         key: "journal.max_size",
         option: Some("journal-max-size"),
         takes: || "size, or `none`".into(),
         default: "`none`: no ceiling",
-        purpose: "How large the segments of a slot may become together, as the provider was told in its option of this name. What \
-                  was delivered and kept goes first.",
+        purpose: "How large the segments of a slot may become together, as the provider was told in its option of this name: at \
+                  least four times `journal.segment_size`. What was delivered and kept goes first.",
         secret: false,
-        apply: |draft, input| set(&mut draft.journal.max_size, input.size_or_none(0..=u64::MAX)),
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.journal.max_size, input.size_or_none(0..=u64::MAX))
+        }),
     },
     Setting {
         key: "journal.overflow",
@@ -145,7 +169,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "What gives way at the ceiling, as the provider was told in its option of this name. With `drop-old` it is the \
                   agent that gives up the oldest events, counts them and tells consumers of it.",
         secret: false,
-        apply: |draft, input| set(&mut draft.journal.overflow, input.keyword()),
+        apply: Apply::Agent(|draft, input| set(&mut draft.journal.overflow, input.keyword())),
     },
     Setting {
         key: "journal.settle",
@@ -155,7 +179,17 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "Whether the provider settles what is in doubt when it starts again, as it was told in its option of this name. The \
                   agent then waits with such events until it has.",
         secret: false,
-        apply: |draft, input| set(&mut draft.journal.settle, input.keyword()),
+        apply: Apply::Agent(|draft, input| set(&mut draft.journal.settle, input.keyword())),
+    },
+    Setting {
+        key: "destination.name",
+        option: None,
+        takes: || "text of small letters, digits and `-`".into(),
+        default: "`default`; with several destinations each needs one of its own",
+        purpose: "Names the destination in logs, in metrics and in the files that keep its state in the journal. A destination with \
+                  another name is another destination: it begins with the oldest event that the journal holds.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.name, input.parse())),
     },
     Setting {
         key: "destination.bootstrap_servers",
@@ -164,7 +198,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none; the agent waits until it is set",
         purpose: "The servers that the client asks first. Two or three of a cluster are enough.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.bootstrap_servers, input.parse()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.bootstrap_servers, input.parse())),
     },
     Setting {
         key: "destination.topic_events",
@@ -173,7 +207,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none; the agent waits until it is set",
         purpose: "The topic of user events.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.topic_events, input.parse()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.topic_events, input.parse())),
     },
     Setting {
         key: "destination.topic_admin_events",
@@ -182,7 +216,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none; admin events are not published",
         purpose: "The topic of admin events.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.topic_admin_events, input.parse()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.topic_admin_events, input.parse())),
     },
     Setting {
         key: "destination.client_id",
@@ -191,7 +225,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`keyferry-` and the node's name",
         purpose: "How the client introduces itself to the brokers, whose logs and quotas go by it.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.client_id, input.text()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.client_id, input.text())),
     },
     Setting {
         key: "destination.headers",
@@ -201,7 +235,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "Which headers a record carries: CloudEvents 1.0 in binary mode, only what tells copies and doubtful \
                   events apart, or none, as the listener that Keyferry replaces.",
         secret: false,
-        apply: |draft, input| set(&mut draft.headers, input.keyword()),
+        apply: Apply::Destination(|draft, input| set(&mut draft.headers, input.keyword())),
     },
     Setting {
         key: "destination.in_doubt",
@@ -212,7 +246,7 @@ pub static SETTINGS: &[Setting] = &[
                   published with the outcome `unknown`, counted and dropped, or held until an operator decides with \
                   `keyferry in-doubt`.",
         secret: false,
-        apply: |draft, input| set(&mut draft.in_doubt, input.keyword()),
+        apply: Apply::Destination(|draft, input| set(&mut draft.in_doubt, input.keyword())),
     },
     Setting {
         key: "destination.gap_records",
@@ -221,7 +255,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`true`",
         purpose: "Whether a record of the type `org.keyferry.gap` tells consumers of events that are missing in the stream.",
         secret: false,
-        apply: |draft, input| set(&mut draft.gap_records, input.boolean()),
+        apply: Apply::Destination(|draft, input| set(&mut draft.gap_records, input.boolean())),
     },
     Setting {
         key: "destination.delivery.batch_size",
@@ -230,7 +264,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "`64KiB`",
         purpose: "The largest batch of records for one partition.",
         secret: false,
-        apply: |draft, input| set(&mut draft.delivery.batch_size, input.size(1..=i32::MAX as u64)),
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.delivery.batch_size, input.size(1..=i32::MAX as u64))
+        }),
     },
     Setting {
         key: "destination.delivery.linger",
@@ -239,7 +275,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "`10ms`",
         purpose: "How long a record may wait for its batch to fill.",
         secret: false,
-        apply: |draft, input| set(&mut draft.delivery.linger, input.duration(0..=LONGEST_TIMER_MS)),
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.delivery.linger, input.duration(0..=LONGEST_TIMER_MS))
+        }),
     },
     Setting {
         key: "destination.delivery.compression",
@@ -248,7 +286,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`lz4`",
         purpose: "How batches are compressed.",
         secret: false,
-        apply: |draft, input| set(&mut draft.delivery.compression, input.keyword()),
+        apply: Apply::Destination(|draft, input| set(&mut draft.delivery.compression, input.keyword())),
     },
     Setting {
         key: "destination.delivery.retry_backoff",
@@ -257,7 +295,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "`1s`",
         purpose: "The pause before a failed request is sent again.",
         secret: false,
-        apply: |draft, input| set(&mut draft.delivery.retry_backoff, input.duration(1..=300_000)),
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.delivery.retry_backoff, input.duration(1..=300_000))
+        }),
     },
     Setting {
         key: "destination.delivery.delivery_timeout",
@@ -267,7 +307,9 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "The age at which an undelivered record makes the agent declare the destination failing. The record \
                   is not given up: the journal keeps it, and the client goes on trying.",
         secret: false,
-        apply: |draft, input| set(&mut draft.delivery.delivery_timeout, input.duration(1_000..=86_400_000)),
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.delivery.delivery_timeout, input.duration(1_000..=86_400_000))
+        }),
     },
     Setting {
         key: "destination.delivery.max_request_size",
@@ -277,7 +319,9 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "The largest request, and thereby the largest record, that is sent. A larger one needs \
                   `message.max.bytes` of the brokers or `max.message.bytes` of the topic raised as well.",
         secret: false,
-        apply: |draft, input| set(&mut draft.delivery.max_request_size, input.size(1_000..=1_000_000_000)),
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.delivery.max_request_size, input.size(1_000..=1_000_000_000))
+        }),
     },
     Setting {
         key: "destination.delivery.max_in_flight",
@@ -286,10 +330,10 @@ pub static SETTINGS: &[Setting] = &[
         default: "`5`",
         purpose: "How many requests may be unanswered on a connection. Beyond 5 Kafka does not keep their order.",
         secret: false,
-        apply: |draft, input| {
+        apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=5, "")?;
             set(&mut draft.delivery.max_in_flight, Ok(parsed.map(|requests| requests as u8)))
-        },
+        }),
     },
     Setting {
         key: "destination.delivery.request_timeout",
@@ -298,7 +342,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "`30s`",
         purpose: "How long a broker may take to answer a request.",
         secret: false,
-        apply: |draft, input| set(&mut draft.delivery.request_timeout, input.duration(10..=300_000)),
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.delivery.request_timeout, input.duration(10..=300_000))
+        }),
     },
     Setting {
         key: "destination.delivery.buffer",
@@ -307,7 +353,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "`32MiB`",
         purpose: "How much the client may hold in memory. What does not fit waits in the journal.",
         secret: false,
-        apply: |draft, input| set(&mut draft.delivery.buffer, input.size(1 << 20..=1 << 30)),
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.delivery.buffer, input.size(1 << 20..=1 << 30))
+        }),
     },
     Setting {
         key: "destination.security.protocol",
@@ -316,7 +364,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`PLAINTEXT`",
         purpose: "Whether connections are encrypted, and whether the client authenticates by SASL.",
         secret: false,
-        apply: |draft, input| set(&mut draft.security.protocol, input.keyword()),
+        apply: Apply::Destination(|draft, input| set(&mut draft.security.protocol, input.keyword())),
     },
     Setting {
         key: "destination.security.tls.ca_file",
@@ -325,7 +373,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "the authorities of the operating system (or of SSL_CERT_FILE)",
         purpose: "The certificate authorities that are believed.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.tls.ca_file, input.path()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.security.tls.ca_file, input.path())),
     },
     Setting {
         key: "destination.security.tls.ca_pem",
@@ -334,7 +382,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The certificate authorities that are believed, as PEM text.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.tls.ca_pem, pem(input)),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.security.tls.ca_pem, pem(input))),
     },
     Setting {
         key: "destination.security.tls.truststore_type",
@@ -343,7 +391,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the file begins with",
         purpose: "The format of a trust store that cannot be read when the agent starts. Only PEM can be used.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.tls.truststore_type, input.keyword()),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.tls.truststore_type, input.keyword())
+        }),
     },
     Setting {
         key: "destination.security.tls.certificate_file",
@@ -352,7 +402,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's certificate and its chain.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.tls.certificate_file, input.path()),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.tls.certificate_file, input.path())
+        }),
     },
     Setting {
         key: "destination.security.tls.certificate_pem",
@@ -361,7 +413,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's certificate and its chain, as PEM text.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.tls.certificate_pem, pem(input)),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.tls.certificate_pem, pem(input))
+        }),
     },
     Setting {
         key: "destination.security.tls.key_file",
@@ -370,7 +424,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's private key.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.tls.key_file, input.path()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.security.tls.key_file, input.path())),
     },
     Setting {
         key: "destination.security.tls.key_pem",
@@ -379,10 +433,10 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's private key, as PEM text.",
         secret: true,
-        apply: |draft, input| {
+        apply: Apply::Destination(|draft, input| {
             let checked = pem(input)?;
             set_some(&mut draft.security.tls.key_pem, Ok(checked.map(crate::Secret::new)))
-        },
+        }),
     },
     Setting {
         key: "destination.security.tls.key_password",
@@ -391,7 +445,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The password of a private key in PEM.",
         secret: true,
-        apply: |draft, input| set_some(&mut draft.security.tls.key_password, input.secret()),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.tls.key_password, input.secret())
+        }),
     },
     Setting {
         key: "destination.security.tls.keystore_file",
@@ -400,7 +456,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's private key and certificates in one file.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.tls.keystore_file, input.path()),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.tls.keystore_file, input.path())
+        }),
     },
     Setting {
         key: "destination.security.tls.keystore_password",
@@ -409,7 +467,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The password of the PKCS#12 file.",
         secret: true,
-        apply: |draft, input| set_some(&mut draft.security.tls.keystore_password, input.secret()),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.tls.keystore_password, input.secret())
+        }),
     },
     Setting {
         key: "destination.security.tls.keystore_type",
@@ -418,7 +478,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the file begins with",
         purpose: "The format of a key store that cannot be read when the agent starts. PKCS12 and PEM can be used.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.tls.keystore_type, input.keyword()),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.tls.keystore_type, input.keyword())
+        }),
     },
     Setting {
         key: "destination.security.tls.verify_hostname",
@@ -427,7 +489,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "`true`",
         purpose: "Whether the broker's certificate must carry the name that was connected to.",
         secret: false,
-        apply: |draft, input| set(&mut draft.security.tls.verify_hostname, verify_hostname(input)),
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.security.tls.verify_hostname, verify_hostname(input))
+        }),
     },
     Setting {
         key: "destination.security.tls.cipher_suites",
@@ -436,7 +500,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "OpenSSL's choice",
         purpose: "The cipher suites of TLS 1.2. Those of TLS 1.3 are always allowed.",
         secret: false,
-        apply: |draft, input| set(&mut draft.security.tls.cipher_suites, cipher_suites(input)),
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.security.tls.cipher_suites, cipher_suites(input))
+        }),
     },
     Setting {
         key: "destination.security.sasl.mechanism",
@@ -445,7 +511,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the login module implies, else none; the agent waits until it is set",
         purpose: "How the client proves who it is.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.sasl.mechanism, mechanism(input)),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.sasl.mechanism, mechanism(input))
+        }),
     },
     Setting {
         key: "destination.security.sasl.username",
@@ -454,7 +522,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The user, for PLAIN and SCRAM.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.sasl.username, input.text()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.username, input.text())),
     },
     Setting {
         key: "destination.security.sasl.password",
@@ -463,7 +531,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The password, for PLAIN and SCRAM.",
         secret: true,
-        apply: |draft, input| set_some(&mut draft.security.sasl.password, input.secret()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.password, input.secret())),
     },
     Setting {
         key: "destination.security.sasl.token_endpoint",
@@ -472,7 +540,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "Where OAUTHBEARER gets its token: the issuer's token endpoint.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.sasl.token_endpoint, url(input)),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.sasl.token_endpoint, url(input))
+        }),
     },
     Setting {
         key: "destination.security.sasl.client_id",
@@ -481,7 +551,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's id at the issuer, for OAUTHBEARER.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.sasl.client_id, input.text()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.client_id, input.text())),
     },
     Setting {
         key: "destination.security.sasl.client_secret",
@@ -490,7 +560,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's secret at the issuer, for OAUTHBEARER.",
         secret: true,
-        apply: |draft, input| set_some(&mut draft.security.sasl.client_secret, input.secret()),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.sasl.client_secret, input.secret())
+        }),
     },
     Setting {
         key: "destination.security.sasl.scope",
@@ -499,7 +571,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The scope that is asked for, for OAUTHBEARER.",
         secret: false,
-        apply: |draft, input| set_some(&mut draft.security.sasl.scope, input.text()),
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.scope, input.text())),
     },
     Setting {
         key: "destination.security.sasl.jaas_config",
@@ -508,7 +580,9 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "User and password, or client id and secret, as Kafka's Java clients take them.",
         secret: true,
-        apply: |draft, input| set_some(&mut draft.security.sasl.jaas_config, input.secret()),
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.sasl.jaas_config, input.secret())
+        }),
     },
     Setting {
         key: "log.level",
@@ -517,7 +591,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`info`",
         purpose: "The least severe message that is logged.",
         secret: false,
-        apply: |draft, input| set(&mut draft.log.level, input.keyword()),
+        apply: Apply::Agent(|draft, input| set(&mut draft.log.level, input.keyword())),
     },
     Setting {
         key: "log.format",
@@ -526,7 +600,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`text`",
         purpose: "The form of the log. An agent that the provider starts always writes JSON.",
         secret: false,
-        apply: |draft, input| set(&mut draft.log.format, input.keyword()),
+        apply: Apply::Agent(|draft, input| set(&mut draft.log.format, input.keyword())),
     },
 ];
 

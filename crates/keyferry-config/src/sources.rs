@@ -3,17 +3,21 @@
 //! The invariant: **the defaults give way to the file, the file to `KAFKA_…` variables, those to `KEYFERRY_…` variables,
 //! and all of them to the options that Keycloak hands over.** Only the value that holds is parsed, so a value that is
 //! overridden can do no harm.
+//!
+//! Only the file can speak of several destinations. Whatever variables and options say of a destination, they say of the first.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use crate::dropin::{self, DROP_IN, DropIn, Property, Treatment};
 use crate::error::{ConfigError, ConfigErrors, Got, Warning};
-use crate::file::ConfigFile;
+use crate::file::{ConfigFile, FileContent};
 use crate::input::Dialect;
+use crate::names::DestinationName;
 use crate::origin::Origin;
 use crate::provider;
-use crate::settings::{self, LIBRDKAFKA_TABLE, SETTINGS, Setting};
+use crate::settings::{self, DESTINATION_NAME, DESTINATION_TABLE, LIBRDKAFKA_TABLE, SETTINGS, Setting};
 
 /// The sources of one configuration. Without any, everything has its default.
 #[derive(Clone, Default)]
@@ -56,12 +60,75 @@ impl Target {
             Self::Checked(entry) => entry.option.to_owned(),
         }
     }
+
+    /// Whether each destination has its own value.
+    fn is_of_destination(&self) -> bool {
+        match self {
+            Self::Setting(setting) => setting.is_of_destination(),
+            Self::Translated(_) | Self::Property(_) | Self::Checked(_) => true,
+        }
+    }
+}
+
+/// Values that hold, by their slots.
+pub(crate) type Assignments = BTreeMap<String, Assignment>;
+
+/// The values that hold for one destination.
+#[derive(Default)]
+pub(crate) struct GivenDestination {
+    /// Its table, if it is one of `[[destination]]`.
+    pub(crate) table: Option<DestinationTable>,
+    pub(crate) assignments: Assignments,
+}
+
+/// One table of `[[destination]]`.
+#[derive(Clone)]
+pub(crate) struct DestinationTable {
+    /// What messages call it: its name, or its number where the name is missing, wrong, or also another's.
+    label: String,
+    /// Where it begins.
+    pub(crate) origin: Origin,
+}
+
+impl DestinationTable {
+    /// The key as messages call it: `destination[west].delivery.linger`.
+    pub(crate) fn qualify(&self, key: &str) -> String {
+        match key.strip_prefix(DESTINATION_TABLE) {
+            Some(rest) => format!("{self}{rest}"),
+            None => key.to_owned(),
+        }
+    }
+
+    /// Every table of the file.
+    fn all_of(file: &ConfigFile, content: &FileContent) -> Vec<Self> {
+        let lines = content.destinations.iter().enumerate();
+        lines.map(|(index, line)| Self { label: label(content, index), origin: file.origin(*line) }).collect()
+    }
+}
+
+impl fmt::Display for DestinationTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{DESTINATION_TABLE}[{}]", self.label)
+    }
+}
+
+fn label(content: &FileContent, index: usize) -> String {
+    let names = || content.entries.iter().filter(|entry| entry.key == DESTINATION_NAME);
+    let own = names().find(|entry| entry.destination == Some(index)).map(|entry| entry.text.as_str());
+    let is_unique = |name: &&str| names().filter(|entry| entry.text == *name).count() == 1;
+    let legal = own.filter(is_unique).and_then(|name| name.parse::<DestinationName>().ok());
+    legal.map_or_else(|| (index + 1).to_string(), |name| name.to_string())
 }
 
 /// The values that hold, and what was found on the way to them.
 #[derive(Default)]
 pub(crate) struct Collected {
-    pub(crate) assignments: BTreeMap<String, Assignment>,
+    /// Those of the agent as a whole.
+    pub(crate) agent: Assignments,
+    /// Those of the first destination, which is always there.
+    pub(crate) first: GivenDestination,
+    /// Those of further destinations.
+    pub(crate) others: Vec<GivenDestination>,
     pub(crate) errors: Vec<ConfigError>,
     pub(crate) warnings: Vec<Warning>,
 }
@@ -145,35 +212,28 @@ impl Sources {
 
     fn collect_file(&self, collected: &mut Collected) {
         let Some(file) = &self.file else { return };
-        let (entries, errors) = file.entries();
-        collected.errors.extend(errors);
-        for entry in entries {
+        let mut content = file.content();
+        let tables = DestinationTable::all_of(file, &content);
+        collected.errors.append(&mut content.errors);
+        for entry in content.entries {
+            let table = entry.destination.and_then(|index| tables.get(index));
+            let option = table.map_or_else(|| entry.key.clone(), |table| table.qualify(&entry.key));
             let origin = file.origin(entry.line);
-            let target =
-                match entry.key.strip_prefix(LIBRDKAFKA_TABLE).and_then(|rest| rest.strip_prefix('.')) {
-                    Some(property) => Target::Property(property.to_owned()),
-                    None => match Setting::by_key(&entry.key) {
-                        Some(setting) => Target::Setting(setting),
-                        None => {
-                            collected.unknown_key(entry.key, origin);
-                            continue;
-                        }
-                    },
-                };
+            let Some(target) = target_of(&entry.key) else {
+                collected.unknown_key(&entry.key, option, origin);
+                continue;
+            };
             if entry.list && !matches!(&target, Target::Setting(setting) if setting.takes_list()) {
                 let expected = "one value".to_owned();
                 let got = Got::value("a list");
-                collected.errors.push(ConfigError::Invalid { option: entry.key, origin, expected, got });
+                collected.errors.push(ConfigError::Invalid { option, origin, expected, got });
                 continue;
             }
-            collected.add(Assignment {
-                target,
-                text: entry.text,
-                dialect: Dialect::Native,
-                origin,
-                option: entry.key,
-            });
+            let (text, dialect) = (entry.text, Dialect::Native);
+            let assignment = Assignment { target, text, dialect, origin, option };
+            collected.add_to(entry.destination.unwrap_or(0), assignment);
         }
+        collected.name_tables(tables);
     }
 
     fn collect_kafka_variables(&self, collected: &mut Collected) {
@@ -254,9 +314,42 @@ const OTHER_KEYFERRY_VARIABLES: [&str; 7] = [
     "KEYFERRY_TEST_",
 ];
 
+/// Where the value of a key of the file goes; `None` if there is no such key.
+fn target_of(key: &str) -> Option<Target> {
+    match key.strip_prefix(LIBRDKAFKA_TABLE).and_then(|rest| rest.strip_prefix('.')) {
+        Some(property) => Some(Target::Property(property.to_owned())),
+        None => Setting::by_key(key).map(Target::Setting),
+    }
+}
+
 impl Collected {
+    /// What does not come from the file concerns the first destination.
     fn add(&mut self, assignment: Assignment) {
-        self.assignments.insert(assignment.target.slot(), assignment);
+        self.add_to(0, assignment);
+    }
+
+    fn add_to(&mut self, destination: usize, assignment: Assignment) {
+        let assignments = if assignment.target.is_of_destination() {
+            &mut self.destination(destination).assignments
+        } else {
+            &mut self.agent
+        };
+        assignments.insert(assignment.target.slot(), assignment);
+    }
+
+    /// The destination with this number, counted from 0.
+    fn destination(&mut self, number: usize) -> &mut GivenDestination {
+        let Some(index) = number.checked_sub(1) else { return &mut self.first };
+        if self.others.len() <= index {
+            self.others.resize_with(index + 1, GivenDestination::default);
+        }
+        &mut self.others[index]
+    }
+
+    fn name_tables(&mut self, tables: Vec<DestinationTable>) {
+        for (number, table) in tables.into_iter().enumerate() {
+            self.destination(number).table = Some(table);
+        }
     }
 
     fn drop_in(&mut self, entry: &'static DropIn, value: &str, origin: Origin) {
@@ -311,9 +404,10 @@ impl Collected {
         });
     }
 
-    fn unknown_key(&mut self, key: String, origin: Origin) {
-        let suggestion = nearest(&key, SETTINGS.iter().map(|setting| setting.key.to_owned()));
-        self.errors.push(ConfigError::UnknownKey { key, origin, suggestion });
+    /// `shown` is the key as messages call it.
+    fn unknown_key(&mut self, key: &str, shown: String, origin: Origin) {
+        let suggestion = nearest(key, SETTINGS.iter().map(|setting| setting.key.to_owned()));
+        self.errors.push(ConfigError::UnknownKey { key: shown, origin, suggestion });
     }
 
     /// A variable with Keyferry's prefix that is no setting.

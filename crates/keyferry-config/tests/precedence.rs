@@ -18,10 +18,14 @@ fn loaded(sources: &Sources) -> Loaded {
     load(sources).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
+fn only(config: Config) -> Readiness {
+    config.destinations.into_iter().next().unwrap_or_else(|| panic!("no destination"))
+}
+
 fn destination(config: Config) -> Destination {
-    match config.destination {
+    match only(config) {
         Readiness::Complete(destination) => *destination,
-        Readiness::Incomplete { missing } => panic!("incomplete: {missing:?}"),
+        Readiness::Incomplete { missing, .. } => panic!("incomplete: {missing:?}"),
     }
 }
 
@@ -219,7 +223,7 @@ fn variables_of_other_programs_are_left_alone_but_slips_are_named() {
 #[test]
 fn what_is_missing_is_named_with_the_ways_to_give_it() {
     let config = loaded(&Sources::new()).config;
-    let Readiness::Incomplete { missing } = config.destination else { panic!("complete without servers") };
+    let Readiness::Incomplete { missing, .. } = only(config) else { panic!("complete without servers") };
     let texts: Vec<String> = missing.iter().map(ToString::to_string).collect();
     assert_eq!(
         texts,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use keyferry_config::{Loaded, Readiness, Sources, librdkafka, load};
+use keyferry_config::{Config, Loaded, Readiness, Sources, librdkafka, load};
 use proptest::prelude::*;
 
 type Options<'a> = &'a [(&'a str, &'a str)];
@@ -15,10 +15,14 @@ fn needed(options: Options<'_>) -> Sources {
         .with_options(options.iter().copied())
 }
 
+fn only(config: Config) -> Readiness {
+    config.destinations.into_iter().next().unwrap_or_else(|| panic!("no destination"))
+}
+
 /// What librdkafka is told of security, or what is missing or wrong.
 fn outcome(sources: &Sources) -> Result<BTreeMap<String, String>, String> {
     let Loaded { config, .. } = load(sources).map_err(|errors| errors.to_string())?;
-    match config.destination {
+    match only(config) {
         Readiness::Complete(destination) => Ok(librdkafka::properties(&destination)
             .into_iter()
             .filter(|(name, _)| {
@@ -26,7 +30,7 @@ fn outcome(sources: &Sources) -> Result<BTreeMap<String, String>, String> {
             })
             .map(|(name, value)| (name, value.expose().to_owned()))
             .collect()),
-        Readiness::Incomplete { missing } => {
+        Readiness::Incomplete { missing, .. } => {
             let names: Vec<&str> = missing.iter().map(|option| option.option).collect();
             Err(format!("missing {}", names.join(" ")))
         }
@@ -353,9 +357,9 @@ fn everything_shown(sources: &Sources) -> String {
         Ok(loaded) => {
             let json = serde_json::to_string(&loaded.config).unwrap_or_else(|error| panic!("{error}"));
             let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-            let properties = match &loaded.config.destination {
-                Readiness::Complete(destination) => format!("{:?}", librdkafka::properties(destination)),
-                Readiness::Incomplete { missing } => format!("{missing:?}"),
+            let properties = match only(loaded.config.clone()) {
+                Readiness::Complete(destination) => format!("{:?}", librdkafka::properties(&destination)),
+                Readiness::Incomplete { missing, .. } => format!("{missing:?}"),
             };
             format!("{loaded:?} {json} {warnings:?} {properties}")
         }

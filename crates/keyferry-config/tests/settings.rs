@@ -16,10 +16,10 @@ fn needed() -> Sources {
 }
 
 fn complete(sources: &Sources) -> Destination {
-    match load(sources).map(|Loaded { config, .. }| config.destination) {
-        Ok(Readiness::Complete(destination)) => *destination,
-        Ok(Readiness::Incomplete { missing }) => panic!("incomplete: {missing:?}"),
-        Err(errors) => panic!("{errors}"),
+    let Loaded { config, .. } = load(sources).unwrap_or_else(|errors| panic!("{errors}"));
+    match config.destinations.into_iter().next() {
+        Some(Readiness::Complete(destination)) => *destination,
+        incomplete => panic!("{incomplete:?}"),
     }
 }
 

@@ -33,13 +33,15 @@ impl Plan {
     /// # Errors
     /// [`Error::Incomplete`] if it lacks something.
     pub fn of(config: Config) -> Result<Self, Error> {
-        match config.destination {
-            Readiness::Complete(destination) => {
+        let mut destinations = config.destinations.into_iter();
+        match (destinations.next(), destinations.next()) {
+            (Some(Readiness::Complete(destination)), None) => {
                 Ok(Self { destination: *destination, journal: config.journal })
             }
-            Readiness::Incomplete { missing } => {
+            (Some(Readiness::Incomplete { missing, .. }), None) => {
                 Err(Error::Incomplete(missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
             }
+            _ => Err(Error::Incomplete("this agent serves one destination".to_owned())),
         }
     }
 
@@ -78,7 +80,7 @@ pub fn ship(
     limits: DrainLimits,
     observe: &mut dyn FnMut(&Report, Phase),
 ) -> Result<Ended, Error> {
-    let name = &plan.destination.name;
+    let name = plan.destination.name.as_str();
     let settings = settings(plan);
     let mut storage = SlotDirectory::open(slot)?;
     let mut aside = SideFiles::of(slot, name);
