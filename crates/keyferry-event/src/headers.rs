@@ -60,7 +60,7 @@ pub struct Envelope<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
     /// Its name, as Kafka's C client wants it.
-    pub name: &'static CStr,
+    pub name: &'a CStr,
     /// Its value.
     pub value: &'a [u8],
 }
@@ -73,6 +73,9 @@ pub const MAX_HEADERS: usize = 13;
 pub(crate) struct HeaderSpans {
     spans: Vec<(&'static CStr, Range<usize>)>,
 }
+
+/// Those of a record that has none from an encoder.
+pub(crate) static NO_HEADERS: HeaderSpans = HeaderSpans { spans: Vec::new() };
 
 impl HeaderSpans {
     /// Builds the headers of one record, their values at the end of `arena`.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use keyferry_journal::event::{EventKind, EventView};
 
 use crate::gap::Gap;
-use crate::headers::{Envelope, Header, HeaderMode, HeaderSpans};
+use crate::headers::{Envelope, Header, HeaderMode, HeaderSpans, NO_HEADERS};
 use crate::key::write_key;
 
 /// Where the two kinds of events go. An event whose kind has no topic is not published.
@@ -31,7 +31,7 @@ impl Topics {
 }
 
 /// One record: what a sink hands to its destination. Borrowed from the journal's reader and from the [`Encoder`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// The topic.
     pub topic: &'a str,
@@ -43,17 +43,37 @@ pub struct Record<'a> {
     pub timestamp_ms: u64,
     headers: &'a HeaderSpans,
     arena: &'a [u8],
+    /// Headers that do not come from the encoder, after those that do.
+    added: &'a [Header<'a>],
 }
 
 impl<'a> Record<'a> {
+    /// A record that was encoded earlier, from its parts.
+    pub fn of_parts(
+        topic: &'a str,
+        key: &'a [u8],
+        value: &'a [u8],
+        timestamp_ms: u64,
+        headers: &'a [Header<'a>],
+    ) -> Self {
+        Self { topic, key, value, timestamp_ms, headers: &NO_HEADERS, arena: key, added: headers }
+    }
+
+    /// The same for another topic, with more headers.
+    #[must_use]
+    pub fn readdressed(self, topic: &'a str, headers: &'a [Header<'a>]) -> Self {
+        Self { topic, added: headers, ..self }
+    }
+
     /// The headers, in the order in which a consumer sees them.
-    pub fn headers(&self) -> impl ExactSizeIterator<Item = Header<'a>> + use<'a> {
-        self.headers.resolve(self.arena)
+    pub fn headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
+        self.headers.resolve(self.arena).chain(self.added.iter().copied())
     }
 
     /// How many bytes the record brings to its destination: key, value and the values of its headers.
     pub fn size(&self) -> usize {
-        self.arena.len() + self.value.len()
+        let added: usize = self.added.iter().map(|header| header.value.len()).sum();
+        self.arena.len() + self.value.len() + added
     }
 }
 
@@ -91,8 +111,10 @@ impl Encoder {
             timestamp_ms: event.time_ms(),
             headers: &self.headers,
             arena: &self.arena,
+            added: &[],
         }
     }
+
     /// The record of `gap` for `topic`, with the number `sequence`. `time_ms` is when it happened as far as the journal tells, for want of
     /// a time in `gap`. It lives until the next call.
     pub fn encode_gap<'a>(
@@ -115,6 +137,7 @@ impl Encoder {
             timestamp_ms: time_ms,
             headers: &self.headers,
             arena: &self.arena,
+            added: &[],
         }
     }
 }

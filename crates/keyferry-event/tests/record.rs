@@ -117,7 +117,8 @@ proptest! {
         let envelope = Envelope { sequence, ..ENVELOPE };
         let describe = |encoder: &mut Encoder, index: usize| {
             let record = encoder.encode("topic", &events[index], &envelope);
-            let headers: Vec<_> = record.headers().map(|header| (header.name, header.value.to_vec())).collect();
+            let headers: Vec<_> =
+                record.headers().map(|header| (header.name.to_owned(), header.value.to_vec())).collect();
             (record.key.to_vec(), headers)
         };
         let fresh = describe(&mut Encoder::new(HeaderMode::CloudEvents), 1);

@@ -3,11 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use keyferry_event::Record;
 use keyferry_journal::Transaction;
 
 use crate::ceiling::{GivenUp, GivenUpFile, GivenUps};
-use crate::dead_letter::{DeadLetterFile, DeadLetters};
+use crate::dead_letter::{DeadLetter, DeadLetterFile, DeadLetters};
 use crate::hold::{Held, HeldFile};
 use crate::retention::{Position, Positions, PositionsFile};
 
@@ -39,8 +38,8 @@ impl SideFiles {
 }
 
 impl DeadLetters for SideFiles {
-    fn lay_aside(&mut self, record: &Record<'_>, cause: &str, now_ms: u64) -> io::Result<()> {
-        self.dead_letters.lay_aside(record, cause, now_ms)
+    fn lay_aside(&mut self, letter: &DeadLetter<'_>) -> io::Result<()> {
+        self.dead_letters.lay_aside(letter)
     }
 }
 
@@ -79,7 +78,7 @@ impl GivenUps for SideFiles {
 pub struct Nowhere;
 
 impl DeadLetters for Nowhere {
-    fn lay_aside(&mut self, _: &Record<'_>, _: &str, _: u64) -> io::Result<()> {
+    fn lay_aside(&mut self, _: &DeadLetter<'_>) -> io::Result<()> {
         Ok(())
     }
 }

@@ -1,38 +1,111 @@
-//! Records that Kafka can never take.
+//! Records that Kafka can never take: where they go instead, and what an operator finds there.
 //!
-//! The invariant: **a record leaves the way to Kafka only when it lies in the dead-letter file and the file is synced.** Nothing is given up without a trace, and one
-//! impossible record does not hold back all that come after it.
+//! The invariant: **a record leaves its way only when it lies in the dead-letter topic, acknowledged, or in the dead-letter file, synced.** Nothing is given up without a
+//! trace, and one impossible record does not hold back all that come after it.
 //!
-//! The file has one JSON object a line, so that a person can read it with the tools at hand.
+//! The file has one JSON object a line, so that a person can read it with the tools at hand. The agent adds to it while an operator's command takes from it: both
+//! hold the file's lock for the moment of the change, and a change that takes away puts a new file in the old one's place. A record that comes by again after a crash is
+//! laid aside once more, and told apart by its id.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
-use keyferry_event::Record;
-use serde_json::{Map, Value};
+use keyferry_event::{Failure, FailureClass, Header, Record};
+use serde::{Deserialize, Serialize};
 
-/// Where records go that can never be delivered.
+use crate::in_flight::RecordId;
+use crate::lines::{self, Exclusive};
+use crate::pipeline::Clock;
+
+/// Where records go that can never be delivered, if there is no topic for them.
 pub trait DeadLetters {
-    /// Lays `record` aside because of `cause`, durably.
+    /// Lays `letter` aside, durably.
     ///
     /// # Errors
     /// It could not be kept; the record must not be regarded as settled.
-    fn lay_aside(&mut self, record: &Record<'_>, cause: &str, now_ms: u64) -> io::Result<()>;
+    fn lay_aside(&mut self, letter: &DeadLetter<'_>) -> io::Result<()>;
+}
+
+/// A record that was refused for good.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLetter<'a> {
+    /// Its name.
+    pub id: RecordId,
+    /// The record, as it was to be delivered.
+    pub record: &'a Record<'a>,
+    /// Why it cannot be.
+    pub cause: &'a Failure,
+    /// When it was refused, in milliseconds since the Unix epoch.
+    pub refused_ms: u64,
+}
+
+/// A dead letter as it lies in the file: everything that is needed to send the record later. Key, value and headers are text: the journal holds nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaidAside {
+    /// What makes it out: epoch and number of the record.
+    pub id: String,
+    /// When it was refused, in milliseconds since the Unix epoch.
+    pub laid_aside: u64,
+    /// Why it cannot be delivered.
+    pub cause: String,
+    /// The class of the cause.
+    pub class: String,
+    /// The topic that it was for.
+    pub topic: String,
+    /// Its time, in milliseconds since the Unix epoch.
+    pub timestamp: u64,
+    /// Its key.
+    pub key: String,
+    /// Its headers by their names.
+    pub headers: BTreeMap<String, String>,
+    /// Its value.
+    pub value: String,
+}
+
+impl LaidAside {
+    fn of(letter: &DeadLetter<'_>) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let DeadLetter { id, record, cause, refused_ms } = *letter;
+        Self {
+            id: id.to_string(),
+            laid_aside: refused_ms,
+            cause: cause.reason.clone(),
+            class: cause.class.name().to_owned(),
+            topic: record.topic.to_owned(),
+            timestamp: record.timestamp_ms,
+            key: text(record.key),
+            headers: record
+                .headers()
+                .map(|header| (header.name.to_string_lossy().into_owned(), text(header.value)))
+                .collect(),
+            value: text(record.value),
+        }
+    }
+
+    /// The id of its event, if its headers tell.
+    pub fn event_id(&self) -> Option<&str> {
+        self.headers.get("ce_id").map(String::as_str)
+    }
+}
+
+/// What makes out a line of the file, whatever else it says.
+#[derive(Deserialize)]
+struct Named {
+    id: String,
 }
 
 /// A dead-letter file, created when it is first needed.
 #[derive(Debug)]
 pub struct DeadLetterFile {
     path: PathBuf,
-    file: Option<File>,
 }
 
 impl DeadLetterFile {
     /// The file at `path`.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
+        Self { path }
     }
 
     /// Where it lies.
@@ -40,39 +113,239 @@ impl DeadLetterFile {
         &self.path
     }
 
-    fn file(&mut self) -> io::Result<&mut File> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?,
-        };
-        Ok(self.file.insert(file))
+    /// What lies in it, each record once, in the order in which they were to be delivered.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn list(&self) -> io::Result<Vec<LaidAside>> {
+        let mut letters: Vec<LaidAside> = lines::read(&self.path)?;
+        let mut seen = BTreeSet::new();
+        letters.retain(|letter| seen.insert(letter.id.clone()));
+        Ok(letters)
+    }
+
+    /// Takes the letters with these ids out, durably. A line that cannot be read stays.
+    ///
+    /// # Errors
+    /// The file cannot be read or written; nothing was taken out.
+    pub fn remove(&self, ids: &BTreeSet<String>) -> io::Result<()> {
+        Exclusive::open(&self.path)?.retain(|line| {
+            serde_json::from_slice::<Named>(line).map_or(true, |named| !ids.contains(&named.id))
+        })
     }
 }
 
 impl DeadLetters for DeadLetterFile {
-    fn lay_aside(&mut self, record: &Record<'_>, cause: &str, now_ms: u64) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&describe(record, cause, now_ms)).map_err(io::Error::other)?;
-        line.push(b'\n');
-        let file = self.file()?;
-        file.write_all(&line)?;
-        file.sync_data()
+    fn lay_aside(&mut self, letter: &DeadLetter<'_>) -> io::Result<()> {
+        Exclusive::open(&self.path)?.append(&[LaidAside::of(letter)])
     }
 }
 
-/// Everything that is needed to send the record later. Keys, values and headers are text: the journal holds nothing else.
-fn describe(record: &Record<'_>, cause: &str, now_ms: u64) -> Value {
-    let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes));
-    let headers: Map<String, Value> = record
-        .headers()
-        .map(|header| (header.name.to_string_lossy().into_owned(), text(header.value)))
-        .collect();
-    serde_json::json!({
-        "laid_aside": now_ms,
-        "cause": cause,
-        "topic": record.topic,
-        "timestamp": record.timestamp_ms,
-        "key": text(record.key),
-        "headers": headers,
-        "value": text(record.value),
-    })
+/// Records that were refused for good and are not settled yet. Each goes to the dead-letter topic, if there is one that takes it, else to the file.
+///
+/// A pure state machine. What is refused by the broker comes by again after the sink has been reset: only then it is at hand to be sent elsewhere.
+#[derive(Debug)]
+pub(crate) struct Condemned {
+    topic: Option<String>,
+    /// The topic is passed over until then, in monotonic milliseconds: it has failed for a reason of its own.
+    rests_until_ms: u64,
+    records: BTreeMap<RecordId, Sentence>,
+}
+
+#[derive(Debug)]
+struct Sentence {
+    cause: Cause,
+    place: Place,
+}
+
+/// Where a condemned record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It comes by again, and goes to the topic if there is one.
+    Due,
+    /// It comes by again, and goes to the file.
+    DueInFile,
+    /// It is on its way to the topic since then, in monotonic milliseconds.
+    UnderWay { since_ms: u64 },
+    /// It is in the topic, acknowledged.
+    InTopic,
+    /// It is in the file, synced.
+    InFile,
+}
+
+/// Where a condemned record that comes by must go.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// Nowhere: it has arrived before.
+    Nowhere,
+    /// To the dead-letter topic.
+    Topic(Address),
+    /// To the dead-letter file.
+    File(Cause),
+}
+
+/// Why a record was condemned, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause {
+    pub(crate) failure: Failure,
+    /// In milliseconds since the Unix epoch.
+    pub(crate) refused_ms: u64,
+}
+
+/// The dead-letter topic, and what is told to its readers.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    topic: String,
+    cause: Cause,
+}
+
+impl Address {
+    /// Hands `record` as it goes to the dead-letter topic to `send`.
+    pub(crate) fn put_on<T>(&self, record: &Record<'_>, send: impl FnOnce(&Record<'_>) -> T) -> T {
+        let Cause { failure, refused_ms } = &self.cause;
+        let time =
+            humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(*refused_ms)).to_string();
+        let headers = [
+            Header { name: c"keyferry_dead_letter_cause", value: failure.reason.as_bytes() },
+            Header { name: c"keyferry_dead_letter_class", value: failure.class.name().as_bytes() },
+            Header { name: c"keyferry_dead_letter_topic", value: record.topic.as_bytes() },
+            Header { name: c"keyferry_dead_letter_time", value: time.as_bytes() },
+        ];
+        send(&record.readdressed(&self.topic, &headers))
+    }
+}
+
+/// How many condemned records were settled, by where they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) in_topic: u64,
+    pub(crate) in_file: u64,
+}
+
+/// A dead-letter topic that has failed is not tried again for so long.
+const REST_MS: u64 = 300_000;
+
+/// When others are acknowledged although a dead letter has been under way for so long, its topic counts as failed: librdkafka itself would wait without an end.
+const PATIENCE_MS: u64 = 30_000;
+
+impl Condemned {
+    pub(crate) fn new(topic: Option<String>) -> Self {
+        Self { topic, rests_until_ms: 0, records: BTreeMap::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Takes `id` out of the ordinary way.
+    pub(crate) fn condemn(&mut self, id: RecordId, failure: Failure, wall_ms: u64) {
+        let cause = Cause { failure, refused_ms: wall_ms };
+        self.records.insert(id, Sentence { cause, place: Place::Due });
+    }
+
+    /// Where `id` must go; `None` if it is not condemned.
+    pub(crate) fn way_of(&self, id: RecordId, monotonic_ms: u64) -> Option<Way> {
+        let Sentence { cause, place } = self.records.get(&id)?;
+        let topic = self.topic.as_ref().filter(|_| self.rests_until_ms <= monotonic_ms);
+        Some(match (place, topic) {
+            (Place::InTopic | Place::InFile, _) => Way::Nowhere,
+            (Place::Due | Place::UnderWay { .. }, Some(topic)) => {
+                Way::Topic(Address { topic: topic.clone(), cause: cause.clone() })
+            }
+            _ => Way::File(cause.clone()),
+        })
+    }
+
+    /// It was sent to the topic.
+    pub(crate) fn posted(&mut self, id: RecordId, monotonic_ms: u64) {
+        self.put(id, Place::UnderWay { since_ms: monotonic_ms });
+    }
+
+    /// The topic has acknowledged it.
+    pub(crate) fn arrived(&mut self, id: RecordId) {
+        if let (Some(sentence), Some(topic)) = (self.records.get(&id), &self.topic) {
+            tracing::error!("record {id} lies in the dead-letter topic {topic}: {}", sentence.cause.failure);
+        }
+        self.put(id, Place::InTopic);
+    }
+
+    /// The file has it.
+    pub(crate) fn laid_aside(&mut self, id: RecordId) {
+        if let Some(sentence) = self.records.get(&id) {
+            tracing::error!("record {id} is laid aside in the dead-letter file: {}", sentence.cause.failure);
+        }
+        self.put(id, Place::InFile);
+    }
+
+    /// The record `id` has failed, on its own way or on that to the dead-letter topic; answers the failure after which everything unsettled is sent again.
+    pub(crate) fn failed(&mut self, id: RecordId, failure: Failure, clock: Clock) -> Failure {
+        match self.records.get(&id).map(|sentence| sentence.place) {
+            None if failure.class == FailureClass::Poison => {
+                self.condemn(id, failure.clone(), clock.wall_ms);
+                failure
+            }
+            Some(Place::UnderWay { .. } | Place::Due) => self.refused_by_topic(id, failure, clock),
+            _ => failure,
+        }
+    }
+
+    /// A dead letter whose topic takes nothing although the destination does goes to the file; answers the failure after which everything unsettled is sent again.
+    /// `settled_at_ms` is when the destination last acknowledged anything.
+    pub(crate) fn overdue(&mut self, settled_at_ms: u64, clock: Clock) -> Option<Failure> {
+        let is_overdue =
+            |place| matches!(place, Place::UnderWay { since_ms } if settled_at_ms >= since_ms + PATIENCE_MS);
+        let (id, _) = self.records.iter().find(|(_, sentence)| is_overdue(sentence.place))?;
+        let id = *id;
+        let reason = format!("nothing was acknowledged for {} s although others were", PATIENCE_MS / 1_000);
+        let failure = Failure { class: FailureClass::Configuration, reason };
+        Some(self.refused_by_topic(id, failure, clock))
+    }
+
+    /// Only what may pass by itself is waited for. Whatever is wrong with the topic or with the record in it is no reason to hold back others.
+    fn refused_by_topic(&mut self, id: RecordId, failure: Failure, clock: Clock) -> Failure {
+        let of_topic = matches!(failure.class, FailureClass::Authorisation | FailureClass::Configuration);
+        if !of_topic && failure.class != FailureClass::Poison {
+            return failure;
+        }
+        let topic = self.topic.as_deref().unwrap_or_default();
+        let reason = format!("the dead-letter topic {topic} does not take it either: {failure}");
+        tracing::error!("record {id} goes to the dead-letter file: {reason}");
+        if of_topic {
+            self.rests_until_ms = clock.monotonic_ms + REST_MS;
+        }
+        if let Some(sentence) = self.records.get_mut(&id) {
+            sentence.place = Place::DueInFile;
+            let cause = &mut sentence.cause.failure.reason;
+            *cause = format!("{cause}; {reason}");
+        }
+        // For the others it is what a poisoned record is: no reason to wait.
+        Failure::poison(reason)
+    }
+
+    /// Nothing is under way any more.
+    pub(crate) fn rewind(&mut self) {
+        for sentence in self.records.values_mut() {
+            if matches!(sentence.place, Place::UnderWay { .. }) {
+                sentence.place = Place::Due;
+            }
+        }
+    }
+
+    /// Forgets the records before `next`, which are settled and cannot come by again.
+    pub(crate) fn forget_before(&mut self, next: RecordId) -> Settled {
+        let mut settled = Settled::default();
+        while let Some(entry) = self.records.first_entry().filter(|entry| *entry.key() < next) {
+            match entry.remove().place {
+                Place::InTopic => settled.in_topic += 1,
+                _ => settled.in_file += 1,
+            }
+        }
+        settled
+    }
+
+    fn put(&mut self, id: RecordId, place: Place) {
+        if let Some(sentence) = self.records.get_mut(&id) {
+            sentence.place = place;
+        }
+    }
 }

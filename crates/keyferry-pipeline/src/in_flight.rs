@@ -8,6 +8,7 @@
 //! the destination does.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use keyferry_event::Token;
 use keyferry_journal::{Epoch, Resume};
@@ -62,6 +63,12 @@ pub struct RecordId {
     pub sequence: u64,
 }
 
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.sequence)
+    }
+}
+
 /// What a record carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -69,6 +76,8 @@ pub enum Content {
     Event,
     /// Word of events that are missing.
     Gap,
+    /// A record that was refused for good, on its way to the dead-letter topic.
+    DeadLetter,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -26,7 +26,7 @@ mod start;
 
 pub use aside::{Aside, Nowhere, SideFiles};
 pub use ceiling::{Ceiling, GivenUp, GivenUpFile, GivenUps, Overflow, STRIDE};
-pub use dead_letter::{DeadLetterFile, DeadLetters};
+pub use dead_letter::{DeadLetter, DeadLetterFile, DeadLetters, LaidAside};
 pub use hold::{Held, HeldEvent, HeldFile, HeldKind};
 pub use in_flight::{Credit, Progress};
 pub use pipeline::{Clock, Error, InDoubt, Pipeline, Settings, Turn};

@@ -35,10 +35,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Vec<T> {
 
 /// Replaces the content of `path` by `lines`, at once or not at all.
 pub(crate) fn replace<T: Serialize>(path: &Path, lines: &[T]) -> io::Result<()> {
+    put_in_place(path, &encode(lines)?)
+}
+
+fn put_in_place(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("jsonl.tmp");
     let mut file =
         OpenOptions::new().create(true).write(true).truncate(true).mode(FILE_MODE).open(&temporary)?;
-    file.write_all(&encode(lines)?)?;
+    file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     sync_directory_of(path)
@@ -88,6 +92,16 @@ impl<'a> Exclusive<'a> {
     /// Replaces all lines.
     pub(crate) fn replace<T: Serialize>(self, lines: &[T]) -> io::Result<()> {
         replace(self.path, lines)
+    }
+
+    /// Takes out the lines that `keep` does not keep; the others stay byte for byte, also those that cannot be read.
+    pub(crate) fn retain(mut self, mut keep: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.read_to_end(&mut bytes)?;
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && keep(line));
+        let kept: Vec<u8> = lines.flat_map(|line| line.iter().chain(b"\n")).copied().collect();
+        put_in_place(self.path, &kept)
     }
 
     fn ends_within_a_line(&mut self) -> io::Result<bool> {

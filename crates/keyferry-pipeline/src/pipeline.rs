@@ -47,6 +47,8 @@ pub struct Settings {
     pub headers: HeaderMode,
     /// What becomes of events in doubt.
     pub in_doubt: InDoubt,
+    /// The topic for records that can never be delivered; `None` is the dead-letter file.
+    pub dead_letter_topic: Option<String>,
     /// Whether a consumer is told of missing events, by gap records among the others.
     pub gap_records: bool,
     /// How large the journal may become; `None` is no ceiling.

@@ -27,8 +27,10 @@ pub struct Report {
     pub dropped_old_user_events: u64,
     /// Admin events that were given up at the journal's ceiling because they were the oldest.
     pub dropped_old_admin_events: u64,
-    /// Records laid aside because they can never be delivered.
+    /// Records that can never be delivered and lie in the dead-letter topic or file.
     pub dead_letters: u64,
+    /// Those of them that lie in the topic.
+    pub dead_letters_in_topic: u64,
     /// Ranges of the journal that could not be read.
     pub damaged_ranges: u64,
     /// Events that the provider could not journal.

@@ -2,14 +2,12 @@
 //!
 //! The invariant: **a record has the same number whenever it is sent**, and the next one has the next.
 
-use std::collections::BTreeMap;
-
 use keyferry_event::{Encoder, Envelope, Failure, FailureClass, Record, SendError, Sink, Token};
 use keyferry_journal::{Epoch, Outcome, Resume, Transaction};
 
 use crate::aside::Aside;
 use crate::ceiling::{GivenUp, topics_of};
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{Address, Cause, Condemned, DeadLetter, DeadLetters, Way};
 use crate::gap::{self, PendingGap, Tally};
 use crate::in_flight::{Content, InFlight, Progress, RecordId};
 use crate::pipeline::{Clock, InDoubt, Settings};
@@ -33,13 +31,6 @@ enum Offered {
     Failed(Failure),
 }
 
-/// A record that was refused for good.
-struct Condemned {
-    cause: String,
-    /// Whether it lies in the dead-letter file already: a reset makes it come by once more.
-    laid_aside: bool,
-}
-
 /// What faces the sink. It is apart from the feed because it works on what the feed lends.
 pub(crate) struct Sender<K, A> {
     pub(crate) outbox: Outbox<K, A>,
@@ -59,8 +50,8 @@ pub(crate) struct Outbox<K, A> {
     pub(crate) aside: A,
     pub(crate) in_flight: InFlight,
     pub(crate) sink_is_full: bool,
-    /// Records that the destination refused for good: laid aside when they come by again.
-    condemned: BTreeMap<RecordId, Condemned>,
+    /// Records that the destination refused for good.
+    condemned: Condemned,
     last_failure: Option<String>,
     pub(crate) settled_at_ms: u64,
 }
@@ -72,7 +63,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             aside,
             in_flight: InFlight::new(settings.credit),
             sink_is_full: false,
-            condemned: BTreeMap::new(),
+            condemned: Condemned::new(settings.dead_letter_topic.clone()),
             last_failure: None,
             settled_at_ms: 0,
         };
@@ -91,22 +82,28 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     pub(crate) fn collect(&mut self, clock: Clock) -> Option<Failure> {
         let Outbox { sink, in_flight, condemned, .. } = &mut self.outbox;
         let mut failed: Option<Failure> = None;
-        let (mut events, mut gaps) = (0, 0);
+        let (mut events, mut gaps, mut letters) = (0, 0, 0);
         sink.poll(&mut |token: Token, result| match result {
-            Ok(()) => match in_flight.settle(token) {
-                Content::Event => events += 1,
-                Content::Gap => gaps += 1,
-            },
-            Err(failure) => {
-                if failure.class == FailureClass::Poison
-                    && let Some(id) = in_flight.record(token)
-                {
-                    condemned.insert(id, Condemned { cause: failure.reason.clone(), laid_aside: false });
+            Ok(()) => {
+                let id = if condemned.is_empty() { None } else { in_flight.record(token) };
+                match in_flight.settle(token) {
+                    Content::Event => events += 1,
+                    Content::Gap => gaps += 1,
+                    Content::DeadLetter => {
+                        letters += 1;
+                        id.into_iter().for_each(|id| condemned.arrived(id));
+                    }
                 }
+            }
+            Err(failure) => {
+                let failure = match in_flight.record(token) {
+                    Some(id) => condemned.failed(id, failure, clock),
+                    None => failure,
+                };
                 failed.get_or_insert(failure);
             }
         });
-        if events + gaps > 0 {
+        if events + gaps + letters > 0 {
             self.report.published += events;
             self.report.gap_records += gaps;
             self.report.last_delivery_ms = Some(clock.wall_ms);
@@ -114,7 +111,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             self.outbox.last_failure = None;
             self.outbox.sink_is_full = false;
         }
-        failed
+        failed.or_else(|| self.outbox.condemned.overdue(self.outbox.settled_at_ms, clock))
     }
 
     /// Sends the records of `transaction`, from the first that was not sent yet; or does with it what is done with those in doubt.
@@ -220,6 +217,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     /// Goes back to `progress`: nothing after it counts as sent any more.
     pub(crate) fn rewind(&mut self, progress: Option<Progress>) {
         self.outbox.in_flight.forget();
+        self.outbox.condemned.rewind();
         self.outbox.sink_is_full = false;
         self.epoch = progress.map(|progress| progress.resume.epoch);
         self.next_sequence = progress.map_or(1, |progress| progress.next_sequence);
@@ -229,13 +227,10 @@ impl<K: Sink, A: Aside> Sender<K, A> {
 
     /// Forgets the condemned records that `progress` has left behind: they cannot come by again.
     pub(crate) fn forget_condemned(&mut self, progress: Progress) {
-        let condemned = &mut self.outbox.condemned;
         let next = RecordId { epoch: progress.resume.epoch, sequence: progress.next_sequence };
-        let behind = condemned.keys().take_while(|id| **id < next).count();
-        self.report.dead_letters += behind as u64;
-        for _ in 0..behind {
-            condemned.pop_first();
-        }
+        let settled = self.outbox.condemned.forget_before(next);
+        self.report.dead_letters += settled.in_topic + settled.in_file;
+        self.report.dead_letters_in_topic += settled.in_topic;
     }
 
     /// Numbers begin at 1 in an epoch that was not met before.
@@ -272,32 +267,72 @@ impl<K: Sink, A: Aside> Sender<K, A> {
 }
 
 impl<K: Sink, A: DeadLetters> Outbox<K, A> {
-    /// Sends `record`, or lays it aside if it was refused for good.
+    /// Sends `record`, or puts it where dead letters go if it was refused for good.
     fn offer(&mut self, id: RecordId, content: Content, record: &Record<'_>, clock: Clock) -> Offered {
-        if let Some(condemned) = self.condemned.get_mut(&id) {
-            return match condemned.lay_aside(&mut self.aside, record, clock) {
-                Ok(()) => Offered::Taken,
-                Err(failure) => Offered::Failed(failure),
-            };
+        if let Some(way) = self.condemned.way_of(id, clock.monotonic_ms) {
+            return self.put_away(id, way, record, clock);
         }
+        match self.send(id, content, record, clock) {
+            Offered::Failed(failure) if failure.class == FailureClass::Poison => {
+                self.condemned.condemn(id, failure, clock.wall_ms);
+                self.offer(id, content, record, clock)
+            }
+            offered => offered,
+        }
+    }
+
+    fn send(&mut self, id: RecordId, content: Content, record: &Record<'_>, clock: Clock) -> Offered {
         if self.in_flight.is_empty() && self.last_failure.is_none() {
             self.settled_at_ms = clock.monotonic_ms;
         }
         match self.sink.send(self.in_flight.next_token(), record) {
-            Ok(()) => self.in_flight.sent(id, content, record.size()),
+            Ok(()) => {
+                self.in_flight.sent(id, content, record.size());
+                Offered::Taken
+            }
             Err(SendError::Full) => {
                 self.sink_is_full = true;
-                return Offered::Full;
+                Offered::Full
             }
-            Err(SendError::Failed(failure)) if failure.class == FailureClass::Poison => {
-                let mut condemned = Condemned { cause: failure.reason.clone(), laid_aside: false };
-                if let Err(failure) = condemned.lay_aside(&mut self.aside, record, clock) {
-                    return Offered::Failed(failure);
-                }
-                self.condemned.insert(id, condemned);
-            }
-            Err(SendError::Failed(failure)) => return Offered::Failed(failure),
+            Err(SendError::Failed(failure)) => Offered::Failed(failure),
         }
+    }
+
+    /// Sends the condemned `record` on its `way`.
+    fn put_away(&mut self, id: RecordId, way: Way, record: &Record<'_>, clock: Clock) -> Offered {
+        match way {
+            Way::Nowhere => Offered::Taken,
+            Way::File(cause) => self.lay_aside(id, &cause, record),
+            Way::Topic(address) => self.post(id, &address, record, clock),
+        }
+    }
+
+    /// Sends it to the dead-letter topic, or lays it aside if that takes it as little.
+    fn post(&mut self, id: RecordId, address: &Address, record: &Record<'_>, clock: Clock) -> Offered {
+        match address.put_on(record, |letter| self.send(id, Content::DeadLetter, letter, clock)) {
+            Offered::Failed(failure) => {
+                let failure = self.condemned.failed(id, failure, clock);
+                match self.condemned.way_of(id, clock.monotonic_ms) {
+                    Some(Way::File(cause)) => self.lay_aside(id, &cause, record),
+                    _ => Offered::Failed(failure),
+                }
+            }
+            Offered::Full => Offered::Full,
+            Offered::Taken => {
+                self.condemned.posted(id, clock.monotonic_ms);
+                Offered::Taken
+            }
+        }
+    }
+
+    fn lay_aside(&mut self, id: RecordId, cause: &Cause, record: &Record<'_>) -> Offered {
+        let letter = DeadLetter { id, record, cause: &cause.failure, refused_ms: cause.refused_ms };
+        if let Err(error) = self.aside.lay_aside(&letter) {
+            return Offered::Failed(Failure::transient(format!(
+                "cannot write the dead-letter file: {error}"
+            )));
+        }
+        self.condemned.laid_aside(id);
         Offered::Taken
     }
 
@@ -314,24 +349,5 @@ impl<K: Sink, A: DeadLetters> Outbox<K, A> {
             }
             self.last_failure = Some(failure.reason.clone());
         }
-    }
-}
-
-impl Condemned {
-    fn lay_aside<D: DeadLetters>(
-        &mut self,
-        dead_letters: &mut D,
-        record: &Record<'_>,
-        clock: Clock,
-    ) -> Result<(), Failure> {
-        if self.laid_aside {
-            return Ok(());
-        }
-        dead_letters
-            .lay_aside(record, &self.cause, clock.wall_ms)
-            .map_err(|error| Failure::transient(format!("cannot write the dead-letter file: {error}")))?;
-        tracing::error!("a record of topic {} is laid aside as a dead letter: {}", record.topic, self.cause);
-        self.laid_aside = true;
-        Ok(())
     }
 }

@@ -122,6 +122,7 @@ fn settings(admin_events: Option<&str>) -> Settings {
         },
         headers: HeaderMode::CloudEvents,
         in_doubt: InDoubt::Publish,
+        dead_letter_topic: None,
         gap_records: true,
         ceiling: None,
         retention: Retention::default(),

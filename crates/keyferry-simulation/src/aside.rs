@@ -7,9 +7,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 
-use keyferry_event::Record;
 use keyferry_journal::Transaction;
-use keyferry_pipeline::{DeadLetters, GivenUp, GivenUps, Held, Position, Positions};
+use keyferry_pipeline::{DeadLetter, DeadLetters, GivenUp, GivenUps, Held, Position, Positions};
 
 use crate::disk::SimulatedDisk;
 use crate::kafka::Consumed;
@@ -57,9 +56,9 @@ impl SimulatedFiles {
 }
 
 impl DeadLetters for SimulatedFiles {
-    fn lay_aside(&mut self, record: &Record<'_>, _: &str, _: u64) -> io::Result<()> {
+    fn lay_aside(&mut self, letter: &DeadLetter<'_>) -> io::Result<()> {
         self.disk.aside_may_fail("write", "the dead letters")?;
-        self.files.borrow_mut().dead_letters.push(Consumed::of(record));
+        self.files.borrow_mut().dead_letters.push(Consumed::of(letter.record));
         Ok(())
     }
 }

@@ -524,6 +524,7 @@ impl World {
                 DoubtPolicy::Drop => InDoubt::Drop,
                 DoubtPolicy::Hold => InDoubt::Hold,
             },
+            dead_letter_topic: None,
             gap_records: true,
             ceiling: self.profile.options.max_size.map(ceiling),
             retention: Retention {

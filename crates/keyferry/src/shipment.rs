@@ -174,6 +174,7 @@ pub fn default_settings() -> Settings {
         topics: Topics { events: Some("events".to_owned()), admin_events: None },
         headers: HeaderMode::CloudEvents,
         in_doubt: InDoubt::Publish,
+        dead_letter_topic: None,
         gap_records: true,
         ceiling: None,
         retention: Retention::default(),
