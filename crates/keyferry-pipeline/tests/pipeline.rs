@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::rc::Rc;
@@ -30,7 +31,10 @@ struct Scripted {
     outcomes: Vec<(Token, Result<(), Failure>)>,
     resets: usize,
     trouble: Option<Failure>,
-    too_large: bool,
+    /// Topics whose records the client refuses at once.
+    refuses: Vec<&'static str>,
+    /// The headers of every record that was ever sent to the topic `dead`.
+    buried: Vec<BTreeMap<String, String>>,
     lost: Option<Failure>,
 }
 
@@ -42,9 +46,25 @@ impl Script {
     }
 
     fn fail(&self, class: FailureClass, reason: &str) {
+        self.fail_at(0, class, reason);
+    }
+
+    fn fail_at(&self, index: usize, class: FailureClass, reason: &str) {
         let mut script = self.0.borrow_mut();
-        let (token, _, _) = script.sent[0];
+        let (token, _, _) = script.sent[index];
         script.outcomes.push((token, Err(Failure { class, reason: reason.to_owned() })));
+    }
+
+    fn acknowledge_topic(&self, topic: &str) {
+        let mut script = self.0.borrow_mut();
+        let Scripted { sent, outcomes, .. } = &mut *script;
+        sent.retain(|(token, to, _)| {
+            let is_acknowledged = to == topic;
+            if is_acknowledged {
+                outcomes.push((*token, Ok(())));
+            }
+            !is_acknowledged
+        });
     }
 
     fn topics(&self) -> Vec<String> {
@@ -64,7 +84,7 @@ impl Script {
 impl Sink for Script {
     fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
         let mut script = self.0.borrow_mut();
-        if script.too_large {
+        if script.refuses.contains(&record.topic) {
             let reason = "too large".to_owned();
             return Err(SendError::Failed(Failure { class: FailureClass::Poison, reason }));
         }
@@ -72,6 +92,11 @@ impl Sink for Script {
         let sequence = record.headers().find(|header| header.name == c"ce_sequence").unwrap().value;
         let sequence = std::str::from_utf8(sequence).unwrap().parse().unwrap();
         script.log.push((sequence, value.clone()));
+        if record.topic == "dead" {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let headers = record.headers().map(|header| (text(header.name.to_bytes()), text(header.value)));
+            script.buried.push(headers.collect());
+        }
         script.sent.push((token, record.topic.to_owned(), value));
         Ok(())
     }
@@ -310,7 +335,7 @@ fn an_impossible_record_is_laid_aside_and_the_others_go_on() {
 fn a_record_that_the_client_refuses_at_once_costs_no_reset() {
     let mut bench = Bench::new(None, InDoubt::Publish);
     bench.commit(EventKind::User, "1");
-    bench.sink.0.borrow_mut().too_large = true;
+    bench.sink.0.borrow_mut().refuses = vec!["events"];
     bench.after(1);
     let report = bench.after(1);
     assert_eq!((report.dead_letters, report.resets, report.state), (1, 0, State::Idle));
@@ -322,10 +347,151 @@ fn a_dead_letter_that_cannot_be_written_holds_its_record_back() {
     let mut bench = Bench::new(None, InDoubt::Publish);
     std::fs::create_dir(bench.directory.path().join("default.dead-letters.jsonl")).unwrap();
     bench.commit(EventKind::User, "1");
-    bench.sink.0.borrow_mut().too_large = true;
+    bench.sink.0.borrow_mut().refuses = vec!["events"];
     let report = bench.after(1);
     assert_eq!((report.dead_letters, report.state), (0, State::Blocked));
     assert!(report.reason.unwrap().contains("dead-letter file"));
+}
+
+fn with_dead_letter_topic() -> Bench {
+    Bench::with(Settings { dead_letter_topic: Some("dead".to_owned()), ..settings(None) }, 1 << 20)
+}
+
+/// Three events are sent, the second is refused for good, and everything is sent again.
+fn with_a_condemned_second() -> Bench {
+    let mut bench = with_dead_letter_topic();
+    for body in ["1", "2", "3"] {
+        bench.commit(EventKind::User, body);
+    }
+    bench.after(1);
+    bench.sink.fail_at(1, FailureClass::Poison, "policy violation");
+    bench.after(1);
+    bench.after(1);
+    bench
+}
+
+#[test]
+fn an_impossible_record_goes_to_the_dead_letter_topic_in_its_place_and_says_why() {
+    let mut bench = with_a_condemned_second();
+    assert_eq!(bench.sink.topics(), ["events", "dead", "events"]);
+    assert_eq!(bench.sink.values(), ["1", "2", "3"]);
+    bench.sink.acknowledge_topic("events");
+    assert_eq!(bench.after(1).dead_letters, 0, "it is not settled before it is acknowledged");
+    bench.sink.acknowledge_all();
+    let report = bench.after(1);
+    assert_eq!((report.dead_letters, report.dead_letters_in_topic, report.published), (1, 1, 2));
+    assert_eq!((report.state, bench.dead_letters().len()), (State::Idle, 0));
+    let headers = &bench.sink.0.borrow().buried[0];
+    for (name, value) in [
+        ("ce_id", "2"),
+        ("ce_sequence", "00000000000000000002"),
+        ("keyferry_dead_letter_cause", "policy violation"),
+        ("keyferry_dead_letter_class", "poison"),
+        ("keyferry_dead_letter_topic", "events"),
+        ("keyferry_dead_letter_time", "1970-01-01T00:16:40.002Z"),
+    ] {
+        assert_eq!(headers[name], value, "{name}");
+    }
+}
+
+#[test]
+fn a_dead_letter_that_is_acknowledged_is_not_sent_again_with_the_others() {
+    let mut bench = with_a_condemned_second();
+    bench.sink.acknowledge_topic("dead");
+    bench.after(1);
+    bench.sink.fail(FailureClass::Transient, "no leader");
+    bench.after(1);
+    bench.after(5_000);
+    assert_eq!(
+        (bench.sink.topics(), bench.sink.values()),
+        (vec!["events".to_owned(); 2], vec!["1".to_owned(), "3".to_owned()])
+    );
+    bench.sink.acknowledge_all();
+    assert_eq!(bench.after(1).dead_letters_in_topic, 1);
+}
+
+#[test]
+fn a_dead_letter_that_may_yet_arrive_is_sent_again() {
+    let mut bench = with_a_condemned_second();
+    bench.sink.fail_at(1, FailureClass::Transient, "no leader");
+    bench.after(1);
+    bench.after(5_000);
+    assert_eq!(bench.sink.topics(), ["events", "dead", "events"]);
+    assert_eq!(bench.dead_letters().len(), 0);
+}
+
+#[test]
+fn what_the_dead_letter_topic_refuses_too_lies_in_the_file_with_both_causes() {
+    let mut bench = with_a_condemned_second();
+    bench.sink.fail_at(1, FailureClass::Poison, "too large");
+    bench.after(1);
+    bench.after(1);
+    assert_eq!(
+        (bench.sink.topics(), bench.sink.values()),
+        (vec!["events".to_owned(); 2], vec!["1".to_owned(), "3".to_owned()])
+    );
+    bench.sink.acknowledge_all();
+    let report = bench.after(1);
+    assert_eq!((report.dead_letters, report.dead_letters_in_topic, report.state), (1, 0, State::Idle));
+    let letters = bench.dead_letters();
+    assert_eq!((&letters[0]["value"], &letters[0]["topic"]), (&"2".into(), &"events".into()));
+    let cause = letters[0]["cause"].as_str().unwrap();
+    assert!(
+        cause.starts_with("policy violation; the dead-letter topic dead does not take it either: too large"),
+        "{cause}"
+    );
+}
+
+#[test]
+fn a_record_that_the_client_refuses_for_both_topics_costs_no_reset() {
+    let mut bench = with_dead_letter_topic();
+    bench.commit(EventKind::User, "1");
+    bench.sink.0.borrow_mut().refuses = vec!["events", "dead"];
+    bench.after(1);
+    let report = bench.after(1);
+    assert_eq!((report.dead_letters, report.resets, bench.dead_letters().len()), (1, 0, 1));
+}
+
+#[test]
+fn a_dead_letter_topic_that_is_missing_holds_nothing_back_and_is_tried_again_later() {
+    let mut bench = with_a_condemned_second();
+    bench.sink.fail_at(1, FailureClass::Configuration, "no such topic");
+    bench.after(1);
+    bench.after(1);
+    assert_eq!(bench.dead_letters().len(), 1);
+    bench.sink.acknowledge_all();
+    bench.after(1);
+    let condemn = |bench: &mut Bench| {
+        bench.commit(EventKind::User, "4");
+        bench.after(1);
+        bench.sink.fail(FailureClass::Poison, "policy violation");
+        bench.after(1);
+        bench.after(1);
+    };
+    condemn(&mut bench);
+    assert_eq!(
+        (bench.dead_letters().len(), bench.sink.topics().len()),
+        (2, 0),
+        "the topic is left alone for a while"
+    );
+    bench.after(300_000);
+    condemn(&mut bench);
+    assert_eq!((bench.dead_letters().len(), bench.sink.topics()), (2, vec!["dead".to_owned()]));
+}
+
+/// The client waits without an end for a topic that has no leader.
+#[test]
+fn a_dead_letter_topic_that_is_silent_while_others_are_acknowledged_holds_nothing_back() {
+    let mut bench = with_a_condemned_second();
+    bench.after(40_000);
+    assert_eq!(bench.dead_letters().len(), 0, "the whole destination is silent");
+    bench.sink.acknowledge_topic("events");
+    bench.after(1);
+    bench.after(1);
+    assert_eq!(bench.dead_letters().len(), 1);
+    bench.sink.acknowledge_all();
+    let report = bench.after(1);
+    assert_eq!((report.dead_letters, report.state), (1, State::Idle));
 }
 
 #[test]
