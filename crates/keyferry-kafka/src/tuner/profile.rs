@@ -59,7 +59,7 @@ impl Profile {
         match self {
             Self::Auto | Self::Balanced => start,
             Self::Latency => ProducerTuning { batch_size: 256 << 10, linger_ms: 0, ..start },
-            Self::Throughput => ProducerTuning { batch_size: 512 << 10, linger_ms: 20, ..start },
+            Self::Throughput => ProducerTuning { batch_size: 512 << 10, linger_ms: 10, ..start },
             Self::Reliability => ProducerTuning { max_in_flight: 1, ..start },
         }
     }
