@@ -10,13 +10,15 @@
 
 mod aside;
 pub mod backoff;
+pub mod backpressure;
+pub mod breaker;
 mod ceiling;
+mod controls;
 mod dead_letter;
 mod gap;
 mod giving_up;
 mod hold;
 pub mod in_flight;
-mod ledger;
 mod lines;
 mod pipeline;
 mod report;
@@ -26,11 +28,13 @@ mod sender;
 mod start;
 
 pub use aside::{Aside, Nowhere, SideFiles};
+pub use backpressure::{BackpressureMonitor, BackpressureReport, Level};
+pub use breaker::{BreakerReport, BreakerState, CircuitBreaker, Forced, TimeInState, Trip};
 pub use ceiling::{Ceiling, GivenUp, GivenUpFile, GivenUps, Overflow, STRIDE};
+pub use controls::Controls;
 pub use dead_letter::{DeadLetter, DeadLetterFile, DeadLetters, LaidAside};
 pub use hold::{Held, HeldEvent, HeldFile, HeldKind};
 pub use in_flight::{Credit, Progress};
-pub use ledger::Share;
 pub use pipeline::{Clock, Error, InDoubt, Pipeline, Settings, Turn};
 pub use report::{Report, State};
 pub use retention::{Position, Positions, PositionsFile, Retention};

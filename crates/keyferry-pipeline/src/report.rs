@@ -1,5 +1,8 @@
 //! What the pipeline tells of itself.
 
+use crate::backpressure::BackpressureReport;
+use crate::breaker::BreakerReport;
+
 /// Counts since the agent started, and where it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -39,6 +42,14 @@ pub struct Report {
     pub resets: u64,
     /// When a record was last acknowledged, milliseconds since the Unix epoch.
     pub last_delivery_ms: Option<u64>,
+    /// Records sent and not settled.
+    pub in_flight_records: usize,
+    /// What they cost of the credit, in bytes.
+    pub in_flight_bytes: usize,
+    /// Whether anything may be sent, and why not.
+    pub breaker: BreakerReport,
+    /// How far the destination lags behind Keycloak.
+    pub backpressure: BackpressureReport,
 }
 
 /// What the pipeline is doing.

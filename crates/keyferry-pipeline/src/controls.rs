@@ -1,0 +1,108 @@
+//! What others may ask of a pipeline while it runs.
+//!
+//! The invariant: **nobody can make the pipeline wait, and nothing here can lose an event.** Every wish is an atomic that the pipeline reads once a turn. The wishes
+//! are independent of each other, so that no order between them matters.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use crate::breaker::Forced;
+use crate::in_flight::Credit;
+
+/// Wishes to one pipeline. Shared by an `Arc`: between the thread that runs the pipeline and those that steer it.
+#[derive(Debug)]
+pub struct Controls {
+    forced: AtomicU8,
+    /// Zero is as configured.
+    credit_bytes: AtomicUsize,
+    credit_records: AtomicUsize,
+    /// `u64::MAX` is not known.
+    free_bytes: AtomicU64,
+}
+
+const NOT_FORCED: u8 = 0;
+const FORCED_OPEN: u8 = 1;
+const FORCED_CLOSED: u8 = 2;
+
+impl Default for Controls {
+    fn default() -> Self {
+        Self {
+            forced: AtomicU8::new(NOT_FORCED),
+            credit_bytes: AtomicUsize::new(0),
+            credit_records: AtomicUsize::new(0),
+            free_bytes: AtomicU64::new(u64::MAX),
+        }
+    }
+}
+
+impl Controls {
+    /// Forces the circuit breaker into a state; `None` leaves it to itself again.
+    pub fn force_breaker(&self, forced: Option<Forced>) {
+        let forced = match forced {
+            None => NOT_FORCED,
+            Some(Forced::Open) => FORCED_OPEN,
+            Some(Forced::Closed) => FORCED_CLOSED,
+        };
+        self.forced.store(forced, Ordering::Relaxed);
+    }
+
+    /// What the circuit breaker is forced to.
+    pub fn forced_breaker(&self) -> Option<Forced> {
+        match self.forced.load(Ordering::Relaxed) {
+            FORCED_OPEN => Some(Forced::Open),
+            FORCED_CLOSED => Some(Forced::Closed),
+            _ => None,
+        }
+    }
+
+    /// Lets other amounts be in flight than the settings say; `None` is as they say. Less than is in flight now takes effect as that settles.
+    pub fn set_credit(&self, credit: Option<Credit>) {
+        let Credit { bytes, records } = credit.unwrap_or(Credit { bytes: 0, records: 0 });
+        self.credit_bytes.store(bytes, Ordering::Relaxed);
+        self.credit_records.store(records, Ordering::Relaxed);
+    }
+
+    /// What may be in flight, where the settings say `configured`.
+    pub fn credit(&self, configured: Credit) -> Credit {
+        let or = |wish: &AtomicUsize, configured| match wish.load(Ordering::Relaxed) {
+            0 => configured,
+            wish => wish,
+        };
+        Credit {
+            bytes: or(&self.credit_bytes, configured.bytes),
+            records: or(&self.credit_records, configured.records),
+        }
+    }
+
+    /// Tells how many bytes the journal's file system has left; `None` if that is not known.
+    pub fn set_free_bytes(&self, free: Option<u64>) {
+        self.free_bytes.store(free.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How many bytes the journal's file system had left when it was last told.
+    pub fn free_bytes(&self) -> Option<u64> {
+        Some(self.free_bytes.load(Ordering::Relaxed)).filter(|free| *free != u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_kept_until_it_is_taken_back() {
+        let controls = Controls::default();
+        let configured = Credit { bytes: 10, records: 20 };
+        assert_eq!((controls.forced_breaker(), controls.free_bytes()), (None, None));
+        assert_eq!(controls.credit(configured), configured);
+        for forced in [Some(Forced::Open), Some(Forced::Closed), None] {
+            controls.force_breaker(forced);
+            assert_eq!(controls.forced_breaker(), forced);
+        }
+        controls.set_credit(Some(Credit { bytes: 1, records: 2 }));
+        assert_eq!(controls.credit(configured), Credit { bytes: 1, records: 2 });
+        controls.set_credit(None);
+        assert_eq!(controls.credit(configured), configured);
+        controls.set_free_bytes(Some(0));
+        assert_eq!(controls.free_bytes(), Some(0));
+    }
+}
