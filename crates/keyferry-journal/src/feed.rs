@@ -478,21 +478,22 @@ impl<S: Storage> Feed<S> {
         Ok(after.sum())
     }
 
-    /// Deletes the segments that lie wholly before `upto`, except the newest of the slot, and returns their names. The
-    /// checkpoint must have been [made durable](crate::checkpoint::CheckpointFile::write_durable) at or after `upto`.
+    /// Deletes the segments before `needed`, except the newest of the slot, the oldest first, and returns their names. Every checkpoint
+    /// must have been [made durable](crate::checkpoint::CheckpointFile::write_durable) in `needed` or after it.
     ///
     /// # Errors
-    /// [`Error::Io`]; some segments may have been deleted.
-    pub fn remove_delivered(&mut self, upto: &Resume) -> Result<Vec<SegmentName>, Error> {
+    /// [`Error::Io`] if one cannot be deleted. Those before it are, and those after it are not: no hole comes into being.
+    pub fn remove_delivered(&mut self, needed: SegmentName) -> Result<Vec<SegmentName>, Error> {
         let newest = self.scanner.segments().last().map(|segment| segment.name);
         let delivered = self.scanner.segments().iter().map(|segment| segment.name);
-        let delivered: Vec<_> =
-            delivered.filter(|name| *name < upto.segment() && Some(*name) != newest).collect();
-        for name in &delivered {
+        let delivered: Vec<_> = delivered.filter(|name| *name < needed && Some(*name) != newest).collect();
+        for (index, name) in delivered.iter().enumerate() {
             let storage = self.scanner.storage();
-            storage
-                .remove(*name)
-                .map_err(|source| Error::io("remove", format!("{}/{name}", storage.describe()), source))?;
+            if let Err(source) = storage.remove(*name) {
+                let error = Error::io("remove", format!("{}/{name}", storage.describe()), source);
+                self.scanner.forget(&delivered[..index]);
+                return Err(error);
+            }
         }
         self.scanner.forget(&delivered);
         Ok(delivered)

@@ -709,14 +709,14 @@ fn segments_are_deleted_only_when_delivered_and_never_the_newest() {
     let mut now = 0;
     read_all(&mut feed, &mut now);
     let resume = feed.resume_point().unwrap();
-    assert_eq!(feed.remove_delivered(&resume).unwrap(), [first]);
+    assert_eq!(feed.remove_delivered(resume.segment()).unwrap(), [first]);
     assert_eq!(storage.names(), [second, third], "an open transaction keeps its segment");
     writer.abort(open).unwrap();
     writer.close().unwrap();
     read_all(&mut feed, &mut now);
     let resume = feed.resume_point().unwrap();
-    assert_eq!(feed.remove_delivered(&resume).unwrap(), [second]);
-    assert_eq!(feed.remove_delivered(&resume).unwrap(), []);
+    assert_eq!(feed.remove_delivered(resume.segment()).unwrap(), [second]);
+    assert_eq!(feed.remove_delivered(resume.segment()).unwrap(), []);
     assert_eq!(feed.backlog(Some(&resume), now + 5000).unwrap(), 0);
     assert_eq!(feed.backlog(None, now + 5000).unwrap(), storage.bytes(third).len() as u64);
     feed.seek(Some(&resume)).unwrap();

@@ -92,13 +92,32 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         if self.journal_bytes() <= limit {
             return Ok(());
         }
-        if let Some(upto) = self.kept.release_all() {
-            self.feed.remove_delivered(&upto)?;
-        }
+        self.let_go_of_all(clock);
         let Some(target) = self.first_to_stay(limit) else { return Ok(()) };
         match self.settled {
+            // Once it is noted that they are not needed, segments are there for the sake of other destinations.
+            Some(settled)
+                if self.needed == Some(settled.resume.segment()) && settled.resume.segment() >= target =>
+            {
+                Ok(())
+            }
             Some(settled) if settled.resume.segment() >= target => self.write_checkpoint(settled, clock),
-            _ => self.give_up_before(target, clock),
+            _ => {
+                // Another destination may have deleted enough since it was listed.
+                self.feed.list_if_older(clock.monotonic_ms, 0)?;
+                match self.first_to_stay(limit) {
+                    Some(target) if self.journal_bytes() > limit => self.give_up_before(target, clock),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// What was delivered is kept no longer.
+    fn let_go_of_all(&mut self, clock: Clock) {
+        if let Some(needed) = self.kept.release_all() {
+            self.let_go_before(needed);
+            self.remove(clock);
         }
     }
 
@@ -152,9 +171,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         self.needed = None;
         self.go_back()?;
         self.write_checkpoint(then.progress, clock)?;
-        if let Some(upto) = self.kept.release_all() {
-            self.feed.remove_delivered(&upto)?;
-        }
+        self.let_go_of_all(clock);
         Ok(())
     }
 

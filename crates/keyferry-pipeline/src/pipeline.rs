@@ -12,6 +12,7 @@ use crate::ceiling::Ceiling;
 use crate::gap::{PendingGap, notice};
 use crate::giving_up::Owed;
 use crate::in_flight::{Credit, Progress};
+use crate::ledger::{Removal, Share};
 use crate::report::{Report, State};
 use crate::retention::{Kept, Position, Retention};
 use crate::sender::{Sender, Sent};
@@ -123,6 +124,9 @@ pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
     pub(crate) needed: Option<SegmentName>,
     /// What is delivered and still there.
     pub(crate) kept: Kept,
+    /// What of the segments is this destination's to release.
+    share: Share,
+    removal: Removal,
     /// The gap record that the feed has passed and the sink has not taken.
     pub(crate) pending: Option<PendingGap>,
     /// Gap records of what the journal does not hold any more.
@@ -168,6 +172,8 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             // That it was read does not mean that it would survive a power cut: the agent before may have died of a failed sync.
             needed: None,
             kept: Kept::new(positions),
+            share: Share::whole(),
+            removal: Removal::default(),
             pending: None,
             owed: Owed::new(given_up),
             told: None,
@@ -177,6 +183,13 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             found: false,
             failing: false,
         }
+    }
+
+    /// The same, where other destinations read the slot as well.
+    #[must_use]
+    pub fn sharing(self, share: Share) -> Self {
+        share.begin();
+        Self { share, ..self }
     }
 
     /// Does what can be done now, without waiting.
@@ -190,7 +203,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         let sent_all = self.dispatch(clock)?;
         self.tell_of_old_damage();
         self.save(clock)?;
-        self.release(clock)?;
+        self.release(clock);
         self.tell_if_failing(clock);
         Ok(self.what_next(clock, sent_all))
     }
@@ -461,13 +474,33 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     }
 
     /// Removes the delivered segments that need not be kept any longer.
-    fn release(&mut self, clock: Clock) -> Result<(), Error> {
+    fn release(&mut self, clock: Clock) {
         let retention = &self.sender.settings.retention;
-        let Some(upto) = self.kept.release(retention, self.feed.segments(), clock.wall_ms) else {
-            return Ok(());
-        };
-        self.feed.remove_delivered(&upto)?;
-        Ok(())
+        if let Some(needed) = self.kept.release(retention, self.feed.segments(), clock.wall_ms) {
+            self.let_go_before(needed);
+        }
+        self.remove(clock);
+    }
+
+    /// This destination needs nothing before `needed` any more.
+    pub(crate) fn let_go_before(&mut self, needed: SegmentName) {
+        if let Some(needed) = self.share.release(needed) {
+            self.kept.forget_before(needed);
+            self.removal.request(needed);
+        }
+    }
+
+    /// Deletes what no destination needs. Where that fails, delivery goes on.
+    pub(crate) fn remove(&mut self, clock: Clock) {
+        let Some(needed) = self.removal.due(clock.monotonic_ms) else { return };
+        match self.feed.remove_delivered(needed) {
+            Ok(_) => self.removal.succeeded(),
+            Err(error) => {
+                if self.removal.failed(clock.monotonic_ms) {
+                    tracing::error!("{error}; delivery goes on, and the removal of delivered segments is tried again");
+                }
+            }
+        }
     }
 
     fn what_next(&self, clock: Clock, sent_all: bool) -> Turn {

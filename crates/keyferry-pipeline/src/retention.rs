@@ -82,20 +82,20 @@ impl Positions for PositionsFile {
     }
 }
 
-/// The delivered segments of one slot.
+/// What one destination has delivered and still keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     positions: VecDeque<Position>,
     /// The last position that was written down.
     noted: Option<Progress>,
-    /// Everything before it has been removed.
-    removed: Option<SegmentName>,
+    /// Everything before it was released.
+    released: Option<SegmentName>,
 }
 
 impl Kept {
     pub(crate) fn new(positions: Vec<Position>) -> Self {
         let noted = positions.last().map(|at| at.progress);
-        Self { positions: positions.into(), noted, removed: None }
+        Self { positions: positions.into(), noted, released: None }
     }
 
     /// The positions are written down as they are now.
@@ -118,42 +118,57 @@ impl Kept {
         self.positions.make_contiguous()
     }
 
-    /// Up to where segments may go at `now_ms`, if some may that have not gone yet. The positions before are forgotten.
+    /// The oldest segment that is needed at `now_ms`, if some may go that were needed so far.
     pub(crate) fn release(
         &mut self,
         retention: &Retention,
         segments: &[Segment],
         now_ms: u64,
-    ) -> Option<Resume> {
+    ) -> Option<SegmentName> {
         let newest = self.positions.back()?.segment();
         let keep_ms = u64::try_from(retention.keep.as_millis()).unwrap_or(u64::MAX);
         // Nothing is kept by a clock that may go backwards where nothing is to be kept.
         let is_over = |at: &Position| keep_ms == 0 || at.reached_ms.saturating_add(keep_ms) <= now_ms;
-        let expired = self.positions.iter().take_while(|at| is_over(at)).count();
-        let kept_bytes = |from: SegmentName| -> u64 {
+        let kept = self.positions.partition_point(|at| self.is_released(at.segment()));
+        let kept = || self.positions.range(kept..);
+        let expired = kept().take_while(|at| is_over(at)).count();
+        let bytes = |from: SegmentName| -> u64 {
             let kept = segments.iter().filter(|segment| segment.name >= from && segment.name < newest);
             kept.map(|segment| segment.length).sum()
         };
-        let too_much = retention
-            .keep_bytes
-            .filter(|limit| segments.first().is_some_and(|oldest| kept_bytes(oldest.name) > *limit));
-        let over = too_much.map_or(0, |limit| {
-            self.positions.iter().take_while(|at| kept_bytes(at.segment()) > limit).count() + 1
-        });
-        let last = expired.max(over).min(self.positions.len()).checked_sub(1)?;
-        self.release_at(last)
+        // What was released before is there only for the sake of another destination, or as long as it is listed.
+        let oldest = segments
+            .iter()
+            .map(|segment| segment.name)
+            .find(|name| self.released.is_none_or(|released| *name >= released));
+        let too_much =
+            retention.keep_bytes.filter(|limit| oldest.is_some_and(|oldest| bytes(oldest) > *limit));
+        let over =
+            too_much.map_or(0, |limit| kept().take_while(|at| bytes(at.segment()) > limit).count() + 1);
+        let last = expired.max(over).min(kept().len()).checked_sub(1)?;
+        let needed = kept().nth(last)?.segment();
+        self.released = Some(needed);
+        self.released
     }
 
-    /// Up to where segments may go when everything that is kept must.
-    pub(crate) fn release_all(&mut self) -> Option<Resume> {
-        self.release_at(self.positions.len().checked_sub(1)?)
+    /// The same when everything that is kept must go.
+    pub(crate) fn release_all(&mut self) -> Option<SegmentName> {
+        let needed = self.positions.back()?.segment();
+        if self.is_released(needed) {
+            return None;
+        }
+        self.released = Some(needed);
+        self.released
     }
 
-    fn release_at(&mut self, index: usize) -> Option<Resume> {
-        self.positions.drain(..index);
-        let position = self.positions.front()?;
-        let fresh = self.removed.replace(position.segment()) != Some(position.segment());
-        fresh.then_some(position.progress.resume)
+    fn is_released(&self, segment: SegmentName) -> bool {
+        self.released.is_some_and(|released| segment <= released)
+    }
+
+    /// Forgets the positions that say nothing of segments from `needed` on: nobody needs those before.
+    pub(crate) fn forget_before(&mut self, needed: SegmentName) {
+        let last = self.positions.partition_point(|at| at.segment() <= needed);
+        self.positions.drain(..last.saturating_sub(1));
     }
 }
 

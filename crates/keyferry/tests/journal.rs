@@ -85,7 +85,7 @@ fn deliver(slot: &Path, count: usize, remove: bool) {
     let (mut file, _) = CheckpointFile::load(feed.storage(), "default").unwrap();
     file.write_durable(feed.storage(), resume, count as u64 + 1).unwrap();
     if remove {
-        assert!(!feed.remove_delivered(&resume.unwrap()).unwrap().is_empty(), "nothing was removed");
+        assert!(!feed.remove_delivered(resume.unwrap().segment()).unwrap().is_empty(), "nothing was removed");
     }
 }
 

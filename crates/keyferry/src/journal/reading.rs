@@ -146,7 +146,7 @@ mod tests {
         let resume = feed.resume_point();
         let (mut file, _) = CheckpointFile::load(feed.storage(), "default").unwrap();
         file.write_durable(feed.storage(), resume, 1).unwrap();
-        assert!(feed.remove_delivered(&resume.unwrap()).unwrap().len() > 4);
+        assert!(feed.remove_delivered(resume.unwrap().segment()).unwrap().len() > 4);
     }
 
     #[test]
