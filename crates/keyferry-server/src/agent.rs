@@ -1,0 +1,62 @@
+//! What the server must be told of an agent and may ask of it. The binary implements it; a test has one of its own.
+
+use std::fmt;
+
+use crate::model::{About, BreakerMode, Shipment, TunerProfile};
+
+/// A running agent.
+///
+/// No method may wait for delivery: each reads what was last written down, or posts what is asked.
+pub trait Agent: Send + Sync + 'static {
+    /// The process.
+    fn about(&self) -> About;
+
+    /// Everything that it ships: each slot to each destination.
+    fn shipments(&self) -> Vec<Shipment>;
+
+    /// Asks for a change of what is shipped from `slot` to `destination`. It takes effect within a second.
+    ///
+    /// # Errors
+    /// The change is not possible, or not now.
+    fn change(&self, slot: &str, destination: &str, change: &Change) -> Result<(), Refusal>;
+}
+
+/// What an operator can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Who decides whether anything is sent.
+    Breaker(BreakerMode),
+    /// Whether the tuner leaves the settings as they are.
+    Freeze(bool),
+    /// What the tuner strives for.
+    Profile(TunerProfile),
+    /// New connections in place of those that are there.
+    Reconnect,
+    /// Another number of connections.
+    Resize(usize),
+}
+
+/// As the audit log and refusals have it.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Breaker(mode) => write!(f, "breaker {mode}"),
+            Self::Freeze(true) => f.write_str("tuner freeze"),
+            Self::Freeze(false) => f.write_str("tuner unfreeze"),
+            Self::Profile(profile) => write!(f, "tuner profile {profile}"),
+            Self::Reconnect => f.write_str("pool reconnect"),
+            Self::Resize(connections) => write!(f, "pool resize {connections}"),
+        }
+    }
+}
+
+/// Why a change is not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It can never be, as the agent is configured.
+    #[error("{0}")]
+    Invalid(String),
+    /// It cannot be now.
+    #[error("{0}")]
+    NotNow(String),
+}

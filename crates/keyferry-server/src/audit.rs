@@ -1,0 +1,34 @@
+//! Who changed what: one line of the log for every change that was asked for, whether it was made or not.
+
+use std::fmt;
+
+use crate::agent::{Change, Refusal};
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user's id, as the kernel tells it.
+    pub uid: u32,
+    /// The process id; it may have ended meanwhile.
+    pub pid: Option<i32>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "uid {} (process {pid})", self.uid),
+            None => write!(f, "uid {}", self.uid),
+        }
+    }
+}
+
+/// Logs that `peer` asked for `change`, and what became of it.
+pub fn log(peer: Option<Peer>, slot: &str, destination: &str, change: &Change, result: &Result<(), Refusal>) {
+    let who = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
+    match result {
+        Ok(()) => tracing::info!("audit: {who} changed {destination} of {slot}: {change}"),
+        Err(refusal) => {
+            tracing::warn!("audit: {who} was refused {change} for {destination} of {slot}: {refusal}")
+        }
+    }
+}

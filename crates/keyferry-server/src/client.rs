@@ -1,0 +1,135 @@
+//! The other end, for the command line: one request on one connection, and the answer to it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::problem::Problem;
+use crate::socket::FILE_NAME;
+
+/// An agent that does not answer for so long does not answer.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// No answer is longer.
+const BODY_LIMIT: usize = 16 << 20;
+
+/// Why there is no answer, or not the one that was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("no agent answers at {}", .0.display())]
+    NoAgent(PathBuf),
+    /// The socket cannot be used.
+    #[error("cannot use {path}: {source}; run this as the user of the agent", path = .path.display())]
+    Refused {
+        /// The socket.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// What came is no answer.
+    #[error("the agent at {path} does not answer as expected: {reason}", path = .path.display())]
+    NoAnswer {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The agent says that something is wrong.
+    #[error("{0}")]
+    Problem(Problem),
+}
+
+/// Talks to one agent. Every request has a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// To the agent with its socket in `directory`.
+    pub fn of(directory: &Path) -> Self {
+        Self { path: directory.join(FILE_NAME) }
+    }
+
+    /// The socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Asks for what is at `target`, a path with its query.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
+        self.ask(Method::GET, target, Bytes::new())
+    }
+
+    /// Puts `body` there.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn put<T: DeserializeOwned>(&self, target: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.no_answer(error))?;
+        self.ask(Method::PUT, target, body.into())
+    }
+
+    /// Has it do what is there to be done.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn post<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
+        self.ask(Method::POST, target, Bytes::new())
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> Result<T, ClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| self.no_answer(error))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let (status, body) = runtime.map_err(|source| self.refused(source))?.block_on(async {
+            let answer = tokio::time::timeout(TIME_LIMIT, self.exchange(request)).await;
+            answer.map_err(|_| self.no_answer("it takes too long"))?
+        })?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| self.no_answer(error));
+        }
+        Err(serde_json::from_slice(&body)
+            .map_or_else(|_| self.no_answer(format!("status {status}")), ClientError::Problem))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream = UnixStream::connect(&self.path).await.map_err(|source| self.refused(source))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.no_answer(error))?;
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| self.no_answer(error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await;
+        Ok((status, body.map_err(|error| self.no_answer(error))?.to_bytes()))
+    }
+
+    fn refused(&self, source: io::Error) -> ClientError {
+        let path = self.path.clone();
+        match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoAgent(path),
+            _ => ClientError::Refused { path, source },
+        }
+    }
+
+    fn no_answer(&self, reason: impl ToString) -> ClientError {
+        ClientError::NoAnswer { path: self.path.clone(), reason: reason.to_string() }
+    }
+}

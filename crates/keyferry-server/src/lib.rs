@@ -1,0 +1,27 @@
+//! How an operator reaches a running agent: HTTP/1.1 on a Unix socket, JSON under `/api/v1`.
+//!
+//! The invariant: **nobody who asks holds up delivery.** The server is one thread of its own. It reads what the agent last wrote down of itself, and
+//! what it is told to change it posts and leaves to the threads that ship; no request waits for one of them. A socket that
+//! cannot be made costs the API and no event.
+//!
+//! - [`agent`]: what the server must be told and may ask, a trait.
+//! - [`model`]: what is said on the wire.
+//! - [`problem`]: what is said when something is wrong (RFC 9457).
+//! - [`router`]: which question goes where. It needs no socket, so that it can be tested without one and served on any.
+//! - [`audit`]: who changed what.
+//! - [`socket`]: `agent.sock`, from its making to its end.
+//! - [`server`]: the thread.
+//! - [`client`]: the other end, for the command line.
+
+pub mod agent;
+pub mod audit;
+pub mod client;
+pub mod model;
+pub mod problem;
+pub mod router;
+pub mod server;
+pub mod socket;
+
+pub use agent::{Agent, Change, Refusal};
+pub use client::{Client, ClientError};
+pub use server::Server;

@@ -1,0 +1,87 @@
+//! What is said when something is wrong: problem details by RFC 9457.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::agent::Refusal;
+
+/// What is wrong (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
+#[error("{detail}")]
+pub struct Problem {
+    /// `urn:keyferry:problem:<kind>`, for programs.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same for people.
+    pub title: String,
+    /// The status of the response.
+    pub status: u16,
+    /// What exactly is wrong, and what to do.
+    pub detail: String,
+}
+
+impl Problem {
+    /// The media type.
+    pub const MEDIA_TYPE: &str = "application/problem+json";
+
+    fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:keyferry:problem:{kind}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+        }
+    }
+
+    /// There is no such thing.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+    }
+
+    /// The path is there, but not for this method.
+    pub fn method_not_allowed() -> Self {
+        let detail = "this method is not for this path; the header Allow has those that are";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+    }
+
+    /// The request cannot be understood. `status` is what the reader of requests makes of it.
+    pub fn malformed(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self::new(status, "malformed", "Malformed request", detail)
+    }
+
+    /// The request took too long to arrive.
+    pub fn too_slow() -> Self {
+        let detail = "the request has not arrived in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "Request too slow", detail)
+    }
+
+    /// Not everything is being delivered.
+    pub fn not_ready(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not delivering", detail)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(detail) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Change not possible", detail)
+            }
+            Refusal::NotNow(detail) => {
+                Self::new(StatusCode::CONFLICT, "not-now", "Change not possible now", detail)
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Self::MEDIA_TYPE));
+        response
+    }
+}

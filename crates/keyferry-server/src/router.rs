@@ -1,0 +1,375 @@
+//! Which question goes where.
+//!
+//! A handler reads the agent's snapshot or posts a change, and answers; it waits for nothing but the rest of its request. The same definition gives the routes and the
+//! OpenAPI document, so that neither can have what the other lacks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::http::header;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::agent::{Agent, Change};
+use crate::audit::{self, Peer};
+use crate::model::{
+    Backlog, Breaker, Destination, Health, OfSlot, OfSlots, Pool, SetBreaker, SetFrozen, SetProfile, SetSize,
+    Shipment, SlotFilter, Status, Tuner,
+};
+use crate::problem::Problem;
+
+/// The longest body that is read.
+const BODY_LIMIT: usize = 16 << 10;
+/// By when a request must have arrived and be answered.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// What handlers share.
+type Shared = Arc<dyn Agent>;
+
+/// The OpenAPI document that `docs/openapi.json` holds, and that is served at `/api/v1/openapi.json`.
+const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
+
+/// The document but for its paths.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Keyferry agent",
+        version = "1",
+        description = "A running agent: what it does, and what can be changed of it without a restart.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "health", description = "For probes."),
+        (name = "state", description = "What the agent does. Changes nothing."),
+        (name = "change", description = "Takes effect within a second, until the agent ends."),
+    ),
+)]
+struct Skeleton;
+
+/// Everything that is served, on whatever it is served. A server that knows who is at the other end adds a [`Peer`] to the extensions of a request.
+pub fn router(agent: Arc<dyn Agent>) -> Router {
+    Router::from(documented())
+        .fallback(async || {
+            Problem::not_found("there is nothing here; /api/v1/openapi.json tells what there is")
+        })
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(within_time))
+        .with_state(agent)
+}
+
+/// The OpenAPI document of what [`router`] serves.
+pub fn document() -> utoipa::openapi::OpenApi {
+    documented().into_openapi()
+}
+
+fn documented() -> OpenApiRouter<Shared> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(destinations))
+        .routes(routes!(destination))
+        .routes(routes!(backlog))
+        .routes(routes!(breaker, set_breaker))
+        .routes(routes!(tuner))
+        .routes(routes!(set_frozen))
+        .routes(routes!(set_profile))
+        .routes(routes!(pool))
+        .routes(routes!(set_size))
+        .routes(routes!(reconnect))
+        .routes(routes!(openapi));
+    OpenApiRouter::with_openapi(Skeleton::openapi())
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .nest("/api/v1", api)
+}
+
+async fn within_time(request: Request, next: Next) -> Response {
+    tokio::time::timeout(TIME_LIMIT, next.run(request))
+        .await
+        .unwrap_or_else(|_| Problem::too_slow().into_response())
+}
+
+/// The process is alive.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "It is.", body = Health)))]
+async fn healthz() -> Json<Health> {
+    Json(Health { status: "alive".to_owned() })
+}
+
+/// Everything that is there to be delivered is being delivered.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    responses(
+        (status = 200, description = "It is.", body = Health),
+        (status = 503, description = "It is not; the detail says why.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn readyz(State(agent): State<Shared>) -> Result<Json<Health>, Problem> {
+    match Status::of(agent.about(), agent.shipments()).reason {
+        None => Ok(Json(Health { status: "ready".to_owned() })),
+        Some(reason) => Err(Problem::not_ready(reason)),
+    }
+}
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "state",
+    responses((status = 200, description = "An OpenAPI document.", content_type = "application/json")),
+)]
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
+}
+
+/// The agent and all its destinations.
+#[utoipa::path(get, path = "/status", tag = "state", responses((status = 200, description = "The status.", body = Status)))]
+async fn status(State(agent): State<Shared>) -> Json<Status> {
+    Json(Status::of(agent.about(), agent.shipments()))
+}
+
+/// The destinations.
+#[utoipa::path(
+    get,
+    path = "/destinations",
+    tag = "state",
+    responses((status = 200, description = "All of them, by name.", body = Vec<Destination>)),
+)]
+async fn destinations(State(agent): State<Shared>) -> Json<Vec<Destination>> {
+    Json(Destination::all_of(agent.shipments()))
+}
+
+/// Declares a handler that answers one aspect of a destination.
+macro_rules! aspect {
+    ($(#[$doc:meta])* $handler:ident, $path:literal, $type:ty, $of:expr) => {
+        $(#[$doc])*
+        #[utoipa::path(
+            get,
+            path = $path,
+            tag = "state",
+            params(("name" = String, Path, description = "The destination's name."), SlotFilter),
+            responses(
+                (status = 200, description = "As it is now.", body = OfSlots<$type>),
+                (status = 400, description = "The query is not understood.", body = Problem, content_type = "application/problem+json"),
+                (status = 404, description = "There is no such destination or slot.", body = Problem, content_type = "application/problem+json"),
+            ),
+        )]
+        async fn $handler(State(agent): State<Shared>, target: Target) -> Result<Json<OfSlots<$type>>, Problem> {
+            target.aspect(&*agent, $of)
+        }
+    };
+}
+
+/// Declares a handler that changes something and answers with the new state.
+macro_rules! change {
+    ($(#[$doc:meta])* $handler:ident, $method:ident, $path:literal, $request:ty, $type:ty, $of:expr, $change:expr) => {
+        $(#[$doc])*
+        #[utoipa::path(
+            $method,
+            path = $path,
+            tag = "change",
+            params(("name" = String, Path, description = "The destination's name."), SlotFilter),
+            request_body = $request,
+            responses(
+                (status = 200, description = "The new state.", body = OfSlots<$type>),
+                (status = 400, description = "The request is no JSON, or its query is not understood.", body = Problem, content_type = "application/problem+json"),
+                (status = 404, description = "There is no such destination or slot.", body = Problem, content_type = "application/problem+json"),
+                (status = 408, description = "The request has not arrived in time.", body = Problem, content_type = "application/problem+json"),
+                (status = 409, description = "The change is not possible now.", body = Problem, content_type = "application/problem+json"),
+                (status = 413, description = "The request is too long.", body = Problem, content_type = "application/problem+json"),
+                (status = 415, description = "The request does not say that it is application/json.", body = Problem, content_type = "application/problem+json"),
+                (status = 422, description = "The change is not possible, or not of the right form.", body = Problem, content_type = "application/problem+json"),
+            ),
+        )]
+        async fn $handler(
+            State(agent): State<Shared>,
+            target: Target,
+            Body(request): Body<$request>,
+        ) -> Result<Json<OfSlots<$type>>, Problem> {
+            let change: fn($request) -> Change = $change;
+            target.change(&*agent, &change(request))?;
+            target.aspect(&*agent, $of)
+        }
+    };
+}
+
+/// A destination.
+#[utoipa::path(
+    get,
+    path = "/destinations/{name}",
+    tag = "state",
+    params(("name" = String, Path, description = "The destination's name."), SlotFilter),
+    responses(
+        (status = 200, description = "As it is now.", body = Destination),
+        (status = 400, description = "The query is not understood.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such destination or slot.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn destination(State(agent): State<Shared>, target: Target) -> Result<Json<Destination>, Problem> {
+    let shipments = target.shipments(&*agent)?;
+    Destination::all_of(shipments).pop().map(Json).ok_or_else(|| target.unknown(&[]))
+}
+
+aspect!(
+    /// What waits for a destination.
+    backlog, "/destinations/{name}/backlog", Backlog, |shipment| Some(shipment.delivery.backlog)
+);
+aspect!(
+    /// The circuit breaker of a destination.
+    breaker, "/destinations/{name}/breaker", Breaker, breaker_of
+);
+aspect!(
+    /// The tuner of a destination. A slot for which none is at work is left out.
+    tuner, "/destinations/{name}/tuner", Tuner, tuner_of
+);
+aspect!(
+    /// The connections to a destination. A slot that has none yet is left out.
+    pool, "/destinations/{name}/pool", Pool, pool_of
+);
+change!(
+    /// Forces the circuit breaker open or closed, or leaves it to itself again.
+    set_breaker, put, "/destinations/{name}/breaker", SetBreaker, Breaker, breaker_of,
+    |request| Change::Breaker(request.mode)
+);
+change!(
+    /// Freezes the tuner, or lets it go on.
+    set_frozen, put, "/destinations/{name}/tuner/frozen", SetFrozen, Tuner, tuner_of,
+    |request| Change::Freeze(request.frozen)
+);
+change!(
+    /// Sets what the tuner strives for.
+    set_profile, put, "/destinations/{name}/tuner/profile", SetProfile, Tuner, tuner_of,
+    |request| Change::Profile(request.profile)
+);
+change!(
+    /// Sets the number of connections. The order of each key holds: new connections take over when the old ones have delivered everything.
+    set_size, put, "/destinations/{name}/pool/size", SetSize, Pool, pool_of,
+    |request| Change::Resize(request.connections as usize)
+);
+
+/// Replaces the connections by new ones, which take over when the old ones have delivered everything.
+#[utoipa::path(
+    post,
+    path = "/destinations/{name}/pool/reconnect",
+    tag = "change",
+    params(("name" = String, Path, description = "The destination's name."), SlotFilter),
+    responses(
+        (status = 200, description = "The new state.", body = OfSlots<Pool>),
+        (status = 400, description = "The query is not understood.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such destination or slot.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The change is not possible now.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The change is not possible.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn reconnect(State(agent): State<Shared>, target: Target) -> Result<Json<OfSlots<Pool>>, Problem> {
+    target.change(&*agent, &Change::Reconnect)?;
+    target.aspect(&*agent, pool_of)
+}
+
+fn breaker_of(shipment: Shipment) -> Option<Breaker> {
+    Some(shipment.delivery.breaker)
+}
+
+fn tuner_of(shipment: Shipment) -> Option<Tuner> {
+    shipment.tuner
+}
+
+fn pool_of(shipment: Shipment) -> Option<Pool> {
+    shipment.pool
+}
+
+/// What a request is about, and who asks.
+struct Target {
+    destination: String,
+    slot: Option<String>,
+    peer: Option<Peer>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Target {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Problem> {
+        let path: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let query: Result<Query<SlotFilter>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        let peer = parts.extensions.get::<Peer>().copied();
+        let Path(destination) =
+            path.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
+        let Query(SlotFilter { slot }) =
+            query.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
+        Ok(Self { destination, slot, peer })
+    }
+}
+
+impl Target {
+    /// What is shipped to the destination, of all slots or of the one.
+    fn shipments(&self, agent: &dyn Agent) -> Result<Vec<Shipment>, Problem> {
+        let mut shipments = agent.shipments();
+        shipments.sort_by(|a, b| a.delivery.slot.cmp(&b.delivery.slot));
+        let (meant, others): (Vec<_>, Vec<_>) =
+            shipments.into_iter().partition(|shipment| self.means(shipment));
+        if meant.is_empty() { Err(self.unknown(&others)) } else { Ok(meant) }
+    }
+
+    fn means(&self, shipment: &Shipment) -> bool {
+        shipment.destination == self.destination
+            && self.slot.as_ref().is_none_or(|slot| *slot == shipment.delivery.slot)
+    }
+
+    fn unknown(&self, known: &[Shipment]) -> Problem {
+        let of_slot = self.slot.as_ref().map(|slot| format!(" of {slot}")).unwrap_or_default();
+        let known: Vec<_> = known
+            .iter()
+            .map(|shipment| format!("{} of {}", shipment.destination, shipment.delivery.slot))
+            .collect();
+        let known = if known.is_empty() { "nothing yet".to_owned() } else { known.join(", ") };
+        Problem::not_found(format!(
+            "nothing is shipped to a destination {:?}{of_slot}; this agent ships {known}",
+            self.destination
+        ))
+    }
+
+    /// One aspect of it, slot by slot.
+    fn aspect<T>(
+        &self,
+        agent: &dyn Agent,
+        of: impl Fn(Shipment) -> Option<T>,
+    ) -> Result<Json<OfSlots<T>>, Problem> {
+        let of_slot = |shipment: Shipment| {
+            let slot = shipment.delivery.slot.clone();
+            of(shipment).map(|of| OfSlot { slot, of })
+        };
+        let slots = self.shipments(agent)?.into_iter().filter_map(of_slot).collect();
+        Ok(Json(OfSlots { destination: self.destination.clone(), slots }))
+    }
+
+    /// Asks for a change of every slot that is meant, up to the first one that is refused.
+    fn change(&self, agent: &dyn Agent, change: &Change) -> Result<(), Problem> {
+        for shipment in self.shipments(agent)? {
+            let (slot, destination) = (&shipment.delivery.slot, &shipment.destination);
+            let result = agent.change(slot, destination, change);
+            audit::log(self.peer, slot, destination, change, &result);
+            result?;
+        }
+        Ok(())
+    }
+}
+
+/// The body of a request.
+struct Body<T>(T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
+        body.map(|Json(body)| Self(body))
+            .map_err(|error| Problem::malformed(error.status(), error.body_text()))
+    }
+}

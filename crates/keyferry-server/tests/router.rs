@@ -1,0 +1,319 @@
+//! What is answered to which question; no socket.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use keyferry_server::audit::Peer;
+use keyferry_server::model::State;
+use keyferry_server::router::{document, router};
+use serde_json::{Value, json};
+use support::{Fake, shipment};
+use tower::ServiceExt as _;
+
+/// What came back.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    media_type: String,
+    allow: Option<String>,
+    body: Value,
+}
+
+fn ask(agent: &Arc<Fake>, request: Request<Body>) -> Answer {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let response = router(Arc::clone(agent) as _).oneshot(request).await.unwrap();
+        let header = |name| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
+        let (status, media_type, allow) =
+            (response.status(), header(header::CONTENT_TYPE).unwrap_or_default(), header(header::ALLOW));
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or_else(|_| panic!("no JSON: {body:?}"));
+        Answer { status, media_type, allow, body }
+    })
+}
+
+fn get(agent: &Arc<Fake>, path: &str) -> Answer {
+    ask(agent, Request::get(path).body(Body::empty()).unwrap())
+}
+
+fn send(agent: &Arc<Fake>, method: Method, path: &str, body: &str) -> Answer {
+    let request =
+        Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+    ask(agent, request.body(Body::from(body.to_owned())).unwrap())
+}
+
+fn put(agent: &Arc<Fake>, path: &str, body: &Value) -> Answer {
+    send(agent, Method::PUT, path, &body.to_string())
+}
+
+/// That it is a problem of this kind and names what is wrong.
+#[track_caller]
+fn assert_problem(answer: &Answer, status: u16, kind: &str, names: &str) {
+    assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+    assert_eq!(answer.media_type, "application/problem+json");
+    assert_eq!(answer.body["type"], format!("urn:keyferry:problem:{kind}"));
+    assert_eq!(answer.body["status"], status);
+    assert!(!answer.body["title"].as_str().unwrap().is_empty());
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains(names), "{detail:?} does not name {names:?}");
+}
+
+fn two_destinations() -> Arc<Fake> {
+    Arc::new(Fake::shipping([
+        shipment("siem", "slot-1", State::Idle),
+        shipment("siem", "slot-0", State::Blocked),
+        shipment("default", "slot-0", State::Delivering),
+    ]))
+}
+
+#[test]
+fn the_status_has_every_destination_with_its_slots_in_order() {
+    let answer = get(&two_destinations(), "/api/v1/status");
+    assert_eq!((answer.status, answer.media_type.as_str()), (StatusCode::OK, "application/json"));
+    let status = answer.body;
+    assert_eq!(
+        (&status["agent"], &status["pid"], &status["started"]),
+        (&json!("0.0.0"), &json!(1), &json!(2))
+    );
+    let names: Vec<_> = status["destinations"].as_array().unwrap().iter().map(|each| &each["name"]).collect();
+    assert_eq!(names, ["default", "siem"]);
+    let siem = &status["destinations"][1];
+    assert_eq!(siem["state"], "blocked", "the worst of its slots'");
+    assert_eq!((&siem["slots"][0]["slot"], &siem["slots"][1]["slot"]), (&json!("slot-0"), &json!("slot-1")));
+    assert_eq!(siem["slots"][0]["counts"]["published"], 7);
+    assert_eq!(get(&two_destinations(), "/api/v1/destinations").body, status["destinations"]);
+    assert_eq!(get(&two_destinations(), "/api/v1/destinations/siem").body, *siem);
+}
+
+#[test]
+fn ready_is_an_agent_that_delivers_to_all() {
+    let ready = |agent: Fake| get(&Arc::new(agent), "/readyz");
+    for state in [State::Idle, State::Delivering] {
+        let answer = ready(Fake::shipping([shipment("default", "slot-0", state)]));
+        assert_eq!((answer.status, &answer.body["status"]), (StatusCode::OK, &json!("ready")), "{state}");
+    }
+    for state in [State::Blocked, State::Draining, State::Stopped, State::Waiting] {
+        let others = shipment("default", "slot-0", State::Idle);
+        let answer = ready(Fake::shipping([others, shipment("siem", "slot-0", state)]));
+        assert_problem(&answer, 503, "not-ready", &format!("siem is {state}"));
+    }
+    let blocked = ready(Fake::shipping([shipment("default", "slot-0", State::Blocked)]));
+    assert_problem(&blocked, 503, "not-ready", "nobody answers");
+    let waiting = Fake { waiting: Some("bootstrap-servers is missing".to_owned()), ..Fake::default() };
+    assert_problem(&ready(waiting), 503, "not-ready", "bootstrap-servers is missing");
+    let mut adopted = shipment("default", "slot-1", State::Stopped);
+    adopted.delivery.adopted = true;
+    assert_eq!(ready(Fake::shipping([adopted])).status, StatusCode::OK, "an adopted slot that was let go of");
+    assert_eq!(ready(Fake::default()).status, StatusCode::OK, "nothing is there to be delivered");
+}
+
+#[test]
+fn alive_is_an_agent_that_delivers_nothing() {
+    let agent = Arc::new(Fake::shipping([shipment("default", "slot-0", State::Blocked)]));
+    assert_eq!(get(&agent, "/healthz").body, json!({ "status": "alive" }));
+}
+
+#[test]
+fn each_aspect_is_told_slot_by_slot() {
+    let agent = two_destinations();
+    for (aspect, field, value) in [
+        ("backlog", "bytes", json!(42)),
+        ("breaker", "mode", json!("auto")),
+        ("tuner", "profile", json!("auto")),
+        ("pool", "generation", json!(1)),
+    ] {
+        let body = get(&agent, &format!("/api/v1/destinations/siem/{aspect}")).body;
+        assert_eq!(body["destination"], "siem");
+        let slots: Vec<_> =
+            body["slots"].as_array().unwrap().iter().map(|each| (&each["slot"], &each[field])).collect();
+        assert_eq!(slots, [(&json!("slot-0"), &value), (&json!("slot-1"), &value)], "{aspect}");
+        let one = get(&agent, &format!("/api/v1/destinations/siem/{aspect}?slot=slot-1")).body;
+        assert_eq!(one["slots"], json!([body["slots"][1]]));
+    }
+}
+
+#[test]
+fn a_change_is_made_for_every_slot_that_is_meant_and_answered_with_the_new_state() {
+    let agent = two_destinations();
+    let path = "/api/v1/destinations/siem";
+    let answer = put(&agent, &format!("{path}/breaker"), &json!({ "mode": "open" }));
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(
+        (&answer.body["slots"][0]["mode"], &answer.body["slots"][1]["mode"]),
+        (&json!("open"), &json!("open"))
+    );
+    assert_eq!(agent.asked(), ["slot-0 siem: breaker open", "slot-1 siem: breaker open"]);
+    let one = put(&agent, &format!("{path}/tuner/frozen?slot=slot-1"), &json!({ "frozen": true }));
+    assert_eq!(one.body["slots"], json!([one.body["slots"][0]]));
+    assert_eq!(
+        (&one.body["slots"][0]["slot"], &one.body["slots"][0]["frozen"]),
+        (&json!("slot-1"), &json!(true))
+    );
+    let profile = put(&agent, &format!("{path}/tuner/profile"), &json!({ "profile": "latency" }));
+    assert_eq!(profile.body["slots"][0]["profile"], "latency");
+    let pool = put(&agent, &format!("{path}/pool/size"), &json!({ "connections": 3 }));
+    assert_eq!(pool.body["slots"][0]["connections"].as_array().unwrap().len(), 3);
+    let reconnected = send(&agent, Method::POST, &format!("{path}/pool/reconnect"), "");
+    assert_eq!(reconnected.body["slots"][0]["generation"], 2);
+    let other = get(&agent, "/api/v1/destinations/default/breaker").body;
+    assert_eq!(other["slots"][0]["mode"], "auto", "the other destination is not concerned");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let agent = two_destinations();
+    let breaker = "/api/v1/destinations/siem/breaker";
+    assert_problem(&get(&agent, "/api/v2/status"), 404, "not-found", "openapi.json");
+    let unknown = get(&agent, "/api/v1/destinations/nowhere/breaker");
+    assert_problem(&unknown, 404, "not-found", "\"nowhere\"");
+    assert_problem(&unknown, 404, "not-found", "default of slot-0");
+    assert_problem(&get(&agent, &format!("{breaker}?slot=slot-9")), 404, "not-found", "slot-9");
+    assert_problem(&get(&agent, &format!("{breaker}?colour=red")), 400, "malformed", "colour");
+    assert_problem(&put(&agent, breaker, &json!({ "mode": "ajar" })), 422, "malformed", "ajar");
+    assert_problem(&put(&agent, breaker, &json!({ "mode": "open", "more": 1 })), 422, "malformed", "more");
+    assert_problem(&send(&agent, Method::PUT, breaker, "{"), 400, "malformed", "JSON");
+    assert_problem(&send(&agent, Method::PUT, breaker, &"x".repeat(20 << 10)), 413, "malformed", "limit");
+    let no_type = Request::put(breaker).body(Body::from("{}")).unwrap();
+    assert_problem(&ask(&agent, no_type), 415, "malformed", "application/json");
+    let deleted = send(&agent, Method::DELETE, breaker, "");
+    assert_problem(&deleted, 405, "method-not-allowed", "Allow");
+    let allowed: BTreeSet<_> = deleted.allow.as_deref().unwrap().split(',').collect();
+    assert_eq!(allowed, BTreeSet::from(["GET", "HEAD", "PUT"]));
+    let too_many = put(&agent, "/api/v1/destinations/siem/pool/size", &json!({ "connections": 1_000 }));
+    assert_problem(&too_many, 422, "invalid", "from 1 to 4");
+    assert_eq!(agent.asked(), ["slot-0 siem: pool resize 1000"], "the first refusal is the last word");
+}
+
+#[test]
+fn a_change_that_is_not_possible_now_is_a_conflict() {
+    /// Ships what it can be told nothing of any more.
+    struct Leaving(Fake);
+    impl keyferry_server::Agent for Leaving {
+        fn about(&self) -> keyferry_server::model::About {
+            self.0.about()
+        }
+        fn shipments(&self) -> Vec<keyferry_server::model::Shipment> {
+            self.0.shipments()
+        }
+        fn change(
+            &self,
+            _: &str,
+            _: &str,
+            _: &keyferry_server::Change,
+        ) -> Result<(), keyferry_server::Refusal> {
+            Err(keyferry_server::Refusal::NotNow("the slot was let go of".to_owned()))
+        }
+    }
+    let agent = Leaving(Fake::shipping([shipment("default", "slot-0", State::Draining)]));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let request = Request::post("/api/v1/destinations/default/pool/reconnect").body(Body::empty()).unwrap();
+    let response = runtime.block_on(router(Arc::new(agent)).oneshot(request)).unwrap();
+    assert_eq!(response.status(), StatusCode::CONFLICT);
+}
+
+#[test]
+fn the_log_tells_who_changed_what_and_what_was_refused() {
+    let agent = two_destinations();
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let peer = Peer { uid: 1234, pid: Some(5678) };
+    tracing::subscriber::with_default(subscriber, || {
+        for body in [r#"{"connections":2}"#, r#"{"connections":9}"#] {
+            let request = Request::put("/api/v1/destinations/default/pool/size")
+                .extension(peer)
+                .header(header::CONTENT_TYPE, "application/json");
+            ask(&agent, request.body(Body::from(body)).unwrap());
+        }
+        get(&agent, "/api/v1/status");
+    });
+    let log = log.text();
+    let lines: Vec<_> = log.lines().collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("INFO") && lines[1].contains("WARN"), "{log}");
+    for line in &lines {
+        assert!(line.contains("uid 1234 (process 5678)") && line.contains("default of slot-0"), "{line}");
+    }
+    assert!(lines[0].contains("pool resize 2"), "{log}");
+    assert!(lines[1].contains("refused pool resize 9") && lines[1].contains("from 1 to 4"), "{log}");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// Written anew with `KEYFERRY_DOCS=write`.
+#[test]
+fn the_document_is_the_one_that_is_served() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    let generated = document().to_pretty_json().unwrap() + "\n";
+    if std::env::var_os("KEYFERRY_DOCS").is_some_and(|what| what == "write") {
+        std::fs::write(path, &generated).unwrap();
+        return;
+    }
+    let kept = std::fs::read_to_string(path).unwrap();
+    assert!(
+        kept == generated,
+        "docs/openapi.json is stale: KEYFERRY_DOCS=write cargo test -p keyferry-server"
+    );
+    let served = get(&two_destinations(), "/api/v1/openapi.json");
+    assert_eq!(served.media_type, "application/json");
+    assert_eq!(served.body, serde_json::from_str::<Value>(&generated).unwrap());
+}
+
+#[test]
+fn every_answer_is_one_that_the_document_has() {
+    let document: Value = serde_json::to_value(document()).unwrap();
+    let responses = |path: &str, method: &str| -> BTreeSet<String> {
+        let responses = &document["paths"][path][method]["responses"];
+        responses.as_object().unwrap_or_else(|| panic!("{method} {path}")).keys().cloned().collect()
+    };
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let verb: Method = method.to_uppercase().parse().unwrap();
+            for name in ["siem", "nowhere"] {
+                for query in ["", "?slot=slot-9", "?colour=red"] {
+                    for body in ["", "{}", "[", r#"{"mode":"open"}"#, r#"{"connections":9}"#] {
+                        let target = path.replace("{name}", name) + query;
+                        let answer = send(&two_destinations(), verb.clone(), &target, body);
+                        let status = answer.status.as_u16().to_string();
+                        assert!(
+                            responses(path, method).contains(&status),
+                            "{method} {target} {body}: {answer:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
