@@ -9,13 +9,19 @@
 //! - [`sink`]: one connection.
 //! - [`consume`]: topics read from one end to the other, to verify them.
 //! - [`error`]: which of librdkafka's errors mean what.
-//! - `raw`: the few calls of the C client that the `rdkafka` crate does not offer as we need them; the only `unsafe` code of the project.
+//! - [`topics`]: what the cluster says of the topics.
+//! - `raw`: the few calls of the C client that the `rdkafka` crate does not offer as we need them; with `raw_admin` the only `unsafe` code of the project.
 
 pub mod consume;
 pub mod error;
 pub mod pool;
 mod raw;
+mod raw_admin;
+mod settings;
 pub mod sink;
+mod statistics;
+pub mod topics;
 
 pub use pool::{ConnectionPoolManager, PoolHandle, PoolSettings, PoolSnapshot};
-pub use sink::{KafkaSink, Mark, ProducerSettings};
+pub use settings::{Mark, ProducerSettings};
+pub use sink::KafkaSink;

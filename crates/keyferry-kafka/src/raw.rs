@@ -4,16 +4,17 @@
 //! each message, and its `poll` takes one event at a time and boxes it. Here a message is one call with a topic handle and borrowed headers, an
 //! event is drained in place, and the delivery reports carry our token as the opaque pointer itself, so that nothing is boxed.
 //!
-//! This is the only module of the project with `unsafe` code. Its soundness rests on three facts of librdkafka's documentation: a client may be used from any
+//! This and [`raw_admin`](crate::raw_admin) are the only modules of the project with `unsafe` code. Its soundness rests on three facts of librdkafka's documentation: a client may be used from any
 //! thread; `RD_KAFKA_MSG_F_COPY` copies the payload before `rd_kafka_produceva` returns (key and headers are always copied); an event's
 //! messages live until the event is destroyed.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
-use keyferry_event::{Header, Record, Token};
+use keyferry_event::{Failure, Header, Record, Token};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_vtype_t as vtype;
 use rdkafka::client::{Client, DefaultClientContext};
@@ -21,7 +22,9 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
 
-use crate::sink::Mark;
+use crate::raw_admin::{self, Asked};
+use crate::settings::Mark;
+use crate::topics::{Answer, Request};
 
 /// What a producer reports.
 pub(crate) enum Event<'a> {
@@ -31,6 +34,10 @@ pub(crate) enum Event<'a> {
     Trouble { code: RDKafkaErrorCode, reason: &'a CStr },
     /// A line for the log; `level` as in syslog(3).
     Log { level: i32, facility: &'a CStr, line: &'a CStr },
+    /// A document of statistics, see librdkafka's `STATISTICS.md`.
+    Statistics(&'a CStr),
+    /// What the cluster answered to a request.
+    Answer(Answer),
 }
 
 /// Why a message was not delivered.
@@ -50,6 +57,9 @@ pub(crate) struct RawProducer {
     queue: NonNull<sys::rd_kafka_queue_t>,
     values: Vec<sys::rd_kafka_vu_t>,
     client: Client<DefaultClientContext>,
+    /// Where it says that it has something to report. Declared, and so dropped, after the client that writes to it.
+    wake: Arc<OwnedFd>,
+    is_muted: bool,
 }
 
 // SAFETY: librdkafka's objects may be used from any thread; `values` is a scratch area that holds no pointer between two calls.
@@ -57,9 +67,9 @@ unsafe impl Send for RawProducer {}
 
 impl RawProducer {
     /// A producer with `config`, which writes to `wake` (an eventfd) whenever it has something to report.
-    pub(crate) fn new(config: &ClientConfig, wake: BorrowedFd<'_>) -> KafkaResult<Self> {
+    pub(crate) fn new(config: &ClientConfig, wake: Arc<OwnedFd>) -> KafkaResult<Self> {
         let native = config.create_native_config()?;
-        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
+        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS;
         // SAFETY: `native` is a live configuration object.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events) };
         let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext)?;
@@ -67,17 +77,45 @@ impl RawProducer {
         let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
         let queue = NonNull::new(queue)
             .ok_or_else(|| KafkaError::ClientCreation("the producer has no main queue".to_owned()))?;
+        let mut producer =
+            Self { topics: Vec::new(), queue, values: Vec::with_capacity(32), client, wake, is_muted: true };
+        producer.unmute();
+        Ok(producer)
+    }
+
+    /// Writes to `wake` from now on when there is something to report.
+    pub(crate) fn unmute(&mut self) {
+        if !self.is_muted {
+            return;
+        }
         let one = 1_u64.to_ne_bytes();
-        // SAFETY: librdkafka copies the payload. The descriptor is the caller's and outlives the producer, see `KafkaSink`.
+        // SAFETY: the queue is live, and librdkafka copies the payload. The descriptor is held open by `wake` for as long as the client lives.
         unsafe {
             sys::rd_kafka_queue_io_event_enable(
-                queue.as_ptr(),
-                wake.as_raw_fd(),
+                self.queue.as_ptr(),
+                self.wake.as_raw_fd(),
                 one.as_ptr().cast(),
                 one.len(),
             );
         }
-        Ok(Self { topics: Vec::new(), queue, values: Vec::with_capacity(32), client })
+        self.is_muted = false;
+    }
+
+    /// Leaves `wake` alone until [`RawProducer::unmute`]: what is reported meanwhile waits until it is drained.
+    pub(crate) fn mute(&mut self) {
+        // SAFETY: the queue is live.
+        unsafe { sys::rd_kafka_queue_io_event_enable(self.queue.as_ptr(), -1, ptr::null(), 0) }
+        self.is_muted = true;
+    }
+
+    /// Asks the cluster; the answer is reported when it has come, or when the request's time is over.
+    ///
+    /// # Errors
+    /// librdkafka refuses an argument.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<(), Failure> {
+        let asked = Asked { client: self.client.native_ptr(), queue: self.queue.as_ptr() };
+        // SAFETY: client and queue are live.
+        unsafe { raw_admin::ask(asked, request) }
     }
 
     /// Hands over a copy of `record`, with one more header if there is a `mark`.
@@ -182,12 +220,12 @@ impl Drop for RawProducer {
     fn drop(&mut self) {
         self.purge();
         self.drain(&mut |_| {});
+        self.mute();
         // SAFETY: handles and queue are ours, used by nobody any more, and destroyed before the client (a field, dropped after this).
         unsafe {
             for (_, topic) in self.topics.drain(..) {
                 sys::rd_kafka_topic_destroy(topic.0.as_ptr());
             }
-            sys::rd_kafka_queue_io_event_enable(self.queue.as_ptr(), -1, ptr::null(), 0);
             sys::rd_kafka_queue_destroy(self.queue.as_ptr());
         }
     }
@@ -231,8 +269,13 @@ unsafe fn report_event(event: *mut sys::rd_kafka_event_t, report: &mut dyn FnMut
                     report(Event::Log { level, facility: text(facility), line: text(line) });
                 }
             }
-            // Only the kinds above were enabled.
-            _ => {}
+            sys::RD_KAFKA_EVENT_STATS => report(Event::Statistics(text(sys::rd_kafka_event_stats(event)))),
+            // Only the kinds above were enabled, and answers come to who has asked.
+            _ => {
+                if let Some(answer) = raw_admin::answer(event) {
+                    report(Event::Answer(answer));
+                }
+            }
         }
     }
 }

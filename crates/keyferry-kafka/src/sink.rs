@@ -8,91 +8,56 @@
 //! batch says nothing of its records, so the sink goes into *isolation*: everything unacknowledged is sent again, one record a
 //! batch, and what is refused then is refused for itself. Once all is delivered, it batches again.
 
+use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::types::RDKafkaErrorCode;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::{Verdict, advice, class_of_trouble, verdict};
 use crate::raw::{Event, RawProducer, Undelivered};
-
-/// How a producer is made: librdkafka's configuration properties.
-///
-/// Values may be secrets; they are therefore never printed.
-#[derive(Clone)]
-pub struct ProducerSettings {
-    properties: Vec<(String, String)>,
-    mark: Option<Mark>,
-}
-
-/// A header that a sink adds to each record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// Its name.
-    pub name: &'static CStr,
-    /// Its value.
-    pub value: String,
-}
-
-impl ProducerSettings {
-    /// Settings of the given properties, as in librdkafka's `CONFIGURATION.md`.
-    pub fn new(properties: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { properties: properties.into_iter().collect(), mark: None }
-    }
-
-    /// The same, and each record gets one more header.
-    #[must_use]
-    pub fn with_mark(self, mark: Mark) -> Self {
-        Self { mark: Some(mark), ..self }
-    }
-
-    fn client_config(&self, batching: Batching) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        // `log` below decides what becomes of a line; debug lines are only made where the property `debug` asks for them.
-        config.set_log_level(RDKafkaLogLevel::Debug);
-        for (name, value) in &self.properties {
-            config.set(name, value);
-        }
-        if batching == Batching::Isolated {
-            config.set("batch.num.messages", "1");
-        }
-        config
-    }
-}
-
-impl fmt::Debug for ProducerSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.properties.iter().map(|(name, _)| name)).finish()
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Batching {
-    Full,
-    Isolated,
-}
+use crate::settings::{Batching, ProducerSettings, Role};
+use crate::statistics::Traffic;
+use crate::topics::{Answer, Request};
 
 /// A producer and what it was made for.
 struct Running {
     producer: RawProducer,
     batching: Batching,
     outstanding: u64,
+    /// What was handed over since the last statistics.
+    handed_over: HandedOver,
+}
+
+#[derive(Clone, Copy, Default)]
+struct HandedOver {
+    records: u64,
+    bytes: u64,
+}
+
+impl HandedOver {
+    fn mean_size(self) -> Option<f64> {
+        (self.records > 0).then(|| self.bytes as f64 / self.records as f64)
+    }
 }
 
 /// A sink that is an idempotent Kafka producer.
 pub struct KafkaSink {
-    // Declared before `wake`, and so dropped before the descriptor that it writes to.
     running: Option<Running>,
     wake: Arc<OwnedFd>,
     settings: ProducerSettings,
-    /// How the next producer will batch.
-    batching: Batching,
+    /// How the next producer will be made.
+    role: Role,
     trouble: Option<Failure>,
+    answers: VecDeque<Answer>,
+    traffic: Traffic,
+    /// The mean size of a record in bytes, as far as was seen last.
+    record_size: f64,
+    batch_size: u64,
 }
 
 impl KafkaSink {
@@ -103,39 +68,122 @@ impl KafkaSink {
     pub fn new(settings: ProducerSettings) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| Failure::transient(format!("cannot create an eventfd: {error}")))?;
-        Self::waking(settings, Arc::new(wake))
+        let role = Role { of: 1, batching: Batching::Full, statistics: false };
+        Self::in_role(settings, role, Arc::new(wake))
     }
 
     /// A sink that writes to `wake` whenever it has something to report.
-    pub(crate) fn waking(settings: ProducerSettings, wake: Arc<OwnedFd>) -> Result<Self, Failure> {
-        let mut sink = Self { running: None, wake, settings, batching: Batching::Full, trouble: None };
+    pub(crate) fn in_role(
+        settings: ProducerSettings,
+        role: Role,
+        wake: Arc<OwnedFd>,
+    ) -> Result<Self, Failure> {
+        let mut sink = Self {
+            running: None,
+            wake,
+            batch_size: settings.batch_size(),
+            settings,
+            role,
+            trouble: None,
+            answers: VecDeque::new(),
+            traffic: Traffic::default(),
+            record_size: 0.0,
+        };
         sink.start()?;
         Ok(sink)
     }
 
+    /// How many records have no outcome yet.
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.running.as_ref().map_or(0, |running| running.outstanding)
+    }
+
+    /// Asks the cluster. The answer comes by [`KafkaSink::answer`], after a poll.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<(), Failure> {
+        let Some(running) = &mut self.running else {
+            return Err(no_producer());
+        };
+        running.producer.unmute();
+        running.producer.ask(request)
+    }
+
+    /// The oldest answer that was not taken yet.
+    pub(crate) fn answer(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
+    }
+
+    /// What the client told of its traffic last.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     fn start(&mut self) -> Result<(), Failure> {
-        let config = self.settings.client_config(self.batching);
-        let producer = RawProducer::new(&config, self.wake.as_fd())
-            .map_err(|error| Failure::transient(format!("librdkafka refuses the configuration: {error}")))?;
-        self.running = Some(Running { producer, batching: self.batching, outstanding: 0 });
+        let config = self.settings.client_config(self.role);
+        let producer = RawProducer::new(&config, Arc::clone(&self.wake)).map_err(|error| Failure {
+            class: FailureClass::Configuration,
+            reason: format!("librdkafka refuses the configuration: {error}"),
+        })?;
+        let batching = self.role.batching;
+        let handed_over = HandedOver::default();
+        self.running = Some(Running { producer, batching, outstanding: 0, handed_over });
         Ok(())
     }
 
-    fn drain_wake(&self) {
-        // Reading an eventfd takes its whole count at once. It is non-blocking: an empty one is no error of interest.
-        let _ = rustix::io::read(&*self.wake, &mut [0_u8; 8]);
+    /// Reports the outcomes that have become known, and takes in everything else that the producer says. Leaves `wake` alone: its owner reads it
+    /// before, for all that share it.
+    pub(crate) fn collect(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
+        let Some(running) = &mut self.running else { return };
+        let (mut refused, mut settled, mut is_quiet) = (false, false, false);
+        let Running { producer, batching, outstanding, handed_over } = running;
+        let (trouble, answers, traffic) = (&mut self.trouble, &mut self.answers, &mut self.traffic);
+        let (record_size, batch_size) = (&mut self.record_size, self.batch_size);
+        producer.drain(&mut |event| match event {
+            Event::Delivered(token, result) => {
+                *outstanding -= 1;
+                settled = true;
+                match result {
+                    Ok(()) => {
+                        *trouble = None;
+                        outcome(token, Ok(()));
+                    }
+                    Err(undelivered) => {
+                        let code = undelivered.code;
+                        refused |= verdict(code) == Verdict::Batch;
+                        let topic = lossy(undelivered.topic);
+                        outcome(token, Err(failure(code, *batching, &undelivered.to_string(), &topic)));
+                    }
+                }
+            }
+            Event::Trouble { code, reason } => note_trouble(trouble, code, reason),
+            Event::Log { level, facility, line } => log(level, facility, line),
+            Event::Statistics(json) => {
+                is_quiet = handed_over.records == 0 && *outstanding == 0;
+                *record_size = handed_over.mean_size().unwrap_or(*record_size);
+                *handed_over = HandedOver::default();
+                *traffic = Traffic::parse(json.to_bytes(), *record_size, batch_size).unwrap_or_default();
+            }
+            Event::Answer(answer) => answers.push_back(answer),
+        });
+        if is_quiet {
+            producer.mute();
+        }
+        match batching {
+            Batching::Full if refused => self.isolate(),
+            Batching::Isolated if settled && running.outstanding == 0 => self.leave_isolation(),
+            _ => {}
+        }
     }
 
     fn isolate(&mut self) {
         tracing::warn!(
-            "Kafka refused a batch: what is unacknowledged is sent again, one record a batch, to find out which of its records it means"
+            "Kafka refused a batch as too large: what is unacknowledged is sent again, one record a batch"
         );
-        self.batching = Batching::Isolated;
+        self.role.batching = Batching::Isolated;
     }
 
     fn leave_isolation(&mut self) {
         tracing::info!("everything isolated has been settled: sending in batches again");
-        self.batching = Batching::Full;
+        self.role.batching = Batching::Full;
         if let Err(failure) = self.reset() {
             tracing::warn!("{failure}");
         }
@@ -145,11 +193,14 @@ impl KafkaSink {
 impl Sink for KafkaSink {
     fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
         let Some(running) = &mut self.running else {
-            return Err(SendError::Failed(Failure::transient("there is no producer".to_owned())));
+            return Err(SendError::Failed(no_producer()));
         };
-        match running.producer.produce(token, record, self.settings.mark.as_ref()) {
+        running.producer.unmute();
+        match running.producer.produce(token, record, self.settings.mark()) {
             Ok(()) => {
                 running.outstanding += 1;
+                running.handed_over.records += 1;
+                running.handed_over.bytes += record.size() as u64;
                 Ok(())
             }
             Err(RDKafkaErrorCode::QueueFull) => Err(SendError::Full),
@@ -165,36 +216,9 @@ impl Sink for KafkaSink {
     }
 
     fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
-        self.drain_wake();
-        let Some(running) = &mut self.running else { return };
-        let (mut refused, mut settled) = (false, false);
-        let (batching, outstanding, trouble) =
-            (running.batching, &mut running.outstanding, &mut self.trouble);
-        running.producer.drain(&mut |event| match event {
-            Event::Delivered(token, result) => {
-                *outstanding -= 1;
-                settled = true;
-                match result {
-                    Ok(()) => {
-                        *trouble = None;
-                        outcome(token, Ok(()));
-                    }
-                    Err(undelivered) => {
-                        let code = undelivered.code;
-                        refused |= verdict(code) == Verdict::Batch;
-                        let topic = lossy(undelivered.topic);
-                        outcome(token, Err(failure(code, batching, &undelivered.to_string(), &topic)));
-                    }
-                }
-            }
-            Event::Trouble { code, reason } => note_trouble(trouble, code, reason),
-            Event::Log { level, facility, line } => log(level, facility, line),
-        });
-        match batching {
-            Batching::Full if refused => self.isolate(),
-            Batching::Isolated if settled && running.outstanding == 0 => self.leave_isolation(),
-            _ => {}
-        }
+        // Reading an eventfd takes its whole count at once. It is non-blocking: an empty one is no error of interest.
+        let _ = rustix::io::read(&*self.wake, &mut [0_u8; 8]);
+        self.collect(outcome);
     }
 
     fn reset(&mut self) -> Result<(), Failure> {
@@ -216,6 +240,10 @@ impl Sink for KafkaSink {
     fn trouble(&self) -> Option<Failure> {
         self.trouble.clone()
     }
+}
+
+fn no_producer() -> Failure {
+    Failure::transient("there is no producer")
 }
 
 fn failure(code: RDKafkaErrorCode, batching: Batching, reason: &str, place: &str) -> Failure {

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::pool::snapshot::PoolSnapshot;
-use crate::sink::ProducerSettings;
+use crate::settings::ProducerSettings;
 
 /// What a pool shall become. What is `None` stays as it is.
 #[derive(Clone, Debug, Default)]
@@ -22,12 +22,12 @@ pub struct Change {
 
 impl Change {
     /// This change and then `later`.
-    fn and(self, later: Self) -> Self {
+    pub(crate) fn and(self, later: Self) -> Self {
         Self {
             settings: later.settings.or(self.settings),
             connections: later.connections.or(self.connections),
-            cause: if self.cause == later.cause || self.cause.is_empty() {
-                later.cause
+            cause: if self.cause.contains(&later.cause) {
+                self.cause
             } else {
                 format!("{}; {}", self.cause, later.cause)
             },

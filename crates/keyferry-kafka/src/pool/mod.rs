@@ -4,12 +4,26 @@
 //! compression and credentials of a librdkafka producer are fixed when it is made, so changing one of them means a new producer; a record of the same key must not
 //! leave by the new one as long as one is on its way by the old. Hence: start the new generation, check it, stop feeding the old one, let it deliver what it
 //! has, and then swap.
+//!
+//! - `generations`: the decisions, pure.
+//! - `connection`: what they need of a connection.
+//! - `producers`: connections that are librdkafka producers.
+//! - `shard`: which connection a key goes to.
+//! - `demand`: when the smallest pool is enough.
+//! - [`PoolHandle`]: how other threads speak to a pool.
 
+mod connection;
+mod demand;
+mod generations;
 mod handle;
+mod producers;
 mod settings;
+mod shard;
+#[cfg(test)]
+mod simulated;
 mod snapshot;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,34 +36,28 @@ pub use snapshot::{
     ConnectionSnapshot, ConnectionState, EndedSwap, PoolSnapshot, Quantiles, SwapPhase, SwapSnapshot,
 };
 
-use crate::sink::{KafkaSink, ProducerSettings};
+use crate::settings::ProducerSettings;
+use generations::Generations;
+use producers::Producers;
 
 /// How old a snapshot may become while the pool is polled.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
+const SNAPSHOT_INTERVAL_MS: u64 = 1_000;
 
-/// The connections to one destination.
+/// The connections to one destination: the sink that ships.
 pub struct ConnectionPoolManager {
-    connection: KafkaSink,
-    successor: Option<Successor>,
-    settings: ProducerSettings,
-    generation: u64,
-    outstanding: u64,
-    born: Instant,
+    generations: Generations<Producers>,
     handle: PoolHandle,
-    published: Option<Instant>,
-    last_swap: Option<EndedSwap>,
-    swaps_completed: u64,
-    swaps_rolled_back: u64,
-    resets: u64,
     wake: Arc<OwnedFd>,
+    origin: Instant,
+    published: Option<Published>,
 }
 
-/// What takes over when the connection has delivered what it has.
-struct Successor {
-    connection: KafkaSink,
-    settings: ProducerSettings,
-    cause: String,
-    since: Instant,
+/// What the last snapshot showed.
+#[derive(PartialEq, Eq)]
+struct Published {
+    at_ms: u64,
+    generation: u64,
+    resets: u64,
 }
 
 impl ConnectionPoolManager {
@@ -57,26 +65,15 @@ impl ConnectionPoolManager {
     ///
     /// # Errors
     /// librdkafka refuses a setting, or cannot read a file that one names.
-    pub fn new(settings: ProducerSettings, _pool: PoolSettings) -> Result<(Self, PoolHandle), Failure> {
+    pub fn new(settings: ProducerSettings, pool: PoolSettings) -> Result<(Self, PoolHandle), Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| Failure::transient(format!("cannot create an eventfd: {error}")))?;
         let wake = Arc::new(wake);
         let handle = PoolHandle::new(Arc::clone(&wake));
-        let pool = Self {
-            connection: KafkaSink::waking(settings.clone(), Arc::clone(&wake))?,
-            successor: None,
-            settings,
-            generation: 1,
-            outstanding: 0,
-            born: Instant::now(),
-            handle: handle.clone(),
-            published: None,
-            last_swap: None,
-            swaps_completed: 0,
-            swaps_rolled_back: 0,
-            resets: 0,
-            wake,
-        };
+        let generations = Generations::new(Producers::new(Arc::clone(&wake)), settings, pool, 0)?;
+        let mut pool =
+            Self { generations, handle: handle.clone(), wake, origin: Instant::now(), published: None };
+        pool.publish(0);
         Ok((pool, handle))
     }
 
@@ -85,129 +82,54 @@ impl ConnectionPoolManager {
         self.handle.clone()
     }
 
-    fn take_up(&mut self, now: Instant) {
-        if self.successor.is_some() {
-            return;
-        }
-        let Some(change) = self.handle.take_wanted() else { return };
-        let settings = change.settings.unwrap_or_else(|| self.settings.clone());
-        match KafkaSink::waking(settings.clone(), Arc::clone(&self.wake)) {
-            Ok(connection) => {
-                self.successor = Some(Successor { connection, settings, cause: change.cause, since: now })
-            }
-            Err(failure) => {
-                tracing::warn!(
-                    "{}: the connections stay as they are, for the new one fails: {failure}",
-                    change.cause
-                );
-                self.swaps_rolled_back += 1;
-                self.last_swap = Some(EndedSwap {
-                    generation: self.generation + 1,
-                    cause: change.cause,
-                    took_ms: 0,
-                    failure: Some(failure.reason),
-                });
-            }
-        }
-    }
-
-    fn swap(&mut self, now: Instant) {
-        let Some(successor) = self.successor.take_if(|_| self.outstanding == 0) else { return };
-        (self.connection, self.settings) = (successor.connection, successor.settings);
-        self.generation += 1;
-        self.born = now;
-        self.swaps_completed += 1;
-        tracing::info!("{}: generation {} of connections takes over", successor.cause, self.generation);
-        self.last_swap = Some(EndedSwap {
-            generation: self.generation,
-            cause: successor.cause,
-            took_ms: millis(now - successor.since),
-            failure: None,
+    fn publish(&mut self, now_ms: u64) {
+        let (generation, resets) = (self.generations.serving().0, self.generations.resets());
+        let is_fresh = self.published.as_ref().is_some_and(|published| {
+            now_ms < published.at_ms + SNAPSHOT_INTERVAL_MS
+                && (published.generation, published.resets) == (generation, resets)
         });
-        self.published = None;
-    }
-
-    fn publish(&mut self, now: Instant) {
-        if self.published.is_some_and(|at| now - at < SNAPSHOT_INTERVAL) {
-            return;
+        if !is_fresh {
+            self.handle.publish(self.generations.snapshot());
+            self.published = Some(Published { at_ms: now_ms, generation, resets });
         }
-        self.published = Some(now);
-        let state =
-            if self.successor.is_some() { ConnectionState::Draining } else { ConnectionState::Active };
-        let connection = ConnectionSnapshot {
-            id: self.generation,
-            generation: self.generation,
-            state,
-            age_ms: millis(now - self.born),
-            queue_messages: self.outstanding,
-            last_error: self.connection.trouble().map(|failure| failure.reason),
-            ..ConnectionSnapshot::default()
-        };
-        self.handle.publish(PoolSnapshot {
-            generation: self.generation,
-            size: 1,
-            connections: vec![connection],
-            swap: self.successor.as_ref().map(|successor| SwapSnapshot {
-                generation: self.generation + 1,
-                phase: SwapPhase::Draining,
-                cause: successor.cause.clone(),
-                since_ms: millis(now - successor.since),
-            }),
-            last_swap: self.last_swap.clone(),
-            swaps_completed: self.swaps_completed,
-            swaps_rolled_back: self.swaps_rolled_back,
-            resets: self.resets,
-        });
     }
 }
 
 impl Sink for ConnectionPoolManager {
     fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
-        if self.successor.is_some() {
-            return Err(SendError::Full);
-        }
-        self.connection.send(token, record)?;
-        self.outstanding += 1;
-        Ok(())
+        self.generations.send(token, record)
     }
 
     fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
-        // Reading an eventfd takes its whole count at once. It is non-blocking: an empty one is no error of interest.
+        // Before anything is looked at, so that what comes meanwhile wakes again. Reading an eventfd takes its whole count at once. It is non-blocking: an
+        // empty one is no error of interest.
         let _ = rustix::io::read(&*self.wake, &mut [0_u8; 8]);
-        let now = Instant::now();
-        let outstanding = &mut self.outstanding;
-        self.connection.poll(&mut |token, result| {
-            *outstanding -= 1;
-            outcome(token, result);
-        });
-        self.take_up(now);
-        self.swap(now);
-        self.publish(now);
+        if let Some(change) = self.handle.take_wanted() {
+            self.generations.want(change);
+        }
+        let now_ms = millis(self.origin.elapsed());
+        self.generations.poll(now_ms, outcome);
+        self.publish(now_ms);
     }
 
     fn reset(&mut self) -> Result<(), Failure> {
-        self.outstanding = 0;
-        self.resets += 1;
-        if self.successor.is_some() {
-            self.swap(Instant::now());
-            return Ok(());
-        }
-        self.connection.reset()
+        self.generations.reset()
     }
 
     fn lost(&self) -> Option<Failure> {
-        self.connection.lost()
+        self.generations.lost()
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
-        self.connection.readiness()
+        Some(self.wake.as_fd())
     }
 
     fn trouble(&self) -> Option<Failure> {
-        self.connection.trouble()
+        self.generations.trouble()
     }
 }
 
+/// Saturates after 584 million years.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

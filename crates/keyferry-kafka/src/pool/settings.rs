@@ -1,5 +1,6 @@
 //! How a pool behaves.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How many connections a pool keeps, and how patient it is with them.
@@ -11,7 +12,7 @@ pub struct PoolSettings {
     pub min_connections: usize,
     /// The most that there are.
     pub max_connections: usize,
-    /// The topics that a new connection must have heard of before it takes traffic.
+    /// The topics that a new connection must have heard of before it takes traffic, each once.
     pub topics: Vec<String>,
     /// How long a new generation may take until it is found healthy; after that the old one stays.
     pub warm_up_timeout: Duration,
@@ -24,7 +25,14 @@ pub struct PoolSettings {
 impl PoolSettings {
     /// One connection, for records of `topics`, with the patience that suits most networks.
     pub fn for_topics(topics: impl IntoIterator<Item = String>) -> Self {
+        let topics = topics.into_iter().collect::<BTreeSet<_>>();
         Self { topics: topics.into_iter().collect(), ..Self::default() }
+    }
+
+    /// `connections` within the limits.
+    pub(crate) fn clamp(&self, connections: usize) -> usize {
+        let min = self.min_connections.max(1);
+        connections.clamp(min, self.max_connections.max(min))
     }
 }
 
@@ -36,7 +44,7 @@ impl Default for PoolSettings {
             max_connections: 4,
             topics: Vec::new(),
             warm_up_timeout: Duration::from_secs(15),
-            drain_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
             idle_after: Duration::from_secs(300),
         }
     }

@@ -1,0 +1,464 @@
+//! The pool's decisions under thousands of seeded schedules, with connections that are simulated.
+//!
+//! A small pipeline sends numbered records of some keys, takes in outcomes and sends everything again after a failure, as the real one does. Around it happens at random what
+//! happens to a Kafka client: acknowledgements in any order between keys, connections that fail, stall, or lose their brokers, a cluster that cannot be reached,
+//! and wishes for other settings, some of them with a wrong password. What must hold at every step is asserted where it would be broken; at the end everything is healed and
+//! must come to rest.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use keyferry_event::{Encoder, Envelope, Failure, FailureClass, HeaderMode, Record, SendError, Token};
+use keyferry_journal::event::{EventEncoder, Events, Field};
+use keyferry_journal::{Epoch, EventKind, Outcome};
+
+use super::connection::{Connection, Connector};
+use super::generations::Generations;
+use super::handle::Change;
+use super::settings::PoolSettings;
+use super::snapshot::ConnectionSnapshot;
+use crate::settings::ProducerSettings;
+use crate::topics::{Answer, Description, Request};
+
+/// How many schedules are run unless the environment says otherwise.
+const SCHEDULES: u64 = 400;
+
+/// A xorshift generator: small, and the same everywhere (Marsaglia 2003).
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+/// A record under way in a connection.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    token: Token,
+    key: u64,
+    number: u64,
+}
+
+/// What a simulated connection holds, kept where the world can act on it.
+#[derive(Debug, Default)]
+struct State {
+    generation: u64,
+    right_password: bool,
+    queue: VecDeque<UnderWay>,
+    outcomes: Vec<(Token, Result<(), Failure>)>,
+    answers: VecDeque<Answer>,
+    /// When the question ends without an answer.
+    asked_until: Option<u64>,
+    /// It accepts nothing any more and fails what it has.
+    is_fatal: bool,
+    /// It will never deliver anything.
+    is_lost: bool,
+    /// It delivers nothing until it is reset, and does not know why.
+    is_stuck: bool,
+}
+
+impl State {
+    fn outstanding(&self) -> u64 {
+        (self.queue.len() + self.outcomes.len()) as u64
+    }
+
+    fn can_deliver(&self) -> bool {
+        self.right_password && !self.is_fatal && !self.is_lost && !self.is_stuck
+    }
+}
+
+/// Everything outside of the pool.
+#[derive(Debug, Default)]
+struct World {
+    now_ms: u64,
+    is_reachable: bool,
+    connections: BTreeMap<u64, State>,
+    /// The numbers that have arrived, key by key, copies included.
+    arrived: BTreeMap<u64, Vec<u64>>,
+    made: u64,
+    group: (u64, usize),
+}
+
+impl World {
+    /// Delivers the record at `at` of a connection unless one of its key is before it.
+    fn deliver(&mut self, id: u64, at: usize) {
+        let Some(state) = self.connections.get_mut(&id).filter(|state| state.can_deliver()) else { return };
+        let Some(record) = state.queue.get(at).copied() else { return };
+        if state.queue.iter().take(at).any(|earlier| earlier.key == record.key) {
+            return;
+        }
+        state.queue.remove(at);
+        state.outcomes.push((record.token, Ok(())));
+        let arrived = self.arrived.entry(record.key).or_default();
+        let newest = arrived.iter().max().copied();
+        let is_copy = arrived.contains(&record.number);
+        let follows = newest.is_none_or(|newest| record.number > newest);
+        assert!(is_copy || follows, "{record:?} arrives after {newest:?} of its key");
+        arrived.push(record.number);
+    }
+
+    fn break_down(&mut self, id: u64) {
+        let Some(state) = self.connections.get_mut(&id) else { return };
+        state.is_fatal = true;
+        while let Some(record) = state.queue.pop_front() {
+            state.outcomes.push((record.token, Err(failure(FailureClass::Fatal))));
+        }
+    }
+}
+
+fn failure(class: FailureClass) -> Failure {
+    Failure { class, reason: format!("simulated: {class}") }
+}
+
+struct Simulated {
+    id: u64,
+    world: Rc<RefCell<World>>,
+}
+
+impl Simulated {
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(self
+            .world
+            .borrow_mut()
+            .connections
+            .get_mut(&self.id)
+            .unwrap_or_else(|| panic!("{} is gone", self.id)))
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        self.world.borrow_mut().connections.remove(&self.id);
+    }
+}
+
+impl Connection for Simulated {
+    fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
+        let mut world = self.world.borrow_mut();
+        let generation = world.connections[&self.id].generation;
+        for (id, other) in &world.connections {
+            let is_empty = other.generation == generation || other.outstanding() == 0;
+            assert!(is_empty, "connection {} receives while {id} of another generation delivers", self.id);
+        }
+        let Some(state) = world.connections.get_mut(&self.id) else { panic!("{} is gone", self.id) };
+        if state.is_fatal {
+            return Err(SendError::Failed(failure(FailureClass::Fatal)));
+        }
+        if state.queue.len() >= 20 {
+            return Err(SendError::Full);
+        }
+        let key = String::from_utf8_lossy(record.key).into_owned();
+        let number = u64::from_le_bytes(record.value.try_into().unwrap_or_else(|_| panic!("{record:?}")));
+        let key =
+            key.strip_prefix("key-").and_then(|key| key.parse().ok()).unwrap_or_else(|| panic!("{key}"));
+        state.queue.push_back(UnderWay { token, key, number });
+        Ok(())
+    }
+
+    fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
+        let (now_ms, is_reachable) = (self.world.borrow().now_ms, self.world.borrow().is_reachable);
+        let outcomes = self.with(|state| {
+            if is_reachable && state.right_password && state.asked_until.is_some() {
+                state.asked_until = None;
+                let topics = vec![("events".to_owned(), Ok(Description::default()))];
+                state.answers.push_back(Answer::Described(Ok(topics)));
+            }
+            if state.asked_until.is_some_and(|until| now_ms >= until) {
+                state.asked_until = None;
+                state.answers.push_back(Answer::Described(Err(failure(FailureClass::Transient))));
+            }
+            std::mem::take(&mut state.outcomes)
+        });
+        for (token, result) in outcomes {
+            outcome(token, result);
+        }
+    }
+
+    fn reset(&mut self) -> Result<(), Failure> {
+        self.with(|state| {
+            let State { generation, right_password, .. } = *state;
+            *state = State { generation, right_password, ..State::default() };
+        });
+        Ok(())
+    }
+
+    fn outstanding(&self) -> u64 {
+        self.with(|state| state.outstanding())
+    }
+
+    fn lost(&self) -> Option<Failure> {
+        self.with(|state| state.is_lost.then(|| failure(FailureClass::Transient)))
+    }
+
+    fn trouble(&self) -> Option<Failure> {
+        let is_reachable = self.world.borrow().is_reachable;
+        self.with(|state| match state {
+            _ if !is_reachable => Some(failure(FailureClass::Transient)),
+            state if !state.right_password => Some(failure(FailureClass::Authentication)),
+            _ => None,
+        })
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<(), Failure> {
+        let until = self.world.borrow().now_ms + request.timeout.as_millis() as u64;
+        self.with(|state| {
+            assert!(state.asked_until.is_none(), "asked twice");
+            state.asked_until = Some(until);
+        });
+        Ok(())
+    }
+
+    fn answer(&mut self) -> Option<Answer> {
+        self.with(|state| state.answers.pop_front())
+    }
+
+    fn describe(&self, _: &mut ConnectionSnapshot) {}
+}
+
+struct Maker {
+    world: Rc<RefCell<World>>,
+}
+
+impl Connector for Maker {
+    type Connection = Simulated;
+
+    fn connect(&mut self, settings: &ProducerSettings, of: usize) -> Result<Simulated, Failure> {
+        let mut world = self.world.borrow_mut();
+        world.made += 1;
+        let (group, count) = world.group;
+        world.group = if count == 0 { (group + 1, of - 1) } else { (group, count - 1) };
+        let (id, generation) = (world.made, world.group.0);
+        let right_password = is_right(settings);
+        world.connections.insert(id, State { generation, right_password, ..State::default() });
+        Ok(Simulated { id, world: Rc::clone(&self.world) })
+    }
+
+    fn retire(&mut self, connection: Simulated) {
+        assert_eq!(connection.outstanding(), 0, "a connection is retired with records under way");
+    }
+}
+
+fn settings(serial: u64, password: &str) -> ProducerSettings {
+    let pairs = [("client.id", serial.to_string()), ("sasl.password", password.to_owned())];
+    ProducerSettings::new(pairs.map(|(name, value)| (name.to_owned(), value)))
+}
+
+/// Whether the password is the right one; told by comparing, because settings keep their values to themselves.
+fn is_right(made: &ProducerSettings) -> bool {
+    made == &made.clone().with_property("sasl.password", "right")
+}
+
+/// The pipeline in small.
+struct Sender {
+    pool: Generations<Maker>,
+    world: Rc<RefCell<World>>,
+    encoder: Encoder,
+    total: u64,
+    next: u64,
+    next_token: u64,
+    /// What was sent and has no outcome.
+    under_way: BTreeMap<Token, u64>,
+    settled: Vec<bool>,
+    settled_at_ms: u64,
+}
+
+impl Sender {
+    fn new(world: Rc<RefCell<World>>, limits: PoolSettings, total: u64) -> Self {
+        let maker = Maker { world: Rc::clone(&world) };
+        let pool = Generations::new(maker, settings(0, "right"), limits, 0).unwrap_or_else(|f| panic!("{f}"));
+        let (encoder, settled) = (Encoder::new(HeaderMode::None), vec![false; total as usize]);
+        let (next, next_token, under_way, settled_at_ms) = (0, 0, BTreeMap::new(), 0);
+        Self { pool, world, encoder, total, next, next_token, under_way, settled, settled_at_ms }
+    }
+
+    fn is_done(&self) -> bool {
+        self.settled.iter().all(|settled| *settled)
+    }
+
+    fn turn(&mut self, burst: u64) {
+        let now_ms = self.world.borrow().now_ms;
+        let mut failed = false;
+        let Self { pool, under_way, settled, settled_at_ms, .. } = self;
+        pool.poll(now_ms, &mut |token, result| {
+            let number = under_way.remove(&token).unwrap_or_else(|| panic!("{token:?} is not under way"));
+            *settled_at_ms = now_ms;
+            match result {
+                Ok(()) => settled[number as usize] = true,
+                Err(_) => failed = true,
+            }
+        });
+        let is_stalled = !self.under_way.is_empty() && now_ms >= self.settled_at_ms + 1_000;
+        if failed || is_stalled && self.pool.lost().is_some() {
+            return self.begin_anew();
+        }
+        for _ in 0..burst {
+            if self.next == self.total || self.under_way.len() >= 60 {
+                return;
+            }
+            match self.send() {
+                Ok(()) => self.next += 1,
+                Err(SendError::Full) => return,
+                Err(SendError::Failed(_)) => return self.begin_anew(),
+            }
+        }
+    }
+
+    fn send(&mut self) -> Result<(), SendError> {
+        let mut payload = EventEncoder::new();
+        let user = format!("key-{}", self.next * 7 % 11 % 5);
+        let fields = [(Field::Id, "e"), (Field::UserId, user.as_str())];
+        payload.push(EventKind::User, 1, &fields, &self.next.to_le_bytes());
+        let event =
+            Events::of(payload.payload()).next().and_then(Result::ok).unwrap_or_else(|| panic!("no event"));
+        let envelope = Envelope { node: "n", epoch: Epoch(256), outcome: Outcome::Committed, sequence: 1 };
+        let record = self.encoder.encode("events", &event, &envelope);
+        let token = Token(self.next_token);
+        self.pool.send(token, &record)?;
+        if self.under_way.is_empty() {
+            self.settled_at_ms = self.world.borrow().now_ms;
+        }
+        self.next_token += 1;
+        self.under_way.insert(token, self.next);
+        Ok(())
+    }
+
+    fn begin_anew(&mut self) {
+        self.under_way.clear();
+        self.next = self.settled.iter().position(|settled| !settled).unwrap_or(self.settled.len()) as u64;
+        self.pool.reset().unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
+fn limits() -> PoolSettings {
+    PoolSettings {
+        connections: 2,
+        min_connections: 1,
+        max_connections: 4,
+        topics: vec!["events".to_owned()],
+        warm_up_timeout: Duration::from_secs(5),
+        drain_timeout: Duration::from_secs(5),
+        idle_after: Duration::from_secs(20),
+    }
+}
+
+/// Runs one schedule; answers how many replacements there were, how many were given up, and how many resets.
+fn run(seed: u64) -> (u64, u64, u64) {
+    let mut random = Random::new(seed);
+    let world = Rc::new(RefCell::new(World { is_reachable: true, ..World::default() }));
+    let mut sender = Sender::new(Rc::clone(&world), limits(), 300);
+    // Half of the schedules know no failure at all: there, nothing may arrive twice.
+    let is_rough = random.one_in(2);
+    let mut serial = 0;
+    for _ in 0..600 {
+        world.borrow_mut().now_ms += random.below(200);
+        act(&mut random, &mut world.borrow_mut(), is_rough);
+        if random.one_in(25) {
+            serial += 1;
+            sender.pool.want(wish(&mut random, serial));
+        }
+        let burst = random.below(4);
+        sender.turn(burst);
+    }
+    come_to_rest(&mut random, &world, &mut sender, serial + 1);
+    let snapshot = sender.pool.snapshot();
+    let arrived: u64 = world.borrow().arrived.values().map(|numbers| numbers.len() as u64).sum();
+    assert!(snapshot.resets > 0 || arrived == sender.total, "{arrived} arrived without any reset");
+    (snapshot.swaps_completed, snapshot.swaps_rolled_back, snapshot.resets)
+}
+
+/// Something happens in the world.
+fn act(random: &mut Random, world: &mut World, is_rough: bool) {
+    let ids: Vec<u64> = world.connections.keys().copied().collect();
+    let any = |random: &mut Random| ids[random.below(ids.len() as u64) as usize];
+    if world.is_reachable {
+        for _ in 0..random.below(8) {
+            let (id, at) = (any(random), random.below(6) as usize);
+            world.deliver(id, at);
+        }
+    }
+    if random.one_in(if world.is_reachable { 150 } else { 20 }) {
+        world.is_reachable ^= true;
+    }
+    if !is_rough {
+        return;
+    }
+    let id = any(random);
+    if random.one_in(120) {
+        world.break_down(id);
+    }
+    let Some(state) = world.connections.get_mut(&id) else { return };
+    state.is_lost |= random.one_in(200);
+    // Only what has records can be stuck with them: an idle one would fail its check instead.
+    state.is_stuck |= !state.queue.is_empty() && random.one_in(200);
+}
+
+fn wish(random: &mut Random, serial: u64) -> Change {
+    let password = if random.one_in(4) { "wrong" } else { "right" };
+    Change {
+        settings: (!random.one_in(3)).then(|| settings(serial, password)),
+        connections: random.one_in(3).then(|| random.below(6) as usize),
+        cause: format!("wish {serial}"),
+    }
+}
+
+/// Heals everything and wishes for the last settings: all must arrive, the wish must come true, and no replacement may remain.
+fn come_to_rest(random: &mut Random, world: &Rc<RefCell<World>>, sender: &mut Sender, serial: u64) {
+    let last = settings(serial, "right");
+    sender.pool.want(Change {
+        settings: Some(last.clone()),
+        connections: None,
+        cause: "the last".to_owned(),
+    });
+    let deadline = world.borrow().now_ms + 120_000;
+    loop {
+        {
+            let mut world = world.borrow_mut();
+            world.now_ms += 100;
+            world.is_reachable = true;
+            let ids: Vec<u64> = world.connections.keys().copied().collect();
+            for id in ids {
+                (0..10).for_each(|_| world.deliver(id, 0));
+            }
+        }
+        let burst = random.below(40);
+        sender.turn(burst);
+        let is_last = sender.pool.serving().1 == &last;
+        if sender.is_done() && is_last && sender.pool.snapshot().swap.is_none() {
+            return;
+        }
+        let snapshot = sender.pool.snapshot();
+        let (next, done) = (sender.next, sender.is_done());
+        assert!(
+            world.borrow().now_ms < deadline,
+            "no rest: next {next}, done {done}, last {is_last}, {snapshot:?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_reordered_whatever_happens_to_the_connections() {
+    let count = std::env::var("KEYFERRY_POOL_SCHEDULES").ok().and_then(|count| count.parse().ok());
+    let (mut completed, mut rolled_back, mut resets) = (0, 0, 0);
+    for seed in 0..count.unwrap_or(SCHEDULES) {
+        let result = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|_| panic!("seed {seed}"));
+        completed += result.0;
+        rolled_back += result.1;
+        resets += result.2;
+    }
+    // Schedules in which nothing happens would show nothing.
+    assert!(completed > 1_000 && rolled_back > 200 && resets > 200, "{completed} {rolled_back} {resets}");
+}

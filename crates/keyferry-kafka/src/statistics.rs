@@ -1,0 +1,175 @@
+//! What librdkafka tells of a producer once a second: the few figures that we need of its statistics.
+//!
+//! The fields and their units are those of librdkafka's `STATISTICS.md` (2.12). Everything else in the document, which grows with the number
+//! of partitions, is skipped by the parser without being kept.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::pool::Quantiles;
+
+/// What passes over a producer, as of its last statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Traffic {
+    /// Records in the producer, waiting or in flight.
+    pub(crate) queue_messages: u64,
+    /// Their bytes.
+    pub(crate) queue_bytes: u64,
+    /// Requests that wait for their answer.
+    pub(crate) requests_in_flight: u64,
+    /// Attempts to connect to a broker.
+    pub(crate) connects: u64,
+    /// Established connections that were lost.
+    pub(crate) disconnects: u64,
+    /// From a request to its answer.
+    pub(crate) round_trip_ms: Option<Quantiles>,
+    /// From a record's arrival in the producer to its request.
+    pub(crate) queue_time_ms: Option<Quantiles>,
+    /// The longest pause that a broker asked for.
+    pub(crate) throttle_ms: u64,
+    /// The bytes of a batch for each that it may have, before compression.
+    pub(crate) batch_fill: Option<f64>,
+    /// Bytes before compression for each after it.
+    pub(crate) compression_ratio: Option<f64>,
+}
+
+/// The document.
+#[derive(Debug, Deserialize)]
+struct Document {
+    #[serde(default)]
+    msg_cnt: u64,
+    #[serde(default)]
+    msg_size: u64,
+    #[serde(default)]
+    brokers: HashMap<String, Broker>,
+    #[serde(default)]
+    topics: HashMap<String, Topic>,
+}
+
+/// One broker, as it is known from one source.
+#[derive(Debug, Deserialize)]
+struct Broker {
+    #[serde(default)]
+    waitresp_cnt: u64,
+    #[serde(default)]
+    connects: u64,
+    #[serde(default)]
+    disconnects: u64,
+    #[serde(default)]
+    rtt: Window,
+    #[serde(default)]
+    int_latency: Window,
+    #[serde(default)]
+    throttle: Window,
+}
+
+#[derive(Debug, Deserialize)]
+struct Topic {
+    #[serde(default)]
+    batchsize: Window,
+    #[serde(default)]
+    batchcnt: Window,
+}
+
+/// A rolling window, emptied with every document.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct Window {
+    #[serde(default)]
+    max: i64,
+    #[serde(default)]
+    sum: i64,
+    #[serde(default)]
+    cnt: u64,
+    #[serde(default)]
+    p50: i64,
+    #[serde(default)]
+    p99: i64,
+}
+
+impl Traffic {
+    /// What a document says of records that have `record_size` bytes on average, in batches of at most `batch_size` bytes; `None` if it is not one.
+    pub(crate) fn parse(json: &[u8], record_size: f64, batch_size: u64) -> Option<Self> {
+        let document: Document = serde_json::from_slice(json).ok()?;
+        let brokers = || document.brokers.values();
+        let topics = || document.topics.values();
+        let batches: u64 = topics().map(|topic| topic.batchsize.cnt).sum();
+        let sent_bytes: u64 = topics().map(|topic| unsigned(topic.batchsize.sum)).sum();
+        let batched: u64 = topics().map(|topic| unsigned(topic.batchcnt.sum)).sum();
+        // librdkafka counts the bytes of a batch after compression only.
+        let raw_bytes = batched as f64 * record_size;
+        Some(Self {
+            queue_messages: document.msg_cnt,
+            queue_bytes: document.msg_size,
+            requests_in_flight: brokers().map(|broker| broker.waitresp_cnt).sum(),
+            connects: brokers().map(|broker| broker.connects).sum(),
+            disconnects: brokers().map(|broker| broker.disconnects).sum(),
+            round_trip_ms: slowest(brokers().map(|broker| broker.rtt)),
+            queue_time_ms: slowest(brokers().map(|broker| broker.int_latency)),
+            throttle_ms: brokers().map(|broker| unsigned(broker.throttle.max)).max().unwrap_or_default(),
+            batch_fill: ratio(raw_bytes, (batches * batch_size) as f64).map(|fill| fill.min(1.0)),
+            compression_ratio: ratio(raw_bytes, sent_bytes as f64),
+        })
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> Option<f64> {
+    (part > 0.0 && whole > 0.0).then(|| part / whole)
+}
+
+/// The window of the broker that is the slowest, from microseconds to milliseconds: records go to all of them, and the slowest decides.
+fn slowest(windows: impl Iterator<Item = Window>) -> Option<Quantiles> {
+    let slowest = windows.filter(|window| window.cnt > 0).max_by_key(|window| window.p99)?;
+    Some(Quantiles { p50: slowest.p50 as f64 / 1_000.0, p99: slowest.p99 as f64 / 1_000.0 })
+}
+
+/// librdkafka's windows are signed; a negative figure is one that it does not have.
+fn unsigned(figure: i64) -> u64 {
+    u64::try_from(figure).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two brokers and a topic, shortened from what librdkafka 2.12.1 emits.
+    const DOCUMENT: &str = r#"{ "name": "rdkafka#producer-1", "type": "producer", "ts":1, "msg_cnt":12, "msg_size":3400, "txmsgs":500,
+        "brokers":{
+          "a:9092/1": { "nodeid":1, "state":"UP", "waitresp_cnt":2, "connects":3, "disconnects":2,
+            "int_latency": {"min":1,"max":9,"avg":5,"sum":50,"cnt":10,"p50":4000,"p99":9000},
+            "rtt": {"min":1,"max":9,"avg":5,"sum":50,"cnt":10,"p50":1500,"p99":2500},
+            "throttle": {"min":0,"max":40,"cnt":10}, "toppars":{ "events-0": { "topic":"events", "partition":0 } } },
+          "GroupCoordinator": { "nodeid":-1, "waitresp_cnt":0, "connects":0, "disconnects":0,
+            "rtt": {"cnt":0,"p50":0,"p99":999999}, "throttle": {"max":0,"cnt":0} },
+          "b:9092/2": { "nodeid":2, "waitresp_cnt":1, "connects":1, "disconnects":0,
+            "rtt": {"cnt":1,"p50":1000,"p99":7000} } },
+        "topics":{ "events": { "topic":"events", "batchsize": {"sum":20000,"cnt":4}, "batchcnt": {"sum":400,"cnt":4},
+            "partitions":{ "0": { "partition":0, "txmsgs":500 } } } },
+        "eos": { "producer_id": 7 } }"#;
+
+    #[test]
+    fn the_figures_are_summed_over_brokers_and_topics_and_the_slowest_broker_counts() {
+        let traffic =
+            Traffic::parse(DOCUMENT.as_bytes(), 200.0, 40_000).unwrap_or_else(|| panic!("not read"));
+        assert_eq!((traffic.queue_messages, traffic.queue_bytes), (12, 3_400));
+        assert_eq!((traffic.requests_in_flight, traffic.connects, traffic.disconnects), (3, 4, 2));
+        assert_eq!(traffic.round_trip_ms, Some(Quantiles { p50: 1.0, p99: 7.0 }));
+        assert_eq!(traffic.queue_time_ms, Some(Quantiles { p50: 4.0, p99: 9.0 }));
+        assert_eq!(traffic.throttle_ms, 40);
+    }
+
+    #[test]
+    fn fill_and_compression_are_told_by_the_size_of_records_before_compression() {
+        let traffic =
+            Traffic::parse(DOCUMENT.as_bytes(), 200.0, 40_000).unwrap_or_else(|| panic!("not read"));
+        // 400 records of 200 bytes in 4 batches of at most 40,000 bytes, which took 20,000 bytes on the wire.
+        assert_eq!((traffic.batch_fill, traffic.compression_ratio), (Some(0.5), Some(4.0)));
+    }
+
+    #[test]
+    fn what_is_no_document_is_no_figure() {
+        assert!(Traffic::parse(b"{", 1.0, 1).is_none());
+        assert!(Traffic::parse(b"", 1.0, 1).is_none());
+        assert_eq!(Traffic::parse(b"{}", 1.0, 1), Some(Traffic::default()));
+    }
+}
