@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::model::{Delivery, Headers, InDoubt, Journal, Log, Mechanism, PropertyValue, Protocol};
+use crate::model::{Delivery, Headers, InDoubt, Journal, Log, Mechanism, PropertyValue, Protocol, Tuner};
 use crate::names::{BootstrapServers, DestinationName, TopicName};
 use crate::secret::Secret;
 use crate::stores::StoreFormat;
@@ -23,6 +23,7 @@ pub(crate) struct DestinationDraft {
     pub(crate) topic_events: Option<TopicName>,
     pub(crate) topic_admin_events: Option<TopicName>,
     pub(crate) client_id: Option<String>,
+    pub(crate) tuner: Tuner,
     pub(crate) delivery: Delivery,
     pub(crate) security: SecurityDraft,
     pub(crate) headers: Headers,
@@ -43,6 +44,7 @@ pub(crate) struct TlsDraft {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) ca_pem: Option<String>,
     pub(crate) truststore_type: Option<StoreFormat>,
+    pub(crate) truststore_password: Option<Secret>,
     pub(crate) certificate_file: Option<PathBuf>,
     pub(crate) certificate_pem: Option<String>,
     pub(crate) key_file: Option<PathBuf>,
@@ -76,6 +78,7 @@ impl Default for DestinationDraft {
             topic_events: None,
             topic_admin_events: None,
             client_id: None,
+            tuner: Tuner::default(),
             delivery: Delivery::default(),
             security: SecurityDraft::default(),
             headers: Headers::CloudEvents,
@@ -98,6 +101,7 @@ impl Default for TlsDraft {
             ca_file: None,
             ca_pem: None,
             truststore_type: None,
+            truststore_password: None,
             certificate_file: None,
             certificate_pem: None,
             key_file: None,

@@ -539,8 +539,7 @@ pub static DROP_IN: &[DropIn] = &[
         variable: "KAFKA_SSL_KEYSTORE_LOCATION",
         treatment: Treatment::Setting {
             key: "destination.security.tls.keystore_file",
-            note: "PKCS#12 and PEM are used as they are, whatever the file is called; JKS is refused with the command \
-                   that converts it",
+            note: "PKCS#12, JKS and PEM, whatever the file is called",
         },
     },
     DropIn {
@@ -555,7 +554,7 @@ pub static DROP_IN: &[DropIn] = &[
         variable: "KAFKA_SSL_KEYSTORE_TYPE",
         treatment: Treatment::Setting {
             key: "destination.security.tls.keystore_type",
-            note: "only where the file cannot be read; else its first bytes tell",
+            note: "only where the first bytes of the file do not tell it",
         },
     },
     ignored("ssl.protocol", "ssl-protocol", "KAFKA_SSL_PROTOCOL", JAVA_TLS),
@@ -584,22 +583,22 @@ pub static DROP_IN: &[DropIn] = &[
         variable: "KAFKA_SSL_TRUSTSTORE_LOCATION",
         treatment: Treatment::Setting {
             key: "destination.security.tls.ca_file",
-            note: "PEM is used as it is; PKCS#12 and JKS are refused with the command that converts them",
+            note: "PEM, PKCS#12 and JKS, whatever the file is called",
         },
     },
-    ignored(
-        "ssl.truststore.password",
-        "ssl-truststore-password",
-        "KAFKA_SSL_TRUSTSTORE_PASSWORD",
-        "certificate authorities in PEM need no password",
-    ),
+    DropIn {
+        kafka: Some("ssl.truststore.password"),
+        option: "ssl-truststore-password",
+        variable: "KAFKA_SSL_TRUSTSTORE_PASSWORD",
+        treatment: Treatment::Setting { key: "destination.security.tls.truststore_password", note: "" },
+    },
     DropIn {
         kafka: Some("ssl.truststore.type"),
         option: "ssl-truststore-type",
         variable: "KAFKA_SSL_TRUSTSTORE_TYPE",
         treatment: Treatment::Setting {
             key: "destination.security.tls.truststore_type",
-            note: "only where the file cannot be read; else its first bytes tell",
+            note: "only where the first bytes of the file do not tell it",
         },
     },
     ignored(

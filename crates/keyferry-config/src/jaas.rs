@@ -67,6 +67,17 @@ impl LoginModule {
         self.class.rsplit('.').next().unwrap_or(&self.class)
     }
 
+    /// The same module with other values of its options.
+    pub(crate) fn try_map_options<E>(
+        mut self,
+        mut map: impl FnMut(&str) -> Result<String, E>,
+    ) -> Result<Self, E> {
+        for (_, value) in &mut self.options {
+            *value = map(value)?;
+        }
+        Ok(self)
+    }
+
     /// The value of an option; the last one where it is given twice.
     pub(crate) fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -30,6 +30,7 @@ mod security;
 mod settings;
 mod sources;
 mod stores;
+mod substitution;
 pub mod units;
 
 pub use dropin::{DROP_IN, DropIn, Property, Treatment};
@@ -38,7 +39,7 @@ pub use load::{Loaded, load};
 pub use model::{
     ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
     InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, MissingOption, Overflow, PropertyValue, Protocol,
-    Readiness, Sasl, Security, Settle, Tls, Trust,
+    Readiness, Sasl, Security, Settle, Tls, Trust, Tuner, TunerPreset, TunerProfile,
 };
 pub use names::{
     BootstrapServers, DestinationName, IllegalDestinationName, IllegalServers, IllegalTopicName, Server,
@@ -49,4 +50,5 @@ pub use provider::{PROVIDER_OPTIONS, ProviderOption};
 pub use secret::{REDACTED, Secret};
 pub use settings::{SETTINGS, Setting};
 pub use sources::Sources;
+pub use stores::{OpenStore, OpenedStore, StoreIdentity, StorePasswords};
 pub use units::ByteSize;

@@ -151,9 +151,6 @@ fn identified(identity: &ClientIdentity) -> Vec<Property> {
             properties.extend(key_password.iter().map(|password| secret("ssl.key.password", password)));
             properties
         }
-        ClientIdentity::Pkcs12 { store, password } => {
-            vec![plain("ssl.keystore.location", store.display()), secret("ssl.keystore.password", password)]
-        }
     }
 }
 

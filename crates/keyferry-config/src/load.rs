@@ -1,5 +1,6 @@
 //! From the sources to the configuration.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -14,6 +15,8 @@ use crate::origin::Origin;
 use crate::security;
 use crate::settings::{Apply, DESTINATION_NAME, Setting};
 use crate::sources::{Assignment, Assignments, Collected, GivenDestination, Sources, Target};
+use crate::stores::OpenStore;
+use crate::substitution::{self, Resolver};
 use crate::units::ByteSize;
 
 /// A configuration and what its reader should know of it.
@@ -26,6 +29,8 @@ pub struct Loaded {
     /// Where each setting's value comes from, by key; those of a destination that is not the first as `destination[name].…`.
     /// A setting that is not listed has its default.
     pub origins: BTreeMap<String, Origin>,
+    /// The files from which values were read: those that references name, and key and trust stores. The value changes with the file.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// Reads the sources, checks every value, and puts them together.
@@ -43,6 +48,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         errors,
         warnings,
         system_trust: sources.variable(OPENSSL_CA_FILE).map(PathBuf::from),
+        resolver: Resolver::new(sources.environment()),
+        open_store: sources.open_store(),
     };
     let drafts: Vec<DestinationDraft> =
         given.iter().map(|given| context.draft(given.assignments.values())).collect();
@@ -60,7 +67,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let destinations = destinations.collect();
     let AgentDraft { node, journal, log } = context.agent;
     ConfigErrors::check(context.errors)?;
-    Ok(Loaded { config: Config { node, journal, destinations, log }, warnings: context.warnings, origins })
+    let config = Config { node, journal, destinations, log };
+    Ok(Loaded { config, warnings: context.warnings, origins, files: context.resolver.into_files() })
 }
 
 fn origins(agent: &Assignments, given: &[GivenDestination]) -> BTreeMap<String, Origin> {
@@ -81,23 +89,30 @@ const LEAST_SEGMENTS: u64 = 4;
 /// The variable by which OpenSSL is told where the system's authorities are.
 const OPENSSL_CA_FILE: &str = "SSL_CERT_FILE";
 
+/// Why another value holds than one that must not be shown.
+const HIDDEN_REASON: &str =
+    "what the reference stands for is out of range, and the nearest legal value is used";
+
 /// What the steps of [`load`] share.
-pub(crate) struct Context {
+pub(crate) struct Context<'a> {
     agent: AgentDraft,
     /// The destination that is being put together.
     given: GivenDestination,
     errors: Vec<ConfigError>,
     warnings: Vec<Warning>,
     pub(crate) system_trust: Option<PathBuf>,
+    pub(crate) resolver: Resolver<'a>,
+    pub(crate) open_store: Option<OpenStore>,
 }
 
-impl Context {
+impl Context<'_> {
     /// The draft of a destination from `assignments`; what they say of the agent as a whole goes into its draft.
-    fn draft<'a>(&mut self, assignments: impl Iterator<Item = &'a Assignment>) -> DestinationDraft {
+    fn draft<'g>(&mut self, assignments: impl Iterator<Item = &'g Assignment>) -> DestinationDraft {
         let mut draft = DestinationDraft::default();
         for assignment in assignments {
-            if let Err(rejected) = self.apply(&mut draft, assignment) {
-                let secret = assignment.is_secret();
+            let applied = self.resolve(assignment).and_then(|text| self.apply(&mut draft, assignment, &text));
+            if let Err(rejected) = applied {
+                let secret = assignment.is_secret() || assignment.has_reference();
                 let (option, origin) = (assignment.option.clone(), assignment.origin.clone());
                 self.errors.push(rejected.into_error(option, origin, &assignment.text, secret));
             }
@@ -105,8 +120,23 @@ impl Context {
         draft
     }
 
-    fn apply(&mut self, draft: &mut DestinationDraft, assignment: &Assignment) -> Result<(), Rejected> {
-        let input = Input { text: &assignment.text, dialect: assignment.dialect };
+    /// The value's text, with what its references stand for. A login configuration is only resolved if it is one reference as a whole:
+    /// those in it are resolved when it has been taken apart, so that no secret can be mistaken for a part of it.
+    fn resolve<'g>(&mut self, assignment: &'g Assignment) -> Result<Cow<'g, str>, Rejected> {
+        let text = &assignment.text;
+        if assignment.is_login_configuration() && !substitution::is_reference(text) {
+            return Ok(Cow::Borrowed(text));
+        }
+        self.resolver.resolve(text).map_err(|unresolved| Rejected::Refused(unresolved.to_string()))
+    }
+
+    fn apply(
+        &mut self,
+        draft: &mut DestinationDraft,
+        assignment: &Assignment,
+        text: &str,
+    ) -> Result<(), Rejected> {
+        let input = Input { text, dialect: assignment.dialect };
         let overruled = match &assignment.target {
             Target::Setting(setting) => match setting.apply {
                 Apply::Agent(apply) => apply(&mut self.agent, input)?,
@@ -118,16 +148,19 @@ impl Context {
                 overruled
             }
             Target::Property(name) => {
-                draft.librdkafka.insert(name.clone(), librdkafka::pass_through(name, &assignment.text)?);
+                let value = librdkafka::pass_through(name, text)?;
+                let value = if assignment.has_reference() { value.hidden() } else { value };
+                draft.librdkafka.insert(name.clone(), value);
                 None
             }
             Target::Checked(entry) => {
-                self.warnings.extend(entry.check(&assignment.text, &assignment.origin)?);
+                self.warnings.extend(entry.check(text, &assignment.origin)?);
                 None
             }
         };
         if let Some(reason) = overruled {
             let (option, origin) = (assignment.option.clone(), assignment.origin.clone());
+            let reason = if assignment.has_reference() { HIDDEN_REASON.to_owned() } else { reason };
             self.warnings.push(Warning::Overruled { option, origin, reason });
         }
         Ok(())
@@ -204,6 +237,7 @@ impl Context {
             topic_events,
             topic_admin_events: draft.topic_admin_events,
             client_id,
+            tuner: draft.tuner,
             delivery: draft.delivery,
             security,
             headers: draft.headers,
@@ -217,6 +251,12 @@ impl Context {
     /// Whether a source gives the setting.
     pub(crate) fn is_given(&self, key: &str) -> bool {
         self.given.assignments.contains_key(key)
+    }
+
+    /// Whether the value of the setting is one reference as a whole.
+    pub(crate) fn comes_from_reference(&self, key: &str) -> bool {
+        let assignment = self.given.assignments.get(key);
+        assignment.is_some_and(|assignment| substitution::is_reference(&assignment.text))
     }
 
     /// How much the source of a setting's value counts.
@@ -254,6 +294,15 @@ fn named(assignments: &Assignments, key: &str) -> Option<(String, Origin)> {
 }
 
 impl Assignment {
+    /// Whether the text is not the value itself, which may then be a secret whatever it is for.
+    pub(crate) fn has_reference(&self) -> bool {
+        substitution::has_reference(&self.text)
+    }
+
+    fn is_login_configuration(&self) -> bool {
+        matches!(&self.target, Target::Setting(setting) if setting.key == security::JAAS_CONFIG)
+    }
+
     fn is_secret(&self) -> bool {
         match &self.target {
             Target::Setting(setting) => setting.secret,

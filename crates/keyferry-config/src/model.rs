@@ -141,6 +141,8 @@ pub struct Destination {
     pub topic_admin_events: Option<TopicName>,
     /// How the client introduces itself to the brokers.
     pub client_id: String,
+    /// What batching is fitted to.
+    pub tuner: Tuner,
     /// Batching, retries and limits.
     pub delivery: Delivery,
     /// Encryption and authentication.
@@ -163,6 +165,17 @@ impl Destination {
     pub fn is_given(&self, key: &str) -> bool {
         self.given.contains(key)
     }
+}
+
+/// What the batching of one destination is fitted to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tuner {
+    /// What it aims at; `None` is what the preset stands for, or [`TunerProfile::Auto`].
+    pub profile: Option<TunerProfile>,
+    /// A scenario that stands for a profile and some settings.
+    pub preset: Option<TunerPreset>,
+    /// Whether nothing is moved while the agent runs.
+    pub frozen: bool,
 }
 
 /// Batching, retries and limits of one destination.
@@ -251,6 +264,36 @@ keyword! {
         Lz4 = "lz4",
         /// Zstandard.
         Zstd = "zstd",
+    }
+}
+
+keyword! {
+    /// What the batching of a destination is fitted to.
+    TunerProfile {
+        /// What the moment asks for.
+        Auto = "auto",
+        /// A record leaves at once.
+        Latency = "latency",
+        /// A compromise that never moves.
+        Balanced = "balanced",
+        /// As many records as possible for the processor time.
+        Throughput = "throughput",
+        /// As little as possible under way at once.
+        Reliability = "reliability",
+    }
+}
+
+keyword! {
+    /// A scenario that stands for a profile and some settings.
+    TunerPreset {
+        /// Many logins at certain hours.
+        HighVolumeLogin = "high-volume-login",
+        /// Somebody looks at a screen.
+        RealTimeMonitoring = "real-time-monitoring",
+        /// Evidence.
+        Audit = "audit",
+        /// One developer.
+        Development = "development",
     }
 }
 
@@ -449,13 +492,6 @@ pub enum ClientIdentity {
         /// The private key's password, if it has one.
         key_password: Option<Secret>,
     },
-    /// A PKCS#12 file with key, certificate and chain.
-    Pkcs12 {
-        /// The file.
-        store: PathBuf,
-        /// Its password.
-        password: Secret,
-    },
 }
 
 /// Authentication by SASL.
@@ -517,6 +553,14 @@ pub enum PropertyValue {
 }
 
 impl PropertyValue {
+    /// The same value, not to be shown.
+    pub(crate) fn hidden(self) -> Self {
+        match self {
+            Self::Plain(value) => Self::Secret(Secret::new(value)),
+            secret @ Self::Secret(_) => secret,
+        }
+    }
+
     /// The value itself, for the Kafka client.
     pub fn expose(&self) -> &str {
         match self {

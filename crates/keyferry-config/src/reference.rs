@@ -63,10 +63,11 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 7] = [
+const SECTIONS: [(&str, &str); 8] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
+    ("Tuning", "destination.tuner"),
     ("Delivery", "destination.delivery"),
     ("Encryption", "destination.security.tls"),
     ("Authentication", "destination.security.sasl"),

@@ -1,6 +1,6 @@
 //! Encryption and authentication: from single values to one consistent whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::draft::{SaslDraft, SecurityDraft, TlsDraft};
 use crate::input::Rejected;
@@ -10,9 +10,10 @@ use crate::model::{
     ClientCredentials, ClientIdentity, Credentials, Mechanism, MissingOption, Sasl, Security, Tls, Trust,
 };
 use crate::secret::Secret;
-use crate::stores::StoreFormat;
+use crate::stores::{OpenedStore, StoreFormat, StoreIdentity, StorePasswords};
 
 const CA_FILE: &str = "destination.security.tls.ca_file";
+const TRUSTSTORE_PASSWORD: &str = "destination.security.tls.truststore_password";
 const CA_PEM: &str = "destination.security.tls.ca_pem";
 const CERTIFICATE_FILE: &str = "destination.security.tls.certificate_file";
 const CERTIFICATE_PEM: &str = "destination.security.tls.certificate_pem";
@@ -27,7 +28,7 @@ const TOKEN_ENDPOINT: &str = "destination.security.sasl.token_endpoint";
 const CLIENT_ID: &str = "destination.security.sasl.client_id";
 const CLIENT_SECRET: &str = "destination.security.sasl.client_secret";
 const SCOPE: &str = "destination.security.sasl.scope";
-const JAAS_CONFIG: &str = "destination.security.sasl.jaas_config";
+pub(crate) const JAAS_CONFIG: &str = "destination.security.sasl.jaas_config";
 
 /// `None` if something is wrong (recorded in `context`) or missing (recorded in `missing`).
 pub(crate) fn assemble(
@@ -74,20 +75,49 @@ fn trust(draft: &TlsDraft, context: &mut Context) -> Option<Trust> {
         }
         (None, Some(pem)) => Some(Trust::Pem(pem.clone())),
         (Some(path), None) => match StoreFormat::of(path, draft.truststore_type) {
-            Some(StoreFormat::Pkcs12) => refuse(context, CA_FILE, &unusable_trust_store(path, "a PKCS#12")),
-            Some(StoreFormat::Jks) => refuse(context, CA_FILE, &unusable_trust_store(path, "a JKS")),
-            Some(StoreFormat::Pem) | None => Some(Trust::File(path.clone())),
+            Some(StoreFormat::Pkcs12 | StoreFormat::Jks) => trust_store(path, draft, context),
+            Some(StoreFormat::Pem) | None => {
+                if draft.truststore_password.is_some() {
+                    context
+                        .warn_ignored(TRUSTSTORE_PASSWORD, "certificate authorities in PEM need no password");
+                }
+                context.resolver.note(path);
+                Some(Trust::File(path.clone()))
+            }
         },
         (None, None) => Some(context.system_trust.clone().map_or(Trust::System, Trust::File)),
     }
 }
 
-fn unusable_trust_store(path: &Path, kind: &str) -> String {
-    let store = path.display();
-    format!(
-        "{store} is {kind} store, and OpenSSL reads authorities from PEM. Make one with \
-         `keytool -list -rfc -keystore {store} > truststore.pem` and name it here"
-    )
+fn trust_store(path: &Path, draft: &TlsDraft, context: &mut Context) -> Option<Trust> {
+    let passwords =
+        StorePasswords { store: draft.truststore_password.as_ref(), key: draft.key_password.as_ref() };
+    let OpenedStore { authorities, .. } = open_store(path, CA_FILE, passwords, context)?;
+    if authorities.is_empty() {
+        return refuse(context, CA_FILE, &format!("{} holds no certificate of an authority", path.display()));
+    }
+    Some(Trust::Pem(authorities))
+}
+
+/// What the store at `path` holds, or `None` with the reason recorded.
+fn open_store(
+    path: &Path,
+    key: &'static str,
+    passwords: StorePasswords<'_>,
+    context: &mut Context,
+) -> Option<OpenedStore> {
+    context.resolver.note(path);
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return refuse(context, key, &format!("{} cannot be read: {error}", path.display())),
+    };
+    let Some(open) = context.open_store else {
+        return refuse(context, key, "key and trust stores cannot be opened here; give PEM files");
+    };
+    match open(&bytes, passwords) {
+        Ok(store) => Some(store),
+        Err(reason) => refuse(context, key, &format!("{} cannot be opened: {reason}", path.display())),
+    }
 }
 
 /// The outer `None` is an error, the inner one means that the client shows no certificate.
@@ -123,11 +153,7 @@ fn identity(
     }
     match (draft.certificate_file, draft.key_file) {
         (Some(certificate), Some(key)) => {
-            return Some(Some(ClientIdentity::PemFiles {
-                certificate,
-                key,
-                key_password: draft.key_password,
-            }));
+            return Some(Some(pem_files(certificate, key, draft.key_password, context)));
         }
         (Some(_), None) => missing.extend(missing_option(KEY_FILE, "the key of the client's certificate")),
         (None, Some(_)) => {
@@ -156,29 +182,34 @@ fn key_store(
     context: &mut Context,
     missing: &mut Vec<MissingOption>,
 ) -> Option<ClientIdentity> {
-    let path = store.display();
-    match StoreFormat::of(store, declared) {
-        Some(StoreFormat::Pem) => Some(ClientIdentity::PemFiles {
-            certificate: store.to_owned(),
-            key: store.to_owned(),
-            key_password: key_password.or(store_password),
-        }),
-        Some(StoreFormat::Jks) => refuse(
-            context,
-            KEYSTORE_FILE,
-            &format!(
-                "{path} is a JKS store, which OpenSSL does not read. Make a PKCS#12 store with `keytool -importkeystore \
-                 -srckeystore {path} -destkeystore keystore.p12 -deststoretype PKCS12` and name it here"
-            ),
-        ),
-        Some(StoreFormat::Pkcs12) | None => match store_password {
-            Some(password) => Some(ClientIdentity::Pkcs12 { store: store.to_owned(), password }),
-            None => {
-                missing.extend(missing_option(KEYSTORE_PASSWORD, "the password of the PKCS#12 key store"));
-                None
-            }
-        },
+    if StoreFormat::of(store, declared) == Some(StoreFormat::Pem) {
+        let key_password = key_password.or(store_password);
+        return Some(pem_files(store.to_owned(), store.to_owned(), key_password, context));
     }
+    if store_password.is_none() {
+        missing.extend(missing_option(KEYSTORE_PASSWORD, "the password of the key store"));
+        return None;
+    }
+    let passwords = StorePasswords { store: store_password.as_ref(), key: key_password.as_ref() };
+    match open_store(store, KEYSTORE_FILE, passwords, context)?.identity {
+        Some(StoreIdentity { certificates, key }) => {
+            Some(ClientIdentity::Pem { certificate: certificates, key, key_password: None })
+        }
+        None => {
+            refuse(context, KEYSTORE_FILE, &format!("{} holds no key with its certificate", store.display()))
+        }
+    }
+}
+
+fn pem_files(
+    certificate: PathBuf,
+    key: PathBuf,
+    key_password: Option<Secret>,
+    context: &mut Context,
+) -> ClientIdentity {
+    context.resolver.note(&certificate);
+    context.resolver.note(&key);
+    ClientIdentity::PemFiles { certificate, key, key_password }
 }
 
 fn sasl(draft: SaslDraft, context: &mut Context, missing: &mut Vec<MissingOption>) -> Option<Sasl> {
@@ -249,6 +280,7 @@ fn with_login_module(mut draft: SaslDraft, context: &mut Context) -> Option<Sasl
             return None;
         }
     };
+    let module = resolved(module, context)?;
     match module.simple_name() {
         name @ ("PlainLoginModule" | "ScramLoginModule") => {
             if draft.mechanism == Some(Mechanism::OAuthBearer) {
@@ -312,9 +344,21 @@ fn with_login_module(mut draft: SaslDraft, context: &mut Context) -> Option<Sasl
     }
 }
 
+/// The module with what the references in its options stand for, unless the whole login configuration came from one.
+fn resolved(module: LoginModule, context: &mut Context) -> Option<LoginModule> {
+    if context.comes_from_reference(JAAS_CONFIG) {
+        return Some(module);
+    }
+    let resolver = &mut context.resolver;
+    match module.try_map_options(|value| resolver.resolve(value).map(std::borrow::Cow::into_owned)) {
+        Ok(module) => Some(module),
+        Err(unresolved) => refuse(context, JAAS_CONFIG, &unresolved.to_string()),
+    }
+}
+
 struct Login<'a> {
     module: &'a LoginModule,
-    context: &'a Context,
+    context: &'a Context<'a>,
 }
 
 impl Login<'_> {

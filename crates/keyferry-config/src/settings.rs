@@ -7,7 +7,8 @@ use crate::ciphers;
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
-    Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, Protocol, Settle,
+    Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, Protocol, Settle, TunerPreset,
+    TunerProfile,
 };
 use crate::stores::StoreFormat;
 
@@ -258,6 +259,34 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Destination(|draft, input| set(&mut draft.gap_records, input.boolean())),
     },
     Setting {
+        key: "destination.tuner.profile",
+        option: Some("tuner-profile"),
+        takes: one_of::<TunerProfile>,
+        default: "`auto`, or that of the preset",
+        purpose: "What batches, linger, compression and connections are fitted to: a fixed aim, or with `auto` what the moment asks for. Values that are \
+                  configured below stay as they are.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.tuner.profile, input.keyword())),
+    },
+    Setting {
+        key: "destination.tuner.preset",
+        option: Some("tuner-preset"),
+        takes: one_of::<TunerPreset>,
+        default: "none",
+        purpose: "A scenario that stands for a profile and some settings. What is configured beside it wins.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.tuner.preset, input.keyword())),
+    },
+    Setting {
+        key: "destination.tuner.frozen",
+        option: Some("tuner-frozen"),
+        takes: || "`true` or `false`".into(),
+        default: "`false`",
+        purpose: "Whether the profile `auto` stays where it begins.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| set(&mut draft.tuner.frozen, input.boolean())),
+    },
+    Setting {
         key: "destination.delivery.batch_size",
         option: Some("batch-size"),
         takes: || "size".into(),
@@ -369,7 +398,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "destination.security.tls.ca_file",
         option: Some("ssl-truststore-location"),
-        takes: || "path of a PEM file, or of a directory of such".into(),
+        takes: || "path of a PEM file, of a directory of such, or of a PKCS#12 or JKS store".into(),
         default: "the authorities of the operating system (or of SSL_CERT_FILE)",
         purpose: "The certificate authorities that are believed.",
         secret: false,
@@ -385,11 +414,22 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.tls.ca_pem, pem(input))),
     },
     Setting {
+        key: "destination.security.tls.truststore_password",
+        option: Some("ssl-truststore-password"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The password of a trust store that is a PKCS#12 or JKS store.",
+        secret: true,
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.tls.truststore_password, input.secret())
+        }),
+    },
+    Setting {
         key: "destination.security.tls.truststore_type",
         option: Some("ssl-truststore-type"),
         takes: one_of::<StoreFormat>,
         default: "what the file begins with",
-        purpose: "The format of a trust store that cannot be read when the agent starts. Only PEM can be used.",
+        purpose: "The format of a trust store whose first bytes do not tell it.",
         secret: false,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.truststore_type, input.keyword())
@@ -443,7 +483,7 @@ pub static SETTINGS: &[Setting] = &[
         option: Some("ssl-key-password"),
         takes: || "text".into(),
         default: "none",
-        purpose: "The password of a private key in PEM.",
+        purpose: "The password of a private key in PEM, or in a JKS store where it is another than the store's.",
         secret: true,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.key_password, input.secret())
@@ -452,7 +492,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "destination.security.tls.keystore_file",
         option: Some("ssl-keystore-location"),
-        takes: || "path of a PKCS#12 file, or of a PEM file that holds key and certificates".into(),
+        takes: || "path of a PKCS#12 or JKS store, or of a PEM file that holds key and certificates".into(),
         default: "none",
         purpose: "The client's private key and certificates in one file.",
         secret: false,
@@ -465,7 +505,7 @@ pub static SETTINGS: &[Setting] = &[
         option: Some("ssl-keystore-password"),
         takes: || "text".into(),
         default: "none",
-        purpose: "The password of the PKCS#12 file.",
+        purpose: "The password of the key store.",
         secret: true,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.keystore_password, input.secret())
@@ -476,7 +516,7 @@ pub static SETTINGS: &[Setting] = &[
         option: Some("ssl-keystore-type"),
         takes: one_of::<StoreFormat>,
         default: "what the file begins with",
-        purpose: "The format of a key store that cannot be read when the agent starts. PKCS12 and PEM can be used.",
+        purpose: "The format of a key store whose first bytes do not tell it.",
         secret: false,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.keystore_type, input.keyword())

@@ -18,6 +18,7 @@ use crate::names::DestinationName;
 use crate::origin::Origin;
 use crate::provider;
 use crate::settings::{self, DESTINATION_NAME, DESTINATION_TABLE, LIBRDKAFKA_TABLE, SETTINGS, Setting};
+use crate::stores::OpenStore;
 
 /// The sources of one configuration. Without any, everything has its default.
 #[derive(Clone, Default)]
@@ -26,6 +27,7 @@ pub struct Sources {
     environment: BTreeMap<String, String>,
     options: BTreeMap<String, String>,
     node: Option<String>,
+    open_store: Option<OpenStore>,
 }
 
 /// A value, where it goes and where it comes from.
@@ -190,6 +192,21 @@ impl Sources {
     pub fn with_node(mut self, node: impl Into<String>) -> Self {
         self.node = Some(node.into());
         self
+    }
+
+    /// Says how key and trust stores are opened. Without it a configuration that names one is refused.
+    #[must_use]
+    pub fn with_stores(mut self, open: OpenStore) -> Self {
+        self.open_store = Some(open);
+        self
+    }
+
+    pub(crate) fn open_store(&self) -> Option<OpenStore> {
+        self.open_store
+    }
+
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
     }
 
     pub(crate) fn node(&self) -> Option<&str> {

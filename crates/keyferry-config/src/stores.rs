@@ -8,6 +8,38 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::secret::Secret;
+
+/// Opens a store, PKCS#12 or JKS. What is wrong is told in words, without anything that was read.
+///
+/// It is handed in by [`Sources::with_stores`](crate::Sources::with_stores), because this crate has no cryptography.
+pub type OpenStore = fn(&[u8], StorePasswords<'_>) -> Result<OpenedStore, String>;
+
+/// What opens a store.
+#[derive(Clone, Copy)]
+pub struct StorePasswords<'a> {
+    /// That of the store.
+    pub store: Option<&'a Secret>,
+    /// That of the key, where it is another one.
+    pub key: Option<&'a Secret>,
+}
+
+/// What a store holds.
+pub struct OpenedStore {
+    /// The certificates that are not the client's own, as PEM; empty if there is none.
+    pub authorities: String,
+    /// The client's own certificate and key.
+    pub identity: Option<StoreIdentity>,
+}
+
+/// A certificate and its key.
+pub struct StoreIdentity {
+    /// The certificate and its chain, as PEM.
+    pub certificates: String,
+    /// The private key, as PEM without a password.
+    pub key: Secret,
+}
+
 /// The format of a key or trust store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreFormat {

@@ -31,3 +31,11 @@ fn the_providers_table_is_up_to_date() {
         &reference::agent_options(),
     );
 }
+
+#[test]
+fn no_setting_is_missing_in_the_page() {
+    let page = reference::configuration();
+    for setting in keyferry_config::SETTINGS {
+        assert!(page.contains(&format!("### `{}`", setting.key)), "{} belongs to no section", setting.key);
+    }
+}

@@ -4,13 +4,32 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use keyferry_config::{Config, Loaded, Readiness, Sources, librdkafka, load};
+use keyferry_config::{
+    Config, Loaded, OpenedStore, Readiness, Secret, Sources, StoreIdentity, StorePasswords, librdkafka, load,
+};
 use proptest::prelude::*;
 
 type Options<'a> = &'a [(&'a str, &'a str)];
 
+/// Opens every store, and tells by which password.
+fn open(_: &[u8], passwords: StorePasswords<'_>) -> Result<OpenedStore, String> {
+    let password = passwords.store.map_or("none", Secret::expose);
+    match password {
+        "wrong" => Err("the password is wrong".to_owned()),
+        "empty" => Ok(OpenedStore { authorities: String::new(), identity: None }),
+        _ => Ok(OpenedStore {
+            authorities: format!("authorities opened by {password}"),
+            identity: Some(StoreIdentity {
+                certificates: format!("certificates opened by {password}"),
+                key: Secret::new(format!("key opened by {password}")),
+            }),
+        }),
+    }
+}
+
 fn needed(options: Options<'_>) -> Sources {
     Sources::new()
+        .with_stores(open)
         .with_options([("bootstrap-servers", "kafka:9092"), ("topic-events", "events")])
         .with_options(options.iter().copied())
 }
@@ -261,6 +280,7 @@ fn the_content_of_a_store_decides_over_its_name_and_declared_type() {
             ("security-protocol", "SSL"),
             ("ssl-truststore-location", path),
             ("ssl-truststore-type", kind),
+            ("ssl-truststore-password", "t"),
         ]))
     };
     let keys = |path: &str, kind: &str| {
@@ -277,33 +297,136 @@ fn the_content_of_a_store_decides_over_its_name_and_declared_type() {
     let identity = keys(&pem, "").unwrap();
     assert_eq!((&identity["ssl.certificate.location"], &identity["ssl.key.location"]), (&pem, &pem));
 
-    let p12 = store("p12.jks", PKCS12);
-    assert_eq!(keys(&p12, "JKS").unwrap()["ssl.keystore.location"], p12);
-    assert_eq!(keys(&p12, "JKS").unwrap()["ssl.keystore.password"], "p");
-    let refused = trust(&p12, "PEM").unwrap_err();
-    assert!(
-        refused.contains(&format!(
-            "is a PKCS#12 store, and OpenSSL reads authorities from PEM. Make one with \
-        `keytool -list -rfc -keystore {p12} > truststore.pem`"
-        )),
-        "{refused}"
-    );
-
-    let jks = store("jks.pem", JKS);
-    assert!(trust(&jks, "PEM").unwrap_err().contains("is a JKS store"));
-    assert!(
-        keys(&jks, "PKCS12").unwrap_err().contains(&format!("`keytool -importkeystore -srckeystore {jks} "))
-    );
-
-    for (path, kind, expected) in
-        [("/nowhere/a.p12", "", "PKCS#12"), ("/nowhere/a", "jks", "JKS"), ("/nowhere/a.p12", "JKS", "JKS")]
-    {
-        assert!(
-            trust(path, kind).unwrap_err().contains(&format!("{path} is a {expected} store")),
-            "{path} {kind}"
-        );
+    for (name, content) in [("p12.jks", PKCS12), ("jks.pem", JKS)] {
+        let path = store(name, content);
+        assert_eq!(trust(&path, "PEM").unwrap()["ssl.ca.pem"], "authorities opened by t", "{name}");
+        let identity = keys(&path, "PEM").unwrap();
+        assert_eq!(identity["ssl.certificate.pem"], "certificates opened by p", "{name}");
+        assert_eq!(identity["ssl.key.pem"], "key opened by p", "{name}");
+        assert!(!identity.contains_key("ssl.key.password"), "{name}");
+    }
+    for (path, kind) in [("/nowhere/a.p12", ""), ("/nowhere/a", "jks"), ("/nowhere/a.p12", "PEM")] {
+        let declared_pem = kind == "PEM";
+        let outcome = trust(path, kind);
+        assert_eq!(outcome.is_ok(), declared_pem, "{path} {kind}");
+        if let Err(message) = outcome {
+            let told = format!(
+                "option `ssl-truststore-location` (from Keycloak's configuration): {path} cannot be read"
+            );
+            assert!(message.starts_with(&told), "{message}");
+        }
     }
     assert_eq!(trust("/nowhere/a.jks", "PEM").unwrap()["ssl.ca.location"], "/nowhere/a.jks");
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_named_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    fs::write(&path, JKS).unwrap();
+    let path = path.to_str().unwrap();
+    let trust = |password| {
+        let options = [("ssl-truststore-location", path), ("ssl-truststore-password", password)];
+        outcome(&needed(&[("security-protocol", "SSL")]).with_options(options)).unwrap_err()
+    };
+    assert!(trust("wrong").ends_with(&format!("{path} cannot be opened: the password is wrong")));
+    assert!(trust("empty").ends_with(&format!("{path} holds no certificate of an authority")));
+    let keys = [("ssl-keystore-location", path), ("ssl-keystore-password", "empty")];
+    let message = outcome(&needed(&[("security-protocol", "SSL")]).with_options(keys)).unwrap_err();
+    assert!(message.ends_with(&format!("{path} holds no key with its certificate")), "{message}");
+}
+
+#[test]
+fn the_files_that_values_come_from_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let (authority, store, password) = (path("a.pem", PEM), path("k.jks", JKS), path("password", b"p\n"));
+    let reference = format!("${{file:{}}}", password.display());
+    let sources = needed(&[
+        ("security-protocol", "SSL"),
+        ("ssl-truststore-location", authority.to_str().unwrap()),
+        ("ssl-keystore-location", store.to_str().unwrap()),
+        ("ssl-keystore-password", &reference),
+    ]);
+    let files: Vec<_> = load(&sources).unwrap().files.into_iter().collect();
+    assert_eq!(files, [authority, store, password]);
+}
+
+#[test]
+fn a_value_may_be_kept_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    fs::write(&path, "hunter2\n").unwrap();
+    let reference = format!("${{file:{}}}", path.display());
+    let toml = format!(
+        "[destination]\nbootstrap_servers = [\"${{env:BROKER}}:9092\", \"b:1\"]\n\
+         [destination.security.sasl]\npassword = \"{reference}\"\nusername = \"${{env:NAME}}\"\n\
+         [destination.librdkafka]\n\"socket.nagle.disable\" = \"${{env:NAGLE}}\"\n"
+    );
+    let sources = Sources::new()
+        .with_file_text(Path::new("k.toml"), toml)
+        .with_environment([("BROKER", "kafka-1"), ("NAME", "ferry"), ("NAGLE", "true")])
+        .with_options([SASL_PLAIN_TEXT, ("topic-events", "events"), ("sasl-mechanism", "PLAIN")]);
+    let loaded = load(&sources).unwrap();
+    let destination = only(loaded.config).complete().unwrap().clone();
+    let properties: BTreeMap<String, String> = librdkafka::properties(&destination)
+        .into_iter()
+        .map(|(name, value)| (name, value.expose().to_owned()))
+        .collect();
+    assert_eq!(properties["bootstrap.servers"], "kafka-1:9092,b:1");
+    assert_eq!(properties["sasl.username"], "ferry");
+    assert_eq!(properties["sasl.password"], "hunter2");
+    assert_eq!(properties["socket.nagle.disable"], "true");
+    assert!(format!("{destination:?}").contains("\"socket.nagle.disable\": <redacted>"), "{destination:?}");
+}
+
+#[test]
+fn a_login_configuration_may_hold_references_or_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let reference = format!("${{file:{}}}", path.display());
+    let outcome = |jaas: &str| outcome(&needed(&[SASL_PLAIN_TEXT, ("sasl-jaas-config", jaas)]));
+    // What would end the option, the module, or begin another reference if it were read as a part of the login configuration.
+    for password in ["plain", "a\" b=\"c", "x\\\";", "${env:PATH}"] {
+        fs::write(&path, password).unwrap();
+        let properties =
+            outcome(&format!("PlainLoginModule required username=u password=\"{reference}\";")).unwrap();
+        assert_eq!(properties["sasl.password"], password);
+    }
+    fs::write(&path, "PlainLoginModule required username=u password=\"${env:PATH}\";\n").unwrap();
+    assert_eq!(outcome(&reference).unwrap()["sasl.password"], "${env:PATH}");
+    let missing =
+        outcome("PlainLoginModule required username=u password=\"hush${env:NOT_SET}\";").unwrap_err();
+    assert_eq!(
+        missing,
+        "option `sasl-jaas-config` (from Keycloak's configuration): `${env:NOT_SET}`: the variable is not set"
+    );
+}
+
+#[test]
+fn an_error_about_a_value_from_elsewhere_names_the_place_and_not_the_value() {
+    for (key, value) in [("linger", "hunter2"), ("max_in_flight", "77"), ("compression", "hunter2")] {
+        let toml = format!("[destination.delivery]\n{key} = \"${{env:VALUE}}\"\n");
+        let sources =
+            needed(&[]).with_file_text(Path::new("k.toml"), toml).with_environment([("VALUE", value)]);
+        let message = outcome(&sources).unwrap_err();
+        let told = format!("option `destination.delivery.{key}` (from k.toml, line 2): expected ");
+        assert!(message.starts_with(&told) && !message.contains(value), "{message}");
+    }
+    let sources = needed(&[("max-in-flight-requests-per-connection", "${env:VALUE}")])
+        .with_environment([("VALUE", "77")]);
+    let warnings = load(&sources).unwrap().warnings;
+    assert_eq!(
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "option `max-in-flight-requests-per-connection` (from Keycloak's configuration) is overruled: what the reference \
+          stands for is out of range, and the nearest legal value is used"
+        ]
+    );
 }
 
 #[test]

@@ -9,7 +9,9 @@
 //! - [`sink`]: one connection.
 //! - [`consume`]: topics read from one end to the other, to verify them.
 //! - [`error`]: which of librdkafka's errors mean what.
+//! - [`security`]: credentials that librdkafka does not take as they are.
 //! - [`topics`]: what the cluster says of the topics.
+//! - [`tuner`]: batch size, linger, compression and connections, fitted to what flows.
 //! - `raw`: the few calls of the C client that the `rdkafka` crate does not offer as we need them; with `raw_admin` the only `unsafe` code of the project.
 
 pub mod consume;
@@ -17,11 +19,14 @@ pub mod error;
 pub mod pool;
 mod raw;
 mod raw_admin;
+pub mod security;
 mod settings;
 pub mod sink;
 mod statistics;
 pub mod topics;
+pub mod tuner;
 
 pub use pool::{ConnectionPoolManager, PoolHandle, PoolSettings, PoolSnapshot};
 pub use settings::{Mark, ProducerSettings};
 pub use sink::KafkaSink;
+pub use tuner::{KafkaPerformanceTuner, ProducerTuning};

@@ -17,6 +17,7 @@ use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Phase, Pipeline, Report, St
 
 use crate::adoption;
 use crate::cli::{RunArguments, SinkKind};
+use crate::credentials;
 use crate::error::Error;
 use crate::handover::HandOver;
 use crate::log;
@@ -77,7 +78,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
 
 impl Task {
     fn of(arguments: &RunArguments) -> Result<Self, Error> {
-        let environment = Sources::new().with_process_environment();
+        let environment = credentials::sources();
         if arguments.child {
             return Self::handed_over(environment);
         }

@@ -1,8 +1,9 @@
 //! How a tool gets to Kafka: as the agent does, and as the command line says otherwise.
 
-use keyferry_config::{Destination, Sources, librdkafka};
+use keyferry_config::{Destination, librdkafka};
 
 use crate::cli::ConnectionArguments;
+use crate::credentials;
 use crate::error::Error;
 use crate::shipment::Plan;
 
@@ -12,7 +13,7 @@ use crate::shipment::Plan;
 /// # Errors
 /// The configuration is wrong or lacks something.
 pub fn destination(arguments: &ConnectionArguments, topic: Option<&str>) -> Result<Destination, Error> {
-    let mut sources = Sources::new().with_process_environment();
+    let mut sources = credentials::sources();
     if let Some(file) = &arguments.config {
         sources = sources.with_file(file)?;
     }

@@ -17,12 +17,14 @@
 //! - `replay`: what was delivered, sent again.
 //! - `in_doubt`: what an operator decides on.
 //! - `connection`: how a tool gets to Kafka.
+//! - `credentials`: where secrets come from.
 //! - `terminal`: what they print for people.
 
 mod adoption;
 mod agent;
 mod cli;
 mod connection;
+mod credentials;
 mod error;
 mod handover;
 mod in_doubt;
