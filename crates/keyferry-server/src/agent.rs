@@ -33,7 +33,7 @@ pub enum Change {
     /// New connections in place of those that are there.
     Reconnect,
     /// Another number of connections.
-    Resize(usize),
+    Resize(u32),
 }
 
 /// As the audit log and refusals have it.

@@ -1,7 +1,7 @@
 //! What is said on the wire: requests and responses, from which the OpenAPI document is generated.
 //!
-//! Times are milliseconds since the Unix epoch, durations milliseconds, sizes bytes. Fields are only ever added within `/api/v1`: a client must pass over those
-//! that it does not know. What is not known is `null`.
+//! Times are milliseconds since the Unix epoch; a duration has its unit in its name, and a size is in bytes. Fields are only ever added within `/api/v1`: a client must
+//! pass over those that it does not know. What is not known is `null`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -87,7 +87,7 @@ pub struct Delivery {
 }
 
 /// Counts since the agent has begun to ship a slot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Events acknowledged by Kafka.
     pub published: u64,
@@ -97,7 +97,7 @@ pub struct Counts {
     pub in_doubt: u64,
     /// Events in doubt that wait for an operator now, those of earlier runs included.
     pub held: u64,
-    /// Records that Kafka can never take.
+    /// Records that can never be delivered, and lie in the dead-letter topic or file.
     pub dead_letters: u64,
     /// Gap records acknowledged by Kafka.
     pub gap_records: u64,
@@ -105,9 +105,11 @@ pub struct Counts {
     pub missing_events: u64,
     /// Ranges of the journal that could not be read.
     pub damaged_ranges: u64,
-    /// Events given up at the journal's ceiling because they were the oldest.
-    pub dropped_old: u64,
-    /// How often everything after the last settled point was sent again.
+    /// User events given up at the journal's ceiling because they were the oldest.
+    pub dropped_old_user_events: u64,
+    /// Admin events given up there.
+    pub dropped_old_admin_events: u64,
+    /// Records that were sent again after a failure.
     pub resets: u64,
 }
 
@@ -127,18 +129,26 @@ pub enum Level {
 }
 
 /// What waits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Backlog {
     /// How pressing it is.
     pub level: Level,
+    /// What has brought it to this level; `null` while that is normal.
+    pub reason: Option<String>,
+    /// Since when it has been at this level.
+    pub since: u64,
     /// Journal bytes that are not acknowledged.
     pub bytes: u64,
-    /// When the journal got the oldest event that is not acknowledged.
-    pub oldest: Option<u64>,
+    /// Age of the oldest event that is not acknowledged.
+    pub oldest_ms: Option<u64>,
     /// By how many bytes a second it grows; less than nothing while it is worked off.
-    pub growth: Option<f64>,
-    /// After how many milliseconds the journal is full, at this growth.
-    pub time_to_full: Option<u64>,
+    pub growth_bytes_per_s: i64,
+    /// In how many seconds the journal is full, if that goes on.
+    pub time_to_full_s: Option<u64>,
+    /// By how many bytes it may still grow.
+    pub room_bytes: Option<u64>,
+    /// How many of a hundred bytes that the journal may have are used.
+    pub used_percent: Option<u8>,
 }
 
 /// Who decides whether anything is sent.
@@ -150,7 +160,7 @@ pub enum BreakerMode {
     Auto,
     /// An operator: nothing is sent. The journal keeps the events.
     Open,
-    /// An operator: everything is sent, whatever fails.
+    /// An operator: nothing trips it. After a failure there is a pause all the same.
     Closed,
 }
 
@@ -174,12 +184,36 @@ pub struct Breaker {
     pub mode: BreakerMode,
     /// Whether anything is sent.
     pub state: BreakerState,
-    /// Why it is not closed.
+    /// The kind of cause that has opened it: `consecutive-failures`, `failure-rate`, `slow-calls`, `oldest-unacknowledged`, `authentication`, `authorisation`,
+    /// `configuration` or `forced`; `null` while it is closed.
+    pub cause: Option<String>,
+    /// The same for people, with what the destination said.
     pub reason: Option<String>,
-    /// For how long it has been in this state.
-    pub in_state: u64,
-    /// How often it has opened.
-    pub opened: u64,
+    /// Since when it has been in this state.
+    pub since: u64,
+    /// When it lets the next attempt through.
+    pub next_attempt: Option<u64>,
+    /// Attempts in a row that have failed.
+    pub consecutive_failures: u32,
+    /// How often it has opened since the agent started.
+    pub opened_total: u64,
+    /// How often it has become half-open.
+    pub half_opened_total: u64,
+    /// How often it has closed again.
+    pub closed_total: u64,
+    /// For how long it has been in each state.
+    pub time_in_state_ms: TimeInState,
+}
+
+/// For how long a circuit breaker has been in each state, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TimeInState {
+    /// Closed.
+    pub closed: u64,
+    /// Open.
+    pub open: u64,
+    /// Half-open.
+    pub half_open: u64,
 }
 
 /// What the tuner strives for.
@@ -199,27 +233,33 @@ pub enum TunerProfile {
     Auto,
 }
 
-/// The tuner of a destination's producer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The tuner of a destination's producers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Tuner {
     /// What it strives for.
     pub profile: TunerProfile,
-    /// Whether it leaves the settings as they are.
+    /// Whether it moves nothing by itself.
     pub frozen: bool,
-    /// What is set now.
-    pub settings: TunerSettings,
-    /// The last decisions, the newest first.
-    pub decisions: Vec<TunerDecision>,
+    /// The pace that the moment asks for: `starting`, `calm`, `busy` or `drain`. Only the profile `auto` follows it.
+    pub pace: String,
+    /// Records a second, as a mean over some seconds.
+    pub records_per_s: f64,
+    /// What holds now.
+    pub tuning: Tuning,
+    /// What it never moves, because it is configured.
+    pub configured: Vec<String>,
+    /// The last decisions, the oldest first.
+    pub decisions: Vec<Decision>,
 }
 
 /// What the tuner sets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TunerSettings {
-    /// Largest batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tuning {
+    /// The largest batch, in bytes.
     pub batch_size: u64,
-    /// How long a batch waits to be filled, in microseconds.
-    pub linger_us: u64,
-    /// `none`, `lz4`, `zstd`, `snappy` or `gzip`.
+    /// How long a batch waits to be filled.
+    pub linger_ms: u64,
+    /// `none`, `gzip`, `snappy`, `lz4` or `zstd`.
     pub compression: String,
     /// Requests on their way on one connection.
     pub max_in_flight: u32,
@@ -229,51 +269,105 @@ pub struct TunerSettings {
 
 /// A decision of the tuner's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TunerDecision {
+pub struct Decision {
     /// When.
     pub time: u64,
     /// What, and why.
-    pub reason: String,
+    pub text: String,
 }
 
-/// The connections of a slot to a destination.
+/// The connections from one slot to a destination. They belong to generations: a change of settings, credentials or size starts new connections, which take
+/// over when the old ones have delivered everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Pool {
-    /// Which generation of connections sends; each change of settings, credentials or size begins one.
+    /// The generation that receives records.
     pub generation: u64,
-    /// The connections.
+    /// How many connections that generation has.
+    pub size: u32,
+    /// Every connection that is open, of whatever generation.
     pub connections: Vec<Connection>,
-    /// What became of the last change.
-    pub last_change: Option<String>,
+    /// The replacement that is under way.
+    pub swap: Option<Swap>,
+    /// The replacement that ended last.
+    pub last_swap: Option<EndedSwap>,
+    /// How many replacements have succeeded.
+    pub swaps_completed: u64,
+    /// How many replacements were given up because the new connections were not healthy.
+    pub swaps_rolled_back: u64,
+    /// How often everything was replaced at once, after a failure.
+    pub resets: u64,
 }
 
 /// One connection: a producer of the Kafka client.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Connection {
-    /// Its number.
+    /// Its number, unique within the pool.
     pub id: u64,
     /// The generation that it belongs to.
     pub generation: u64,
-    /// What it is doing, in a word.
+    /// `warming-up`, `standby`, `active` or `draining`.
     pub state: String,
-    /// How old it is.
-    pub age: u64,
-    /// Half of the requests are answered within this time, in milliseconds.
-    pub round_trip_p50: Option<f64>,
-    /// Of a hundred requests, 99 are answered within this time, in milliseconds.
-    pub round_trip_p99: Option<f64>,
-    /// Requests that are not answered.
+    /// How long it has existed.
+    pub age_ms: u64,
+    /// How long brokers took to answer a request, in milliseconds.
+    pub round_trip_ms: Option<Quantiles>,
+    /// How long records waited in the client before they were put into a request, in milliseconds.
+    pub queue_time_ms: Option<Quantiles>,
+    /// Requests that wait for their answer.
     pub requests_in_flight: u64,
-    /// Records that are not acknowledged.
-    pub queued_records: u64,
-    /// Their size.
-    pub queued_bytes: u64,
-    /// How often it was connected again.
+    /// Records that have no outcome yet.
+    pub queue_records: u64,
+    /// Their bytes.
+    pub queue_bytes: u64,
+    /// Records delivered.
+    pub delivered: u64,
+    /// Attempts to connect, the first ones included.
+    pub connects: u64,
+    /// How often an established connection to a broker was lost.
     pub reconnects: u64,
-    /// For how long the broker made it wait, the last time.
-    pub throttle: u64,
-    /// The last error.
+    /// For how long brokers have asked it to wait, the longest in the last interval.
+    pub throttle_ms: u64,
+    /// How full batches were, 0 to 1.
+    pub batch_fill: Option<f64>,
+    /// Bytes before compression for each byte sent.
+    pub compression_ratio: Option<f64>,
+    /// What it complained of last and no success has cleared since.
     pub last_error: Option<String>,
+}
+
+/// Two points of a distribution over the last interval of statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Quantiles {
+    /// Half was at most this.
+    pub p50: f64,
+    /// All but a hundredth was at most this.
+    pub p99: f64,
+}
+
+/// A replacement of connections under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Swap {
+    /// The generation that shall take over.
+    pub generation: u64,
+    /// `warming-up` or `draining`.
+    pub phase: String,
+    /// What it is for.
+    pub cause: String,
+    /// For how long it has been under way.
+    pub since_ms: u64,
+}
+
+/// A replacement of connections that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndedSwap {
+    /// The generation that was to take over.
+    pub generation: u64,
+    /// What it was for.
+    pub cause: String,
+    /// How long it took.
+    pub took_ms: u64,
+    /// Why the old connections stayed; `null` if they did not.
+    pub failure: Option<String>,
 }
 
 /// What an agent ships from one slot to one destination, as [`crate::Agent`] tells it.
@@ -346,7 +440,7 @@ pub struct SetProfile {
 #[serde(deny_unknown_fields)]
 pub struct SetSize {
     /// How many.
-    #[schema(minimum = 1, maximum = 64)]
+    #[schema(minimum = 1)]
     pub connections: u32,
 }
 

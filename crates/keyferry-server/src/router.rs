@@ -251,7 +251,7 @@ change!(
 change!(
     /// Sets the number of connections. The order of each key holds: new connections take over when the old ones have delivered everything.
     set_size, put, "/destinations/{name}/pool/size", SetSize, Pool, pool_of,
-    |request| Change::Resize(request.connections as usize)
+    |request| Change::Resize(request.connections)
 );
 
 /// Replaces the connections by new ones, which take over when the old ones have delivered everything.

@@ -4,10 +4,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use keyferry_server::model::{
-    About, Backlog, Breaker, BreakerMode, Connection, Counts, Delivery, Pool, Shipment, State, Tuner,
-    TunerProfile, TunerSettings,
-};
+use keyferry_server::model::{About, Backlog, Breaker, Counts, Delivery, Pool, Shipment, State, Tuner};
 use keyferry_server::{Agent, Change, Refusal};
 
 /// What it ships, and what was asked of it.
@@ -54,9 +51,7 @@ impl Agent for Fake {
             Change::Freeze(frozen) => shipment.tuner.as_mut().unwrap().frozen = *frozen,
             Change::Profile(profile) => shipment.tuner.as_mut().unwrap().profile = *profile,
             Change::Reconnect => shipment.pool.as_mut().unwrap().generation += 1,
-            Change::Resize(size @ 1..=4) => {
-                shipment.pool.as_mut().unwrap().connections.resize(*size, Connection::default());
-            }
+            Change::Resize(size @ 1..=4) => shipment.pool.as_mut().unwrap().size = *size,
             Change::Resize(size) => {
                 return Err(Refusal::Invalid(format!("{size} connections: give a number from 1 to 4")));
             }
@@ -77,20 +72,9 @@ pub fn shipment(destination: &str, slot: &str, state: State) -> Shipment {
             counts: Counts { published: 7, ..Counts::default() },
             last_delivery: None,
             backlog: Backlog { bytes: 42, ..Backlog::default() },
-            breaker: Breaker { mode: BreakerMode::Auto, ..Breaker::default() },
+            breaker: Breaker::default(),
         },
-        pool: Some(Pool { generation: 1, connections: vec![Connection::default()], last_change: None }),
-        tuner: Some(Tuner {
-            profile: TunerProfile::Auto,
-            frozen: false,
-            settings: TunerSettings {
-                batch_size: 65_536,
-                linger_us: 10_000,
-                compression: "lz4".to_owned(),
-                max_in_flight: 5,
-                connections: 1,
-            },
-            decisions: Vec::new(),
-        }),
+        pool: Some(Pool { generation: 1, size: 1, ..Pool::default() }),
+        tuner: Some(Tuner::default()),
     }
 }
