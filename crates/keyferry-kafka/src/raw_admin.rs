@@ -17,7 +17,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use sys::rd_kafka_admin_op_t as op;
 
 use crate::error::class_of_trouble;
-use crate::topics::{Answer, Creation, Description, NewTopic, Question, Request};
+use crate::topics::{Answer, Creation, Described, Description, NewTopic, Question, Request};
 
 /// A client and the queue that its answers go to, both live.
 #[derive(Clone, Copy)]
@@ -139,7 +139,7 @@ unsafe fn new_topic(topic: &NewTopic) -> Result<*mut sys::rd_kafka_NewTopic_t, F
 
 unsafe fn described(
     result: *const sys::rd_kafka_DescribeTopics_result_t,
-) -> Vec<(String, Result<Description, Failure>)> {
+) -> Vec<(String, Described)> {
     // SAFETY: by the caller's promise.
     unsafe {
         let mut count = 0;
@@ -153,10 +153,20 @@ unsafe fn name_of(topic: *const sys::rd_kafka_TopicDescription_t) -> String {
     unsafe { text(sys::rd_kafka_TopicDescription_name(topic)) }
 }
 
-unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<Description, Failure> {
+unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> Described {
+    use RDKafkaErrorCode as Code;
     // SAFETY: by the caller's promise.
     unsafe {
-        outcome_of_error(sys::rd_kafka_TopicDescription_error(topic))?;
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        if !error.is_null() {
+            let code = sys::rd_kafka_error_code(error);
+            if matches!(Code::from(code), Code::UnknownTopicOrPartition | Code::UnknownTopic) {
+                return Described::Missing;
+            }
+            if let Err(failure) = outcome_of_code(code, sys::rd_kafka_error_string(error)) {
+                return Described::Refused(failure);
+            }
+        }
         let mut count = 0;
         let partitions = sys::rd_kafka_TopicDescription_partitions(topic, &mut count);
         let partitions = items(partitions, count);
@@ -169,7 +179,7 @@ unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<
             sys::rd_kafka_TopicPartitionInfo_replicas(*partition, &mut count);
             count
         };
-        Ok(Description {
+        Described::Present(Description {
             partitions: count,
             leaderless: partitions.iter().filter(is_leaderless).count(),
             replicas: partitions.iter().map(replicas).min().unwrap_or_default(),
@@ -246,14 +256,6 @@ unsafe fn created(result: *const sys::rd_kafka_CreateTopics_result_t) -> Vec<(St
 unsafe fn outcome_of(event: *mut sys::rd_kafka_event_t) -> Result<(), Failure> {
     // SAFETY: by the caller's promise.
     unsafe { outcome_of_code(sys::rd_kafka_event_error(event), sys::rd_kafka_event_error_string(event)) }
-}
-
-unsafe fn outcome_of_error(error: *const sys::rd_kafka_error_t) -> Result<(), Failure> {
-    if error.is_null() {
-        return Ok(());
-    }
-    // SAFETY: by the caller's promise.
-    unsafe { outcome_of_code(sys::rd_kafka_error_code(error), sys::rd_kafka_error_string(error)) }
 }
 
 unsafe fn outcome_of_code(code: sys::rd_kafka_resp_err_t, remark: *const c_char) -> Result<(), Failure> {

@@ -19,7 +19,14 @@ use crate::pool::snapshot::{
     ConnectionSnapshot, ConnectionState, EndedSwap, PoolSnapshot, SwapPhase, SwapSnapshot,
 };
 use crate::settings::ProducerSettings;
-use crate::topics::{Answer, Question, Request};
+use crate::topics::{Answer, Described, Question, Request};
+
+/// Names the producers that receive: they are others whenever this is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Incarnation {
+    generation: u64,
+    resets: u64,
+}
 
 /// A connection with records under way that has acknowledged nothing for so long is asked whether it is lost.
 const LOST_AFTER_MS: u64 = 1_000;
@@ -231,14 +238,14 @@ impl<C: Connector> Generations<C> {
         self.serving.trouble()
     }
 
-    /// The number of the generation that receives, and how its producers are made.
-    pub(crate) fn serving(&self) -> (u64, &ProducerSettings) {
-        (self.serving.number, &self.serving.settings)
+    /// How the producers that receive are made.
+    pub(crate) fn serving(&self) -> &ProducerSettings {
+        &self.serving.settings
     }
 
-    /// How many times everything was sent again.
-    pub(crate) fn resets(&self) -> u64 {
-        self.tally.resets
+    /// Which producers receive.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        Incarnation { generation: self.serving.number, resets: self.tally.resets }
     }
 
     /// The connection through which questions about the topics are asked.
@@ -266,7 +273,7 @@ impl<C: Connector> Generations<C> {
             swaps_completed: self.tally.completed,
             swaps_rolled_back: self.tally.rolled_back,
             resets: self.tally.resets,
-            ..PoolSnapshot::default()
+            topics: Vec::new(),
         }
     }
 
@@ -556,14 +563,8 @@ impl<T: Connection> Member<T> {
             let Answer::Described(described) = answer else { continue };
             self.check = match described {
                 Ok(topics) => {
-                    // Everything but a missing right is the cluster's state and not the connection's: an old connection would meet it too.
-                    let failures =
-                        topics.into_iter().filter_map(|(topic, result)| Some((topic, result.err()?)));
-                    if let Some((topic, failure)) =
-                        failures.into_iter().find(|(_, failure)| failure.class == FailureClass::Authorisation)
-                    {
-                        let reason = format!("topic {topic}: {}", failure.reason);
-                        return Err(Failure { class: failure.class, reason });
+                    if let Some(failure) = topics.into_iter().find_map(missing_right) {
+                        return Err(failure);
                     }
                     Check::Healthy
                 }
@@ -619,4 +620,13 @@ impl<T> Succession<T> {
 fn is_refusal(failure: &Failure) -> bool {
     use FailureClass as Class;
     matches!(failure.class, Class::Authentication | Class::Authorisation | Class::Configuration)
+}
+
+/// Why a connection that hears this of a topic is worse than the one it shall replace. Everything but a missing right is the cluster's state and not the
+/// connection's: the old one meets it too.
+fn missing_right((topic, described): (String, Described)) -> Option<Failure> {
+    let Described::Refused(failure) = described else { return None };
+    let Failure { class, reason } = failure;
+    (class == FailureClass::Authorisation)
+        .then(|| Failure { class, reason: format!("topic {topic}: {reason}") })
 }

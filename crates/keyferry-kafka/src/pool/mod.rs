@@ -37,7 +37,8 @@ pub use snapshot::{
 };
 
 use crate::settings::ProducerSettings;
-use generations::Generations;
+use crate::topics::check::TopicCheck;
+use generations::{Generations, Incarnation};
 use producers::Producers;
 
 /// How old a snapshot may become while the pool is polled.
@@ -46,18 +47,14 @@ const SNAPSHOT_INTERVAL_MS: u64 = 1_000;
 /// The connections to one destination: the sink that ships.
 pub struct ConnectionPoolManager {
     generations: Generations<Producers>,
+    topics: TopicCheck,
     handle: PoolHandle,
     wake: Arc<OwnedFd>,
     origin: Instant,
-    published: Option<Published>,
-}
-
-/// What the last snapshot showed.
-#[derive(PartialEq, Eq)]
-struct Published {
-    at_ms: u64,
-    generation: u64,
-    resets: u64,
+    /// When the last snapshot was published.
+    published_ms: u64,
+    /// Which producers there are, as they were when the topics were checked and the last snapshot was published.
+    incarnation: Incarnation,
 }
 
 impl ConnectionPoolManager {
@@ -70,9 +67,12 @@ impl ConnectionPoolManager {
             .map_err(|error| Failure::transient(format!("cannot create an eventfd: {error}")))?;
         let wake = Arc::new(wake);
         let handle = PoolHandle::new(Arc::clone(&wake));
+        let topics = TopicCheck::new(&pool.topics, pool.topic_policy.clone(), settings.largest_request());
         let generations = Generations::new(Producers::new(Arc::clone(&wake)), settings, pool, 0)?;
+        let incarnation = generations.incarnation();
+        let (origin, published_ms) = (Instant::now(), 0);
         let mut pool =
-            Self { generations, handle: handle.clone(), wake, origin: Instant::now(), published: None };
+            Self { generations, topics, handle: handle.clone(), wake, origin, published_ms, incarnation };
         pool.publish(0);
         Ok((pool, handle))
     }
@@ -82,16 +82,23 @@ impl ConnectionPoolManager {
         self.handle.clone()
     }
 
-    fn publish(&mut self, now_ms: u64) {
-        let (generation, resets) = (self.generations.serving().0, self.generations.resets());
-        let is_fresh = self.published.as_ref().is_some_and(|published| {
-            now_ms < published.at_ms + SNAPSHOT_INTERVAL_MS
-                && (published.generation, published.resets) == (generation, resets)
-        });
-        if !is_fresh {
-            self.handle.publish(self.generations.snapshot());
-            self.published = Some(Published { at_ms: now_ms, generation, resets });
+    /// Asks about the topics what is to be asked, and takes in what was answered.
+    fn check_topics(&mut self, now_ms: u64) {
+        let connection = self.generations.spokesman();
+        while let Some(answer) = connection.answer() {
+            self.topics.answered(answer, now_ms);
         }
+        if let Some(request) = self.topics.next(now_ms)
+            && let Err(failure) = connection.ask(&request)
+        {
+            self.topics.failed(&failure, now_ms);
+        }
+    }
+
+    fn publish(&mut self, now_ms: u64) {
+        self.published_ms = now_ms;
+        let topics = self.topics.snapshot();
+        self.handle.publish(PoolSnapshot { topics, ..self.generations.snapshot() });
     }
 }
 
@@ -109,7 +116,15 @@ impl Sink for ConnectionPoolManager {
         }
         let now_ms = millis(self.origin.elapsed());
         self.generations.poll(now_ms, outcome);
-        self.publish(now_ms);
+        let has_changed = self.generations.incarnation() != self.incarnation;
+        if has_changed {
+            self.incarnation = self.generations.incarnation();
+            self.topics.again(self.generations.serving().largest_request(), now_ms);
+        }
+        self.check_topics(now_ms);
+        if has_changed || now_ms >= self.published_ms + SNAPSHOT_INTERVAL_MS {
+            self.publish(now_ms);
+        }
     }
 
     fn reset(&mut self) -> Result<(), Failure> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::topics::TopicPolicy;
+
 /// How many connections a pool keeps, and how patient it is with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
@@ -14,6 +16,8 @@ pub struct PoolSettings {
     pub max_connections: usize,
     /// The topics that a new connection must have heard of before it takes traffic, each once.
     pub topics: Vec<String>,
+    /// What is to be done about them.
+    pub topic_policy: TopicPolicy,
     /// How long a new generation may take until it is found healthy; after that the old one stays.
     pub warm_up_timeout: Duration,
     /// How long an old generation may acknowledge nothing while it is drained; after that its records are sent again through the new one.
@@ -43,6 +47,7 @@ impl Default for PoolSettings {
             min_connections: 1,
             max_connections: 4,
             topics: Vec::new(),
+            topic_policy: TopicPolicy::default(),
             warm_up_timeout: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(30),
             idle_after: Duration::from_secs(300),

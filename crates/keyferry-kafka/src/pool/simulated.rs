@@ -20,7 +20,7 @@ use super::handle::Change;
 use super::settings::PoolSettings;
 use super::snapshot::ConnectionSnapshot;
 use crate::settings::ProducerSettings;
-use crate::topics::{Answer, Description, Request};
+use crate::topics::{Answer, Described, Description, Request};
 
 /// How many schedules are run unless the environment says otherwise.
 const SCHEDULES: u64 = 400;
@@ -174,7 +174,7 @@ impl Connection for Simulated {
         let outcomes = self.with(|state| {
             if is_reachable && state.right_password && state.asked_until.is_some() {
                 state.asked_until = None;
-                let topics = vec![("events".to_owned(), Ok(Description::default()))];
+                let topics = vec![("events".to_owned(), Described::Present(Description::default()))];
                 state.answers.push_back(Answer::Described(Ok(topics)));
             }
             if state.asked_until.is_some_and(|until| now_ms >= until) {
@@ -352,6 +352,7 @@ fn limits() -> PoolSettings {
         warm_up_timeout: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(5),
         idle_after: Duration::from_secs(20),
+        ..PoolSettings::default()
     }
 }
 
@@ -436,7 +437,7 @@ fn come_to_rest(random: &mut Random, world: &Rc<RefCell<World>>, sender: &mut Se
         }
         let burst = random.below(40);
         sender.turn(burst);
-        let is_last = sender.pool.serving().1 == &last;
+        let is_last = sender.pool.serving() == &last;
         if sender.is_done() && is_last && sender.pool.snapshot().swap.is_none() {
             return;
         }
@@ -447,6 +448,125 @@ fn come_to_rest(random: &mut Random, world: &Rc<RefCell<World>>, sender: &mut Se
             "no rest: next {next}, done {done}, last {is_last}, {snapshot:?}"
         );
     }
+}
+
+/// A pool with `connections` connections, and some records for each of them.
+fn pool(connections: usize) -> Sender {
+    let world = Rc::new(RefCell::new(World { is_reachable: true, ..World::default() }));
+    let mut sender = Sender::new(world, PoolSettings { connections, ..limits() }, 300);
+    sender.turn(10);
+    sender
+}
+
+impl Sender {
+    fn after(&mut self, pause_ms: u64) -> &mut Self {
+        self.world.borrow_mut().now_ms += pause_ms;
+        self
+    }
+
+    fn wish(&mut self, serial: u64, password: &str) {
+        let cause = "a wish".to_owned();
+        let settings = Some(settings(serial, password));
+        self.pool.want(Change { settings, connections: None, cause });
+    }
+
+    /// Everything in the connections made first, `count` of them, is delivered.
+    fn deliver_all(&self, count: u64) {
+        let mut world = self.world.borrow_mut();
+        (1..=count).for_each(|id| (0..100).for_each(|_| world.deliver(id, 0)));
+    }
+
+    fn serves(&self, serial: u64) -> bool {
+        self.pool.serving() == &settings(serial, "right")
+    }
+}
+
+#[test]
+fn while_the_old_generation_is_drained_nothing_is_sent() {
+    let mut sender = pool(2);
+    sender.wish(1, "right");
+    (0..3).for_each(|_| sender.after(10).turn(0));
+    assert!(matches!(sender.send(), Err(SendError::Full)));
+    sender.deliver_all(2);
+    sender.after(10).turn(0);
+    assert!(sender.serves(1) && sender.send().is_ok());
+}
+
+#[test]
+fn an_idle_pool_swaps_as_soon_as_the_new_generation_has_answered() {
+    let mut sender = pool(1);
+    sender.deliver_all(1);
+    sender.wish(1, "right");
+    (0..3).for_each(|_| sender.after(10).turn(0));
+    assert!(sender.serves(1));
+}
+
+#[test]
+fn a_new_generation_that_is_not_let_in_leaves_the_old_one_at_work_and_says_why() {
+    let mut sender = pool(1);
+    sender.wish(1, "wrong");
+    for _ in 0..40 {
+        sender.after(100).turn(1);
+        sender.deliver_all(1);
+    }
+    let snapshot = sender.pool.snapshot();
+    assert!(sender.serves(0) && snapshot.swap.is_none(), "{snapshot:?}");
+    let failure = snapshot.last_swap.and_then(|swap| swap.failure).unwrap_or_default();
+    assert!(failure.contains("authentication"), "{failure}");
+    assert!(sender.settled.iter().filter(|settled| **settled).count() > 30, "the old one was held up");
+}
+
+#[test]
+fn a_new_generation_that_never_answers_is_given_up_and_tried_again_when_there_is_hope() {
+    let mut sender = pool(1);
+    sender.world.borrow_mut().is_reachable = false;
+    sender.wish(1, "right");
+    (0..11).for_each(|_| sender.after(500).turn(0));
+    assert_eq!(sender.pool.snapshot().swaps_rolled_back, 1);
+    sender.world.borrow_mut().is_reachable = true;
+    sender.after(100).turn(0);
+    sender.deliver_all(1);
+    // Nothing hurts any more, so that there is no hurry.
+    (0..65).for_each(|_| sender.after(500).turn(0));
+    assert!(sender.serves(1));
+}
+
+#[test]
+fn a_connection_that_is_lost_while_others_get_on_is_noticed() {
+    let mut sender = pool(2);
+    let lost = 1;
+    sender.world.borrow_mut().connections.get_mut(&lost).unwrap_or_else(|| panic!("gone")).is_lost = true;
+    for _ in 0..30 {
+        (0..10).for_each(|_| sender.world.borrow_mut().deliver(2, 0));
+        sender.after(100).turn(1);
+    }
+    assert!(sender.pool.snapshot().resets > 0);
+}
+
+#[test]
+fn a_reset_goes_on_with_the_new_generation_if_that_is_healthy() {
+    let mut sender = pool(1);
+    sender.wish(1, "right");
+    (0..3).for_each(|_| sender.after(10).turn(0));
+    assert!(sender.serves(0));
+    sender.begin_anew();
+    assert!(sender.serves(1));
+}
+
+#[test]
+fn a_burst_brings_an_idle_pool_back_to_its_size() {
+    let mut sender = pool(3);
+    sender.total = 0;
+    sender.deliver_all(3);
+    (0..25).for_each(|_| sender.after(1_000).turn(0));
+    assert_eq!(sender.pool.snapshot().size, 1);
+    sender.total = 300;
+    for _ in 0..100 {
+        sender.after(5).turn(10);
+        let ids: Vec<u64> = sender.world.borrow().connections.keys().copied().collect();
+        ids.iter().for_each(|id| (0..10).for_each(|_| sender.world.borrow_mut().deliver(*id, 0)));
+    }
+    assert_eq!(sender.pool.snapshot().size, 3);
 }
 
 #[test]

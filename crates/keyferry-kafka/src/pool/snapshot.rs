@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::topics::TopicSnapshot;
+
 /// The state of a pool, about a second old at most while anything flows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PoolSnapshot {
@@ -21,6 +23,8 @@ pub struct PoolSnapshot {
     pub swaps_rolled_back: u64,
     /// How many times everything was replaced at once, after a failure.
     pub resets: u64,
+    /// The topics, as of their last check.
+    pub topics: Vec<TopicSnapshot>,
 }
 
 /// One connection: a producer with its own connections to the brokers.

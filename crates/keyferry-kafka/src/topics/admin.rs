@@ -41,11 +41,22 @@ pub struct NewTopic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// One for each topic, in any order.
-    Described(Result<Vec<(String, Result<Description, Failure>)>, Failure>),
+    Described(Result<Vec<(String, Described)>, Failure>),
     /// One for each topic, in any order: its configuration entries.
     Configuration(Result<Vec<(String, Result<Vec<(String, String)>, Failure>)>, Failure>),
     /// One for each topic, in any order.
     Created(Result<Vec<(String, Result<(), Creation>)>, Failure>),
+}
+
+/// What the cluster says of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Described {
+    /// It exists.
+    Present(Description),
+    /// It does not, or we may not know of it.
+    Missing,
+    /// It is not told.
+    Refused(Failure),
 }
 
 /// Why a topic was not created.

@@ -1,0 +1,477 @@
+//! What is asked when, and what is made of the answers: a state machine with the clock passed in.
+//!
+//! A check asks for the topics, then for the configuration of those that exist, or to create those that do not. It is made at the beginning, after every change of the
+//! connections, and again after a pause as long as something is wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use keyferry_event::Failure;
+use serde::Serialize;
+
+use super::admin::{Answer, Creation, Described, Description, NewTopic, Question, Request};
+use super::findings::{Expected, of_configuration, of_description};
+
+/// For how long an answer is awaited.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The least pause between two checks.
+const PAUSE_MS: u64 = 5_000;
+
+/// What is wrong is looked at again after the first of these, then at doubling intervals up to the second.
+const RETRY_MS: (u64, u64) = (30_000, 600_000);
+
+/// What is to be done about topics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicPolicy {
+    /// How topics that do not exist are created; `None` is not at all.
+    pub create: Option<TopicTemplate>,
+    /// For how long a consumer may be away without missing anything: a topic that keeps records for a shorter time is warned of.
+    pub outage_budget: Option<Duration>,
+}
+
+/// How a topic is created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicTemplate {
+    /// How many partitions it gets; `None` is the broker's default.
+    pub partitions: Option<u16>,
+    /// How many brokers keep each of them; `None` is the broker's default.
+    pub replication: Option<u16>,
+    /// Its configuration where it differs from the broker's default.
+    pub configuration: Vec<(String, String)>,
+}
+
+/// A topic, as of the last check.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TopicSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Whether it exists.
+    pub presence: TopicPresence,
+    /// How many partitions it has.
+    pub partitions: usize,
+    /// How many brokers keep the partition that has the fewest.
+    pub replicas: usize,
+    /// What may be wrong with it.
+    pub findings: Vec<Finding>,
+}
+
+/// Whether a topic exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TopicPresence {
+    /// The cluster has not told yet, or does not tell.
+    #[default]
+    Unknown,
+    /// It does.
+    Present,
+    /// It does not.
+    Missing,
+}
+
+/// Something that may be wrong with a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, and what to do about it.
+    pub text: String,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Events wait, are refused, or may be lost.
+    Warning,
+}
+
+impl Finding {
+    pub(crate) fn warning(text: String) -> Self {
+        Self { severity: Severity::Warning, text }
+    }
+
+    pub(crate) fn note(text: String) -> Self {
+        Self { severity: Severity::Note, text }
+    }
+}
+
+/// The check of a destination's topics.
+#[derive(Debug)]
+pub(crate) struct TopicCheck {
+    policy: TopicPolicy,
+    expected: Expected,
+    topics: BTreeMap<String, TopicState>,
+    phase: Phase,
+    begun_ms: Option<u64>,
+    retry_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct TopicState {
+    described: Option<Description>,
+    snapshot: TopicSnapshot,
+    /// What the check that is under way has found so far.
+    found: Vec<Finding>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is asked until this time.
+    Waiting(u64),
+    /// Nothing is asked any more: nothing is wrong.
+    Content,
+    /// This is to be asked.
+    Next(Step),
+    /// This was asked.
+    Asked(Step),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Describe,
+    Configuration,
+    Create,
+}
+
+impl TopicCheck {
+    pub(crate) fn new(topics: &[String], policy: TopicPolicy, largest_request: u64) -> Self {
+        let expected = Expected { largest_request, outage_budget: policy.outage_budget };
+        let state = |name: &String| {
+            let snapshot = TopicSnapshot { name: name.clone(), ..TopicSnapshot::default() };
+            (name.clone(), TopicState { snapshot, ..TopicState::default() })
+        };
+        let topics: BTreeMap<_, _> = topics.iter().map(state).collect();
+        let phase = if topics.is_empty() { Phase::Content } else { Phase::Next(Step::Describe) };
+        Self { policy, expected, topics, phase, begun_ms: None, retry_ms: RETRY_MS.0 }
+    }
+
+    /// Something has changed: another connection, other settings. What was asked is not answered any more.
+    pub(crate) fn again(&mut self, largest_request: u64, now_ms: u64) {
+        self.expected.largest_request = largest_request;
+        if !self.topics.is_empty() {
+            let earliest_ms = self.begun_ms.map_or(now_ms, |begun_ms| begun_ms + PAUSE_MS);
+            self.phase = Phase::Waiting(earliest_ms.max(now_ms));
+        }
+    }
+
+    /// What is to be asked now.
+    pub(crate) fn next(&mut self, now_ms: u64) -> Option<Request> {
+        let step = match self.phase {
+            Phase::Next(step) => step,
+            Phase::Waiting(until_ms) if now_ms >= until_ms => Step::Describe,
+            _ => return None,
+        };
+        if step == Step::Describe {
+            self.begun_ms = Some(now_ms);
+            self.topics.values_mut().for_each(|topic| topic.found.clear());
+        }
+        self.phase = Phase::Asked(step);
+        let question = match step {
+            Step::Describe => Question::Describe(self.topics.keys().cloned().collect()),
+            Step::Configuration => Question::Configuration(self.names(TopicPresence::Present)),
+            Step::Create => Question::Create(self.new_topics()),
+        };
+        Some(Request { question, timeout: TIMEOUT })
+    }
+
+    /// Takes in an answer.
+    pub(crate) fn answered(&mut self, answer: Answer, now_ms: u64) {
+        match (self.phase, answer) {
+            (Phase::Asked(Step::Describe), Answer::Described(Ok(topics))) => self.described(topics, now_ms),
+            (Phase::Asked(Step::Configuration), Answer::Configuration(result)) => {
+                self.configured(result);
+                self.conclude(now_ms);
+            }
+            (Phase::Asked(Step::Create), Answer::Created(result)) => self.created(result, now_ms),
+            (Phase::Asked(_), Answer::Described(Err(failure))) => self.failed(&failure, now_ms),
+            // An answer to a question of the time before the last change.
+            _ => {}
+        }
+    }
+
+    /// Nobody could be asked, or nobody answered: that the cluster cannot be reached shows elsewhere.
+    pub(crate) fn failed(&mut self, failure: &Failure, now_ms: u64) {
+        tracing::debug!("the topics cannot be checked: {failure}");
+        self.wait(now_ms);
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<TopicSnapshot> {
+        self.topics.values().map(|topic| topic.snapshot.clone()).collect()
+    }
+
+    fn described(&mut self, topics: Vec<(String, Described)>, now_ms: u64) {
+        for (name, described) in topics {
+            let Some(topic) = self.topics.get_mut(&name) else { continue };
+            topic.described(described);
+        }
+        let missing = !self.names(TopicPresence::Missing).is_empty();
+        let present = !self.names(TopicPresence::Present).is_empty();
+        if missing && self.policy.create.is_some() {
+            self.phase = Phase::Next(Step::Create);
+            return;
+        }
+        for topic in self.topics.values_mut() {
+            if topic.snapshot.presence == TopicPresence::Missing {
+                let text = "it does not exist: events for it wait in the journal until it is created; destination.topics.create lets Keyferry do so";
+                topic.found.push(Finding::warning(text.to_owned()));
+            }
+        }
+        if present {
+            self.phase = Phase::Next(Step::Configuration);
+        } else {
+            self.conclude(now_ms);
+        }
+    }
+
+    fn configured(&mut self, result: Result<Vec<(String, Result<Vec<(String, String)>, Failure>)>, Failure>) {
+        let topics = match result {
+            Ok(topics) => topics,
+            Err(failure) => {
+                let names = self.names(TopicPresence::Present);
+                names.into_iter().map(|name| (name, Err(failure.clone()))).collect()
+            }
+        };
+        for (name, configuration) in topics {
+            let Some(topic) = self.topics.get_mut(&name) else { continue };
+            let description = topic.described.clone().unwrap_or_default();
+            match configuration {
+                Ok(entries) => topic.found.extend(of_configuration(&entries, &description, self.expected)),
+                Err(failure) => topic.found.push(Finding::note(format!(
+                    "its configuration cannot be read and was not checked: {failure}"
+                ))),
+            }
+        }
+    }
+
+    fn created(&mut self, result: Result<Vec<(String, Result<(), Creation>)>, Failure>, now_ms: u64) {
+        let topics = match result {
+            Ok(topics) => topics,
+            Err(failure) => {
+                let failed = |name| (name, Err(Creation::Failed(failure.clone())));
+                self.names(TopicPresence::Missing).into_iter().map(failed).collect()
+            }
+        };
+        let mut all_created = true;
+        for (name, outcome) in topics {
+            let Some(topic) = self.topics.get_mut(&name) else { continue };
+            match outcome {
+                Ok(()) => tracing::info!("topic {name} is created"),
+                Err(Creation::Exists) => {}
+                Err(Creation::Failed(failure)) => {
+                    all_created = false;
+                    topic.found.push(Finding::warning(format!(
+                        "it does not exist and cannot be created: {failure}; events for it wait in the journal"
+                    )));
+                }
+            }
+        }
+        if all_created {
+            // The brokers hear of it one after the other.
+            self.phase = Phase::Waiting(now_ms + PAUSE_MS);
+        } else {
+            self.conclude(now_ms);
+        }
+    }
+
+    /// Tells of what was not told yet, and decides when to look again.
+    fn conclude(&mut self, now_ms: u64) {
+        for topic in self.topics.values_mut() {
+            topic.tell();
+        }
+        let is_settled = |topic: &TopicState| {
+            topic.snapshot.presence == TopicPresence::Present
+                && topic.snapshot.findings.iter().all(|finding| finding.severity == Severity::Note)
+        };
+        if self.topics.values().all(is_settled) {
+            self.retry_ms = RETRY_MS.0;
+            self.phase = Phase::Content;
+        } else {
+            self.wait(now_ms);
+        }
+    }
+
+    fn wait(&mut self, now_ms: u64) {
+        self.phase = Phase::Waiting(now_ms + self.retry_ms);
+        self.retry_ms = (self.retry_ms * 2).min(RETRY_MS.1);
+    }
+
+    fn names(&self, presence: TopicPresence) -> Vec<String> {
+        let is_so = |topic: &&TopicState| topic.snapshot.presence == presence;
+        self.topics.values().filter(is_so).map(|topic| topic.snapshot.name.clone()).collect()
+    }
+
+    fn new_topics(&self) -> Vec<NewTopic> {
+        let template = self.policy.create.clone().unwrap_or_default();
+        let topic = |name| NewTopic {
+            name,
+            partitions: template.partitions,
+            replication: template.replication,
+            configuration: template.configuration.clone(),
+        };
+        self.names(TopicPresence::Missing).into_iter().map(topic).collect()
+    }
+}
+
+impl TopicState {
+    fn described(&mut self, described: Described) {
+        (self.snapshot.presence, self.described) = match described {
+            Described::Present(description) => {
+                self.found.extend(of_description(&description));
+                (TopicPresence::Present, Some(description))
+            }
+            Described::Missing => (TopicPresence::Missing, None),
+            Described::Refused(failure) => {
+                self.found.push(Finding::warning(format!("the cluster does not tell of it: {failure}")));
+                (TopicPresence::Unknown, None)
+            }
+        };
+        let described = self.described.as_ref();
+        self.snapshot.partitions = described.map_or(0, |description| description.partitions);
+        self.snapshot.replicas = described.map_or(0, |description| description.replicas);
+    }
+
+    fn tell(&mut self) {
+        let found = std::mem::take(&mut self.found);
+        for finding in found.iter().filter(|finding| !self.snapshot.findings.contains(finding)) {
+            let (name, text) = (&self.snapshot.name, &finding.text);
+            match finding.severity {
+                Severity::Note => tracing::info!("topic {name}: {text}"),
+                Severity::Warning => tracing::warn!("topic {name}: {text}"),
+            }
+        }
+        self.snapshot.findings = found;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: Description =
+        Description { partitions: 3, leaderless: 0, replicas: 3, writable: Some(true) };
+
+    fn check(create: Option<TopicTemplate>) -> TopicCheck {
+        let policy = TopicPolicy { create, outage_budget: None };
+        TopicCheck::new(&["events".to_owned()], policy, 1_000)
+    }
+
+    fn events<T>(of: T) -> Vec<(String, T)> {
+        vec![("events".to_owned(), of)]
+    }
+
+    fn question(check: &mut TopicCheck, now_ms: u64) -> Option<Question> {
+        check.next(now_ms).map(|request| request.question)
+    }
+
+    fn describe() -> Option<Question> {
+        Some(Question::Describe(vec!["events".to_owned()]))
+    }
+
+    fn texts(check: &TopicCheck) -> Vec<String> {
+        check.snapshot().into_iter().flat_map(|topic| topic.findings).map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn a_sound_topic_is_looked_at_once_and_again_after_a_change() {
+        let mut check = check(None);
+        assert_eq!(question(&mut check, 0), describe());
+        assert_eq!(question(&mut check, 0), None);
+        check.answered(Answer::Described(Ok(events(Described::Present(SOUND)))), 10);
+        assert_eq!(question(&mut check, 10), Some(Question::Configuration(vec!["events".to_owned()])));
+        check.answered(Answer::Configuration(Ok(events(Ok(Vec::new())))), 20);
+        assert_eq!((question(&mut check, u64::MAX), texts(&check)), (None, Vec::new()));
+        check.again(1_000, 100_000);
+        assert_eq!(question(&mut check, 100_000), describe());
+    }
+
+    #[test]
+    fn a_missing_topic_is_warned_of_and_looked_for_again() {
+        let mut check = check(None);
+        question(&mut check, 0);
+        check.answered(Answer::Described(Ok(events(Described::Missing))), 10);
+        assert!(texts(&check)[0].contains("does not exist"), "{:?}", texts(&check));
+        assert_eq!(question(&mut check, 20_000), None);
+        assert_eq!(question(&mut check, 30_010), describe());
+    }
+
+    #[test]
+    fn a_missing_topic_is_created_as_the_template_says_and_then_checked() {
+        let configuration = vec![("retention.ms".to_owned(), "1000".to_owned())];
+        let template = TopicTemplate { partitions: Some(6), replication: Some(3), configuration };
+        let mut check = check(Some(template.clone()));
+        question(&mut check, 0);
+        check.answered(Answer::Described(Ok(events(Described::Missing))), 10);
+        let topic = NewTopic {
+            name: "events".to_owned(),
+            partitions: Some(6),
+            replication: Some(3),
+            configuration: template.configuration,
+        };
+        assert_eq!(question(&mut check, 10), Some(Question::Create(vec![topic])));
+        check.answered(Answer::Created(Ok(events(Ok(())))), 20);
+        assert_eq!(question(&mut check, 20 + PAUSE_MS), describe());
+        check.answered(Answer::Described(Ok(events(Described::Present(SOUND)))), 6_000);
+        check.next(6_000);
+        check.answered(Answer::Configuration(Ok(events(Ok(Vec::new())))), 6_001);
+        assert_eq!(check.snapshot()[0].presence, TopicPresence::Present);
+    }
+
+    #[test]
+    fn a_creation_that_is_refused_is_told_and_tried_again_later_and_later() {
+        let mut check = check(Some(TopicTemplate::default()));
+        let mut now_ms = 0;
+        for pause_ms in [30_000, 60_000, 120_000] {
+            assert_eq!(question(&mut check, now_ms), describe());
+            check.answered(Answer::Described(Ok(events(Described::Missing))), now_ms);
+            question(&mut check, now_ms);
+            let refused = Creation::Failed(Failure::transient("no right"));
+            check.answered(Answer::Created(Ok(events(Err(refused)))), now_ms);
+            assert!(texts(&check)[0].contains("no right"), "{:?}", texts(&check));
+            assert_eq!(question(&mut check, now_ms + pause_ms - 1), None);
+            now_ms += pause_ms;
+        }
+    }
+
+    #[test]
+    fn a_topic_that_somebody_else_has_created_meanwhile_is_no_failure() {
+        let mut check = check(Some(TopicTemplate::default()));
+        question(&mut check, 0);
+        check.answered(Answer::Described(Ok(events(Described::Missing))), 0);
+        question(&mut check, 0);
+        check.answered(Answer::Created(Ok(events(Err(Creation::Exists)))), 0);
+        assert_eq!((question(&mut check, PAUSE_MS), texts(&check)), (describe(), Vec::new()));
+    }
+
+    #[test]
+    fn a_configuration_that_may_not_be_read_is_a_note_and_ends_the_check() {
+        let mut check = check(None);
+        question(&mut check, 0);
+        check.answered(Answer::Described(Ok(events(Described::Present(SOUND)))), 0);
+        question(&mut check, 0);
+        check.answered(Answer::Configuration(Err(Failure::transient("no right"))), 0);
+        assert!(texts(&check)[0].contains("no right"), "{:?}", texts(&check));
+        assert_eq!(question(&mut check, u64::MAX), None);
+    }
+
+    #[test]
+    fn a_change_while_something_is_asked_asks_anew_and_an_old_answer_is_not_taken_for_a_new_one() {
+        let mut check = check(None);
+        question(&mut check, 0);
+        check.again(1_000, 1);
+        check.answered(Answer::Described(Ok(events(Described::Missing))), 2);
+        assert_eq!((question(&mut check, 2), texts(&check)), (None, Vec::new()));
+        assert_eq!(question(&mut check, PAUSE_MS), describe());
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_answer_is_asked_again() {
+        let mut check = check(None);
+        question(&mut check, 0);
+        check.answered(Answer::Described(Err(Failure::transient("timed out"))), 30_000);
+        assert_eq!(question(&mut check, 59_999), None);
+        assert_eq!(question(&mut check, 60_000), describe());
+    }
+}
