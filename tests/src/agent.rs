@@ -1,18 +1,31 @@
 //! The bare agent, as a service manager would run it: no Keycloak, no child.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
+use xtask::workspace;
 
 use crate::process::Server;
+use crate::stage::jar;
 use crate::{Error, Result, log, wait};
 
+/// The variable that names an executable to test instead of the one in the jar.
+const AGENT: &str = "AGENT_UNDER_TEST";
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// The configuration of one destination; lines of `[destination]` may follow.
+pub fn destination(bootstrap_servers: &str, [events, admin_events]: [&str; 2]) -> String {
+    format!(
+        "[destination]\nbootstrap_servers = [\"{bootstrap_servers}\"]\ntopic_events = \"{events}\"\ntopic_admin_events = \"{admin_events}\"\n"
+    )
+}
 
 /// The executable that a jar carries, unpacked into `directory`.
 ///
@@ -28,6 +41,25 @@ pub fn unpack(jar: &Path, directory: &Path) -> Result<PathBuf> {
     fs::set_permissions(&executable, fs::Permissions::from_mode(0o755))
         .map_err(Error::io("unpack", &executable))?;
     Ok(executable)
+}
+
+/// The agent under test: the executable that the variable `AGENT_UNDER_TEST` names, else that of the jar under test, unpacked once into a place of its own.
+///
+/// # Errors
+/// Where there is neither.
+pub fn under_test() -> Result<PathBuf> {
+    static UNPACKED: Mutex<Option<PathBuf>> = Mutex::new(None);
+    if let Some(executable) = env::var_os(AGENT) {
+        return Ok(executable.into());
+    }
+    let mut unpacked = UNPACKED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(executable) = &*unpacked {
+        return Ok(executable.clone());
+    }
+    let place = workspace::target().join("end-to-end/agent");
+    fs::create_dir_all(&place).map_err(Error::io("create", &place))?;
+    let executable = unpack(&jar()?, &place)?;
+    Ok(unpacked.insert(executable).clone())
 }
 
 /// An agent for one slot.
@@ -52,19 +84,41 @@ impl Agent {
         bootstrap_servers: &str,
         topics: [&str; 2],
     ) -> Result<Self> {
-        let [events, admin_events] = topics;
-        let configuration = directory.join("keyferry.toml");
-        let text = format!(
-            "[destination]\nbootstrap_servers = [\"{bootstrap_servers}\"]\ntopic_events = \"{events}\"\ntopic_admin_events = \"{admin_events}\"\n"
-        );
-        fs::write(&configuration, text).map_err(Error::io("write", &configuration))?;
-        Ok(Self {
+        Self::configured(executable, directory, slot, &destination(bootstrap_servers, topics))
+    }
+
+    /// As [`Self::new`], with a configuration of the caller's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn configured(executable: &Path, directory: &Path, slot: &Path, configuration: &str) -> Result<Self> {
+        let agent = Self {
             executable: executable.to_owned(),
             slot: slot.to_owned(),
-            configuration,
+            configuration: directory.join("keyferry.toml"),
             log: directory.join("agent.log"),
             server: None,
-        })
+        };
+        agent.configure(configuration)?;
+        Ok(agent)
+    }
+
+    /// Writes its configuration file anew, for the next start.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn configure(&self, configuration: &str) -> Result<()> {
+        fs::write(&self.configuration, configuration).map_err(Error::io("write", &self.configuration))
+    }
+
+    /// Its slot.
+    pub fn slot(&self) -> &Path {
+        &self.slot
+    }
+
+    /// Its executable, for the tools that it has beside the agent.
+    pub fn executable(&self) -> &Path {
+        &self.executable
     }
 
     /// Its command line, which another program may run.

@@ -1,19 +1,17 @@
 //! A journal that is written here instead of by Keycloak, and what its writer knows: the oracle where no Keycloak is needed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::Result;
+use crate::consumer::Record;
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::slot::OwnedSlot;
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, SegmentName, Writer};
-use serde_json::json;
 
-use crate::Result;
-use crate::consumer::Record;
-
-/// How many users the events concern.
+/// How many users the events concern, unless it is said otherwise.
 const USERS: u64 = 7;
 /// Each how many transactions one is rolled back.
 const ROLLBACKS: u64 = 10;
@@ -25,19 +23,16 @@ pub const NODE: &str = "written-here";
 pub struct Journal {
     writer: Writer<OwnedSlot, fn() -> u64>,
     slot: PathBuf,
-    name: String,
-    count: u64,
     padding: String,
     written: Written,
 }
 
-/// What was written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What was written: transactions of one event each, numbered from 1, of which every tenth is rolled back. It is as small for millions of events as for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// The ids of committed events and the users they concern, in the order of their commits.
-    pub committed: Vec<(String, String)>,
-    /// The ids of events that were rolled back.
-    pub aborted: HashSet<String>,
+    name: String,
+    users: u64,
+    transactions: u64,
 }
 
 impl Journal {
@@ -50,14 +45,14 @@ impl Journal {
         let (path, number) = (slot.path().to_owned(), slot.number());
         let options = WriterOptions { segment_size, node: NODE.to_owned() };
         let writer = Writer::begin(slot, number, now_ms as fn() -> u64, options)?;
-        Ok(Self {
-            writer,
-            slot: path,
-            name: name.to_owned(),
-            count: 0,
-            padding: String::new(),
-            written: Written::default(),
-        })
+        Ok(Self { writer, slot: path, padding: String::new(), written: Written::named(name) })
+    }
+
+    /// Lets the events concern this many users, one after the other. Before anything is written.
+    #[must_use]
+    pub fn of_users(mut self, users: u64) -> Self {
+        self.written.users = users;
+        self
     }
 
     /// Makes each event this many bytes larger.
@@ -109,10 +104,11 @@ impl Journal {
     }
 
     fn write_one(&mut self) -> Result<()> {
-        self.count += 1;
-        let id = format!("{}-{}", self.name, self.count);
-        let user = format!("user-{}", self.count % USERS);
-        let body = json!({ "id": id, "type": "LOGIN", "userId": user, "padding": self.padding }).to_string();
+        let number = self.written.transactions + 1;
+        let (id, user) = (self.written.id(number), self.written.user(number));
+        let padding = &self.padding;
+        let body =
+            format!("{{\"id\":\"{id}\",\"type\":\"LOGIN\",\"userId\":\"{user}\",\"padding\":\"{padding}\"}}");
         let fields = [
             (Field::Id, id.as_str()),
             (Field::Type, "LOGIN"),
@@ -123,13 +119,12 @@ impl Journal {
         events.push(EventKind::User, now_ms(), &fields, body.as_bytes());
         let transaction = self.writer.next_transaction();
         self.writer.prepare(transaction, events.payload())?;
-        if self.count.is_multiple_of(ROLLBACKS) {
-            self.writer.abort(transaction)?;
-            self.written.aborted.insert(id);
-        } else {
+        if Written::is_committed(number) {
             self.writer.commit(transaction)?;
-            self.written.committed.push((id, user));
+        } else {
+            self.writer.abort(transaction)?;
         }
+        self.written.transactions = number;
         Ok(())
     }
 
@@ -149,31 +144,80 @@ impl Journal {
 }
 
 impl Written {
+    /// How many transactions there were.
+    pub fn transactions(&self) -> u64 {
+        self.transactions
+    }
+
+    /// Nothing yet, whose events will have ids that begin with `name`.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), users: USERS, transactions: 0 }
+    }
+
+    /// What was written by the time when there were this many transactions.
+    #[must_use]
+    pub fn after(self, transactions: u64) -> Self {
+        Self { transactions, ..self }
+    }
+
+    /// How many events were committed.
+    pub fn committed(&self) -> usize {
+        usize::try_from(self.transactions - self.transactions / ROLLBACKS).unwrap_or(usize::MAX)
+    }
+
+    /// How many users the events concern.
+    pub fn users(&self) -> u64 {
+        self.users
+    }
+
+    /// Whether the transaction of this number was committed, and not rolled back.
+    pub fn is_committed(number: u64) -> bool {
+        !number.is_multiple_of(ROLLBACKS)
+    }
+
+    /// The id of the event of this number.
+    pub fn id(&self, number: u64) -> String {
+        format!("{}-{number}", self.name)
+    }
+
+    /// The user whom the event of this number concerns.
+    pub fn user(&self, number: u64) -> String {
+        format!("user-{}", number % self.users)
+    }
+
+    /// The number of an event, by its id; nothing where the event was not written here.
+    pub fn number(&self, id: &str) -> Option<u64> {
+        id.strip_prefix(self.name.as_str())?.strip_prefix('-')?.parse().ok()
+    }
+
     /// What is wrong with what was published: events that are missing, invented or, for one user, out of order. In words; nothing where all is well.
     ///
     /// Copies are passed over; [`crate::audit::repetition`] judges them.
     pub fn judge(&self, records: &[Record]) -> Vec<String> {
-        let published: HashSet<&str> = records.iter().map(|record| record.header("ce_id")).collect();
-        let lost = self.committed.iter().filter(|(id, _)| !published.contains(id.as_str()));
-        let mut faults: Vec<String> = lost.map(|(id, _)| format!("lost: {id}")).collect();
-        let invented = self.aborted.iter().filter(|id| published.contains(id.as_str()));
-        faults.extend(invented.map(|id| format!("published although it was rolled back: {id}")));
+        let published: HashSet<u64> =
+            records.iter().filter_map(|record| self.number(record.header("ce_id"))).collect();
+        let (committed, aborted): (Vec<u64>, Vec<u64>) =
+            (1..=self.transactions).partition(|number| Self::is_committed(*number));
+        let lost = committed.iter().filter(|number| !published.contains(number));
+        let mut faults: Vec<String> = lost.map(|number| format!("lost: {}", self.id(*number))).collect();
+        let invented = aborted.iter().filter(|number| published.contains(number));
+        faults.extend(
+            invented.map(|number| format!("published although it was rolled back: {}", self.id(*number))),
+        );
         faults.extend(self.out_of_order(records));
         faults
     }
 
     fn out_of_order(&self, records: &[Record]) -> Vec<String> {
-        let places: HashMap<&str, usize> =
-            self.committed.iter().enumerate().map(|(place, (id, _))| (id.as_str(), place)).collect();
         let mut seen = HashSet::new();
-        let mut last: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut last: BTreeMap<u64, u64> = BTreeMap::new();
         let mut faults = Vec::new();
         for record in records {
-            let id = record.header("ce_id");
-            let (Some(place), true) = (places.get(id), seen.insert(id)) else { continue };
-            let user = self.committed[*place].1.as_str();
-            if last.insert(user, *place).is_some_and(|last| last > *place) {
-                faults.push(format!("out of order for {user}: {id}"));
+            let Some(number) = self.number(record.header("ce_id")) else { continue };
+            if seen.insert(number)
+                && last.insert(number % self.users, number).is_some_and(|last| last > number)
+            {
+                faults.push(format!("out of order for {}: {}", self.user(number), self.id(number)));
             }
         }
         faults
@@ -187,6 +231,8 @@ fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn record(id: &str) -> Record {
@@ -202,19 +248,20 @@ mod tests {
         }
     }
 
-    fn judge(ids: &[&str]) -> Vec<String> {
-        let written = Written {
-            committed: ["a", "b"].map(|id| (id.to_owned(), "user".to_owned())).into(),
-            aborted: ["x".to_owned()].into(),
-        };
-        written.judge(&ids.iter().map(|id| record(id)).collect::<Vec<_>>())
+    fn judge(numbers: &[u64]) -> Vec<String> {
+        let written = Written::named("event").after(10);
+        let records: Vec<Record> = numbers.iter().map(|number| record(&written.id(*number))).collect();
+        written.judge(&records)
     }
 
     #[test]
     fn what_is_missing_invented_or_out_of_order_is_named_and_copies_are_not() {
-        assert!(judge(&["a", "b", "a", "b"]).is_empty());
-        assert_eq!(judge(&["a"]), ["lost: b"]);
-        assert_eq!(judge(&["a", "b", "x"]), ["published although it was rolled back: x"]);
-        assert_eq!(judge(&["b", "a"]), ["out of order for user: a"]);
+        assert!(judge(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2]).is_empty());
+        assert_eq!(judge(&[1, 3, 4, 5, 6, 7, 8, 9]), ["lost: event-2"]);
+        assert_eq!(
+            judge(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+            ["published although it was rolled back: event-10"]
+        );
+        assert_eq!(judge(&[8, 1, 2, 3, 4, 5, 6, 7, 9]), ["out of order for user-1: event-1"]);
     }
 }

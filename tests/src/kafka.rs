@@ -1,9 +1,9 @@
-//! A real single-node Kafka broker.
+//! A real Kafka broker, alone or as a node of a [cluster](crate::cluster).
 
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -19,29 +19,95 @@ use crate::proxy::Proxy;
 use crate::stage::{ADMIN_EVENTS, EVENTS};
 use crate::{Error, Result, log, port, wait};
 
+mod prepared;
+
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Of each topic of events: more than one, because the order is kept in each only.
-const PARTITIONS: i32 = 3;
-/// Any 16 bytes in URL-safe base 64.
-const CLUSTER_ID: &str = "a2V5ZmVycnktdGVzdHMtMQ";
+pub const PARTITIONS: i32 = 3;
 
 /// The name and password of the SASL user who may do everything.
 pub const WRITER: (&str, &str) = ("keyferry", "keyferry-secret");
 /// The name and password of the SASL user who may do nothing unless a test lets it.
 pub const STRANGER: (&str, &str) = ("stranger", "stranger-secret");
 
+/// What distinguishes a broker from the usual one.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where its data lies, if not beside its configuration.
+    pub data: Option<PathBuf>,
+    /// Properties to add; they win over the usual ones.
+    pub properties: Vec<(String, String)>,
+}
+
+/// A broker's part in its cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Membership {
+    /// Its place among the controllers, from 0.
+    pub(crate) place: usize,
+    /// The controllers' ports; every broker is one.
+    pub(crate) controllers: Vec<u16>,
+}
+
+impl Membership {
+    /// The only broker.
+    fn alone() -> Result<Self> {
+        Ok(Self { place: 0, controllers: vec![port::free()?] })
+    }
+
+    fn voters(&self) -> String {
+        let voter = |(place, port): (usize, &u16)| format!("{}@127.0.0.1:{port}", place + 1);
+        self.controllers.iter().enumerate().map(voter).collect::<Vec<_>>().join(",")
+    }
+
+    fn node(&self) -> usize {
+        self.place + 1
+    }
+}
+
 /// A broker with its data directory. Its addresses stay the same over restarts.
 #[derive(Debug)]
 pub struct Kafka {
     libraries: PathBuf,
+    prepared: PathBuf,
     directory: PathBuf,
+    membership: Membership,
+    options: Options,
     plain_port: u16,
     sasl_port: u16,
     relayed_port: u16,
     proxy: Proxy,
     server: Option<Server>,
+}
+
+/// A broker for all tests of this process that neither hurt it nor mind what others do there: each has topics of its own.
+///
+/// # Errors
+/// Where it does not start.
+pub fn shared() -> Result<&'static Kafka> {
+    static SHARED: Mutex<Option<&'static Kafka>> = Mutex::new(None);
+    let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(kafka) = *shared {
+        return Ok(kafka);
+    }
+    let directory = tempfile::tempdir().map_err(Error::io("create", "a temporary directory"))?.keep();
+    let mut kafka =
+        Kafka::prepare(&Cache::from_environment()?, &directory, Membership::alone()?, Options::default())?;
+    kafka.start()?;
+    // It lives as long as the process, whose end its watchdog notices.
+    if let Some(server) = &kafka.server {
+        server.leave_nothing_of(&directory)?;
+    }
+    Ok(*shared.insert(Box::leak(Box::new(kafka))))
+}
+
+/// A topic's name that no other test of this process has.
+pub fn fresh_topic(purpose: &str) -> String {
+    static COUNT: LazyLock<Mutex<u32>> = LazyLock::new(Mutex::default);
+    let mut count = COUNT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    *count += 1;
+    format!("{purpose}-{count}")
 }
 
 impl Kafka {
@@ -50,15 +116,15 @@ impl Kafka {
     /// # Errors
     /// Where Kafka cannot be fetched or does not start.
     pub fn start_new(cache: &Cache, directory: &Path) -> Result<Self> {
-        let libraries = parts::kafka(cache)?;
-        let directory = directory.join("kafka");
-        fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
-        let (plain_port, sasl_port, relayed_port) = (port::free()?, port::free()?, port::free()?);
-        let proxy = Proxy::start((Ipv4Addr::LOCALHOST, relayed_port).into())?;
-        let mut kafka =
-            Self { libraries, directory, plain_port, sasl_port, relayed_port, proxy, server: None };
-        kafka.configure(port::free()?)?;
-        kafka.format()?;
+        Self::start_with(cache, directory, Options::default())
+    }
+
+    /// As [`Self::start_new`], with options.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with(cache: &Cache, directory: &Path, options: Options) -> Result<Self> {
+        let mut kafka = Self::prepare(cache, &directory.join("kafka"), Membership::alone()?, options)?;
         kafka.start()?;
         Ok(kafka)
     }
@@ -69,10 +135,47 @@ impl Kafka {
     /// As there.
     pub fn start_with_topics(directory: &Path) -> Result<Self> {
         let kafka = Self::start_new(&Cache::from_environment()?, directory)?;
-        for topic in [EVENTS, ADMIN_EVENTS] {
-            kafka.create_topic(topic, PARTITIONS)?;
-        }
+        kafka.create_topics_of_events()?;
         Ok(kafka)
+    }
+
+    /// Prepares a broker in `directory` without starting it.
+    ///
+    /// # Errors
+    /// Where Kafka cannot be fetched or the directory cannot be written.
+    pub(crate) fn prepare(
+        cache: &Cache,
+        directory: &Path,
+        membership: Membership,
+        options: Options,
+    ) -> Result<Self> {
+        let libraries = parts::kafka(cache)?;
+        fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+        let (plain_port, sasl_port, relayed_port) = (port::free()?, port::free()?, port::free()?);
+        let proxy = Proxy::start((Ipv4Addr::LOCALHOST, relayed_port).into())?;
+        let kafka = Self {
+            prepared: prepared::part(&libraries)?,
+            libraries,
+            directory: directory.to_owned(),
+            membership,
+            options,
+            plain_port,
+            sasl_port,
+            relayed_port,
+            proxy,
+            server: None,
+        };
+        kafka.configure()?;
+        prepared::format(&kafka.prepared, &kafka.data(), kafka.membership.node())?;
+        Ok(kafka)
+    }
+
+    /// Creates the topics [`EVENTS`] and [`ADMIN_EVENTS`].
+    ///
+    /// # Errors
+    /// Where the broker refuses.
+    pub fn create_topics_of_events(&self) -> Result<()> {
+        [EVENTS, ADMIN_EVENTS].into_iter().try_for_each(|topic| self.create_topic(topic, PARTITIONS))
     }
 
     /// Where clients connect without authentication; they may do everything.
@@ -109,8 +212,8 @@ impl Kafka {
     /// # Errors
     /// Where it cannot be started.
     pub fn launch(&mut self) -> Result<()> {
-        let mut command = self.java("kafka.Kafka");
-        command.arg(self.configuration());
+        let mut command = prepared::java(&self.libraries, &self.prepared, self.heap());
+        command.arg("kafka.Kafka").arg(self.configuration());
         self.server = Some(Server::start("Kafka", &mut command, &self.log())?);
         Ok(())
     }
@@ -193,7 +296,7 @@ impl Kafka {
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?;
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
         let options = AdminOptions::new().operation_timeout(Some(REQUEST_LIMIT));
         let created = pollster::block_on(admin.create_topics([&topic], &options))?;
         for result in created {
@@ -224,7 +327,13 @@ impl Kafka {
         self.server.as_mut().ok_or_else(ended)
     }
 
-    fn log(&self) -> PathBuf {
+    /// Several share the machine.
+    fn heap(&self) -> &'static str {
+        if self.membership.controllers.len() == 1 { "-Xmx256m" } else { "-Xmx192m" }
+    }
+
+    /// Its log, over all its lives.
+    pub fn log(&self) -> PathBuf {
         self.directory.join("kafka.log")
     }
 
@@ -232,21 +341,31 @@ impl Kafka {
         self.directory.join("server.properties")
     }
 
-    fn configure(&self, controller_port: u16) -> Result<()> {
-        let path = self.configuration();
-        fs::write(&path, self.properties(controller_port)).map_err(Error::io("write", &path))?;
-        let path = self.directory.join("log4j2.properties");
-        fs::write(&path, LOG4J).map_err(Error::io("write", &path))
+    fn data(&self) -> PathBuf {
+        self.options.data.clone().unwrap_or_else(|| self.directory.join("data"))
     }
 
-    fn properties(&self, controller_port: u16) -> String {
-        let (plain, sasl, directory) = (self.plain_port, self.sasl_port, self.directory.display());
+    fn configure(&self) -> Result<()> {
+        let path = self.configuration();
+        let added = self.options.properties.iter().map(|(name, value)| format!("{name}={value}\n"));
+        let text = added.fold(self.properties(), |text, line| text + &line);
+        fs::write(&path, text).map_err(Error::io("write", &path))
+    }
+
+    fn properties(&self) -> String {
+        let (plain, sasl, data) = (self.plain_port, self.sasl_port, self.data().display().to_string());
+        let (node, voters) = (self.membership.node(), self.membership.voters());
+        let controller_port = self.membership.controllers[self.membership.place];
+        let (replicas, in_sync) = match self.membership.controllers.len() {
+            1 => (1, 1),
+            nodes => (nodes, nodes - 1),
+        };
         let (relayed, proxy) = (self.relayed_port, self.proxy.port());
         let ((writer, writer_password), (stranger, stranger_password)) = (WRITER, STRANGER);
         format!(
             "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
+node.id={node}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},RELAYED://127.0.0.1:{relayed},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},RELAYED://127.0.0.1:{proxy}
@@ -257,36 +376,21 @@ listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain
   user_{writer}=\"{writer_password}\" user_{stranger}=\"{stranger_password}\";
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:{writer}
-log.dirs={directory}/data
-num.partitions=3
-offsets.topic.replication.factor=1
+log.dirs={data}
+num.partitions={PARTITIONS}
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 "
         )
-    }
-
-    fn format(&self) -> Result<()> {
-        let mut command = self.java("kafka.tools.StorageTool");
-        command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(self.configuration());
-        Ok(xtask::tool::run_silently(&mut command)?)
-    }
-
-    fn java(&self, class: &str) -> Command {
-        let mut java = xtask::tool::JAVA.command();
-        java.args(["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
-        java.arg(format!(
-            "-Dlog4j2.configurationFile={}",
-            self.directory.join("log4j2.properties").display()
-        ));
-        java.arg("-cp").arg(self.libraries.join("*")).arg(class);
-        java
     }
 }
 
@@ -310,12 +414,3 @@ impl Gauge {
         self.partitions.iter().map(end).sum()
     }
 }
-
-const LOG4J: &str = "status = warn
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{HH:mm:ss.SSS} %-5p %c{1}: %m%n
-rootLogger.level = info
-rootLogger.appenderRef.console.ref = console
-";

@@ -340,7 +340,7 @@ fn fingerprint(path: &Path) -> Result<String> {
 }
 
 /// Copies a directory tree.
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     visit_tree(from, to, &mut |from, to| copy_file(from, to))
 }
 

@@ -10,6 +10,7 @@ pub mod browser;
 pub mod consumer;
 pub mod contest;
 pub mod error;
+pub mod ferry;
 pub mod http;
 pub mod journal;
 pub mod kafka;
@@ -21,6 +22,8 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod stage;
+pub mod tally;
+pub mod traffic;
 pub mod wait;
 
 pub use error::{Error, Result};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -25,6 +25,14 @@ pub fn kill_all() {
         kill_group_quietly(*group);
     }
 }
+
+/// Waits for the end of our pipe, kills the group, and removes the directories whose names came through the pipe.
+const WATCHDOG: &str = r#"
+while IFS= read -r line; do set -- "$@" "$line"; done
+kill -s KILL -- "-$1"
+shift
+[ $# -eq 0 ] || { sleep 1; rm -rf -- "$@"; }
+"#;
 
 /// A server and everything that it starts.
 #[derive(Debug)]
@@ -51,6 +59,15 @@ impl Server {
         ALIVE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(pid.as_raw_nonzero().get(), pid);
         let watchdog = start_watchdog(pid).inspect_err(|_| kill_group_quietly(pid))?;
         Ok(Self { name: name.to_owned(), leader, pid, watchdog, log: log.to_owned() })
+    }
+
+    /// Lets the watchdog remove a directory when this process has ended: for a server that lives as long as it, and that nobody drops.
+    ///
+    /// # Errors
+    /// Where the watchdog cannot be told.
+    pub fn leave_nothing_of(&self, directory: &Path) -> Result<()> {
+        let Some(mut pipe) = self.watchdog.stdin.as_ref() else { return Ok(()) };
+        writeln!(pipe, "{}", directory.display()).map_err(Error::io("write to", "the watchdog"))
     }
 
     /// The process that was started.
@@ -170,7 +187,7 @@ fn children(parent: Pid) -> Vec<Pid> {
 
 fn start_watchdog(group: Pid) -> Result<Child> {
     let mut watchdog = Command::new("sh");
-    watchdog.args(["-c", "read -r _; kill -s KILL -- \"-$1\"", "watchdog"]);
+    watchdog.args(["-c", WATCHDOG, "watchdog"]);
     watchdog.arg(group.as_raw_nonzero().to_string());
     watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     watchdog.spawn().map_err(Error::io("start", "sh"))

@@ -23,13 +23,15 @@ pub enum Suite {
     Java,
     /// End to end on real Keycloak and real Kafka: a login is an event, whatever is killed.
     MainJob,
+    /// The agent and real Kafka under load: security, connections, destinations, dead letters, outages.
+    Kafka,
     /// The promises of `docs/promises.md` under injected faults: simulation, crash states, fuzzing, and faults on real parts.
     Promises,
 }
 
 impl Suite {
     /// All suites, the quickest first.
-    pub const ALL: [Self; 4] = [Self::Unit, Self::Java, Self::MainJob, Self::Promises];
+    pub const ALL: [Self; 5] = [Self::Unit, Self::Java, Self::MainJob, Self::Kafka, Self::Promises];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Suite {
             Self::Unit => "unit",
             Self::Java => "java",
             Self::MainJob => "main-job",
+            Self::Kafka => "kafka",
             Self::Promises => "promises",
         }
     }
@@ -47,6 +50,7 @@ impl Suite {
             Self::Unit => "every Rust crate's own tests and documentation examples",
             Self::Java => "the provider's tests",
             Self::MainJob => "end to end on real Keycloak and real Kafka",
+            Self::Kafka => "the agent and real Kafka under load, through outages and changes",
             Self::Promises => "simulation, crash states, fuzzing, and faults on the real parts",
         }
     }
@@ -61,6 +65,10 @@ impl Suite {
             Self::MainJob => {
                 let jar = jar_under_test(cache)?;
                 Ok(vec![end_to_end_test(&["--lib", "--test", "main_job"], &jar)])
+            }
+            Self::Kafka => {
+                let jar = jar_under_test(cache)?;
+                Ok(vec![end_to_end_test(&["--test", "kafka"], &jar)])
             }
             Self::Promises => {
                 let jar = jar_under_test(cache)?;

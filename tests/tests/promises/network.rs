@@ -52,7 +52,7 @@ impl Ferry {
 
     /// Waits until everything that was written has arrived, and returns all records.
     fn wait_for_delivery(&mut self) -> Vec<Record> {
-        let count = self.journal.written().committed.len();
+        let count = self.journal.written().committed();
         let arrived =
             self.events.wait_until(&format!("the arrival of {count} events"), DELIVERY_LIMIT, |records| {
                 audit::distinct(records) >= count
@@ -77,7 +77,7 @@ impl Ferry {
         assert_eq!(written.judge(&records), Vec::<String>::new());
         assert!(audit::gaps(&records).is_empty(), "{:?}", audit::gaps(&records));
         let copies = audit::copies(&records);
-        println!("{} events, {} records, {copies} copies", written.committed.len(), records.len());
+        println!("{} events, {} records, {copies} copies", written.committed(), records.len());
         copies
     }
 }
@@ -117,7 +117,7 @@ fn records_whose_acknowledgement_was_lost_come_again_as_copies_of_themselves() {
     let mut ferry = Ferry::start();
     ferry.kafka.proxy().set(Link::AnswersStalled);
     ferry.journal.write(PORTION).unwrap();
-    let stored = ferry.journal.written().committed.len() as i64;
+    let stored = ferry.journal.written().committed() as i64;
     keyferry_tests::wait::until("the broker's having something unacknowledged", DELIVERY_LIMIT, || {
         ferry.kafka.stored(EVENTS).ok().filter(|now| *now > stored - PORTION as i64 * 9 / 10)
     })

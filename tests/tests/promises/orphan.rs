@@ -77,7 +77,7 @@ fn an_agent_whose_log_nobody_reads_delivers_and_ends_with_its_parent() {
     assert_eq!(orphan.0.try_wait().unwrap(), None, "the agent ended because nobody read its log");
     kafka.proxy().set(Link::Up);
     let mut events = Consumer::new(&kafka.bootstrap_servers(), EVENTS).unwrap();
-    let count = journal.written().committed.len();
+    let count = journal.written().committed();
     let records = events
         .wait_until("the arrival of everything", DELIVERY_LIMIT, |records| audit::distinct(records) >= count)
         .unwrap();

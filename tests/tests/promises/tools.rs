@@ -107,7 +107,7 @@ fn numbers(records: &[Record]) -> [Vec<(String, String)>; 2] {
 fn what_was_delivered_is_verified_and_replayed_from_kept_segments() {
     let mut desk = Desk::start("", "keep = \"1h\"");
     desk.journal.write(TRANSACTIONS).unwrap();
-    let committed = desk.journal.written().committed.len();
+    let committed = desk.journal.written().committed();
     desk.wait_for_delivery(committed as u64);
 
     let verified = desk.tool(&["verify", "--json"]);

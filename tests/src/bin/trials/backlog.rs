@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 
     let begin = Instant::now();
     journal.write_bytes(arguments.size, PORTION)?;
-    let events = journal.written().committed.len();
+    let events = journal.written().committed();
     println!(
         "written: {:.2} GiB, {events} events in {:.1} s",
         arguments.size as f64 / (1u64 << 30) as f64,

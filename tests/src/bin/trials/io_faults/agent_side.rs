@@ -189,7 +189,7 @@ impl Delivery<'_> {
     }
 
     fn is_delivered(&mut self, case: &Case) -> Result<bool> {
-        Ok(audit::distinct(&self.records_of(case)?) >= case.journal.written().committed.len())
+        Ok(audit::distinct(&self.records_of(case)?) >= case.journal.written().committed())
     }
 
     fn records_of(&mut self, case: &Case) -> Result<Vec<Record>> {
