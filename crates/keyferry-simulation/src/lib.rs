@@ -15,6 +15,7 @@ pub mod kafka;
 pub mod keycloak;
 pub mod oracle;
 pub mod profile;
+mod settlement;
 pub mod trace;
 pub mod world;
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keyferry_journal::event::EventKind;
 
-use crate::kafka::{Consumed, GapRecord};
+use crate::kafka::{Consumed, DEAD_LETTER_TOPIC, GapRecord};
 use crate::keycloak::{Overflow, kind_index};
 
 /// What became of an event's transaction.
@@ -96,6 +96,9 @@ pub enum Violation {
     /// An event of a transaction in doubt is nowhere.
     #[error("lost: {0} is in doubt and was not published")]
     LostInDoubt(String),
+    /// A record that Kafka would take was given up.
+    #[error("given up: {0} is a dead letter, but Kafka has never refused it")]
+    GivenUp(String),
     /// An event that was never committed is in Kafka.
     #[error("invented: {0} ({1:?}) is in Kafka")]
     Invented(String, Option<Fate>),
@@ -198,6 +201,12 @@ impl Oracle {
         }
     }
 
+    /// What became of an event's transaction, as far as it is known.
+    #[must_use]
+    pub fn fate(&self, id: &str) -> Option<Fate> {
+        self.events.get(id).map(|event| event.fate)
+    }
+
     /// An event could not be journaled and was counted.
     pub fn counted(&mut self, id: &str) {
         self.change(id, |event| event.counted = true);
@@ -276,11 +285,17 @@ impl Oracle {
         let copies = || seen.logs.iter().flatten().chain(seen.dead_letters);
         let gaps = gap_records(copies().filter(|copy| copy.is_gap()))?;
         let numbers = self.check_copies(copies().filter(|copy| !copy.is_gap()), &gaps)?;
+        let in_topic = seen.logs.iter().flatten().filter(|copy| copy.topic == DEAD_LETTER_TOPIC);
+        if let Some(letter) = in_topic.chain(seen.dead_letters).find(|copy| !copy.is_poison()) {
+            return Err(Violation::GivenUp(letter.id.clone()));
+        }
         self.check_held(seen.held)?;
         self.check_nothing_lost(&numbers, &gaps, seen)?;
         self.check_numbers(&numbers, &gaps)?;
         self.check_gaps(&gaps)?;
-        seen.logs.iter().try_for_each(|log| self.check_keys(log))
+        // Dead letters come in the order in which they were refused.
+        let logs = seen.logs.iter().filter(|log| log.iter().all(|copy| copy.topic != DEAD_LETTER_TOPIC));
+        logs.into_iter().try_for_each(|log| self.check_keys(log))
     }
 
     fn scars(&self, epoch: &str) -> Scars {

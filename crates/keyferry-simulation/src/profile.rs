@@ -29,6 +29,12 @@ pub struct Profile {
     pub failure_rates: FailureRates,
     /// Whether brokers append a record twice now and then.
     pub forgetful_brokers: bool,
+    /// Whether a dead-letter topic is configured.
+    pub dead_letter_topic: bool,
+    /// Whether it was forgotten to create it.
+    pub dead_letter_topic_missing: bool,
+    /// Whether the provider settles what its last life left in doubt (`journal-settle`).
+    pub settles: bool,
 }
 
 impl Profile {
@@ -59,6 +65,9 @@ impl Profile {
             full_disk: random.u32(..4) == 0,
             failure_rates: FailureRates { agent: rate(random), writer: rate(random) },
             forgetful_brokers: random.u32(..4) == 0,
+            settles: random.u32(..4) == 0,
+            dead_letter_topic: random.u32(..2) == 0,
+            dead_letter_topic_missing: random.u32(..4) == 0,
         }
     }
 }

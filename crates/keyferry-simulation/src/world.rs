@@ -15,11 +15,13 @@
 //! | broker forgets the producer | a record is appended twice |
 //! | the client gives up | a partition's records fail, from one on |
 //! | no new producer | a reset fails |
-//! | poison | a record is refused for good, at once or by the broker |
+//! | poison | a record is refused for good, at once or by the broker, and by the dead-letter topic too or not |
+//! | no dead-letter topic | it is configured and was not created |
 //!
 //! Which of these a history has is decided by its seed ([`profile`](crate::profile)), so that many are simple enough to be held against the strictest promise.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyferry_event::{HeaderMode, Topics};
@@ -27,14 +29,16 @@ use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::{EventKind, Feed, FeedOptions, SegmentName};
 use keyferry_pipeline::{
     Ceiling, Clock, Credit, Error, InDoubt, Overflow, Pipeline, Retention, STRIDE, Settings, Start,
+    backpressure, breaker,
 };
 
 use crate::aside::SimulatedFiles;
 use crate::disk::{FailureRates, Flip, SimulatedDisk};
-use crate::kafka::{SimulatedKafka, TOPICS};
+use crate::kafka::{DEAD_LETTER_TOPIC, SimulatedKafka, TOPICS};
 use crate::keycloak::{self, Fsync, Keycloak, Prepare, Raised, SEGMENT_SIZE};
 use crate::oracle::{DoubtPolicy, Fate, Oracle, Seen, Violation};
 use crate::profile::Profile;
+use crate::settlement::{self, Late};
 use crate::trace::Trace;
 
 /// How many steps a history has before the faults end.
@@ -132,6 +136,8 @@ struct World {
     keycloak: Option<Keycloak>,
     /// Earlier lives, of which a power cut may still take something.
     past: Vec<Keycloak>,
+    /// What the next start settled; a power cut may take it.
+    settled_late: Vec<Late>,
     agent: Option<Agent>,
     /// The agent is stopped (SIGSTOP): it lives, holds its lock, and does nothing.
     paused: bool,
@@ -154,6 +160,7 @@ impl World {
         trace.line(format_args!("seed {seed}: {profile:?}"));
         let kafka = SimulatedKafka::new(random.u64(..), trace.clone());
         kafka.set_forgetful(profile.forgetful_brokers);
+        kafka.set_dead_letter_topic(!profile.dead_letter_topic_missing);
         let disk = SimulatedDisk::new(random.u64(..), trace.clone());
         disk.set_failure_rates(profile.failure_rates);
         Self {
@@ -166,6 +173,7 @@ impl World {
             disk,
             keycloak: None,
             past: Vec::new(),
+            settled_late: Vec::new(),
             agent: None,
             paused: false,
             kafka,
@@ -250,6 +258,7 @@ impl World {
     /// Keycloak, begun if it does not live and the disk lets it.
     fn keycloak(&mut self) -> Option<&mut Keycloak> {
         if self.keycloak.is_none() {
+            self.settle_last_epoch();
             match Keycloak::begin(self.disk.clone(), self.profile.options, self.wall_ms) {
                 Ok(keycloak) => {
                     self.disk.set_writer_alive(true);
@@ -261,6 +270,27 @@ impl World {
             }
         }
         self.keycloak.as_mut()
+    }
+
+    /// The writer asks the database what became of the transactions that the last epoch left open.
+    fn settle_last_epoch(&mut self) {
+        if !self.profile.settles {
+            return;
+        }
+        let Self { random, oracle, .. } = self;
+        let decided = |ids: &[String]| match ids.first().and_then(|id| oracle.fate(id))? {
+            // Nobody but the database knew, and it may have forgotten.
+            Fate::InDoubt | Fate::Open => {
+                *random.choice(&[Some(Fate::Committed), Some(Fate::Aborted), None])?
+            }
+            fate => Some(fate),
+        };
+        let durable = self.profile.options.fsync != Fsync::Never;
+        for late in settlement::settle(&self.disk, durable, self.wall_ms, decided) {
+            self.trace.line(format_args!("the next start settles {:?}: {:?}", late.fate, late.ids));
+            self.oracle.settled(&late.ids, late.fate);
+            self.settled_late.push(late);
+        }
     }
 
     fn begin_transaction(&mut self) {
@@ -327,6 +357,7 @@ impl World {
         match self.random.u32(..100) {
             0 => format!("{{\"{id}\":\"poison\"}}"),
             1 => format!("{{\"{id}\":\"poison-at-once\"}}"),
+            2 => format!("{{\"{id}\":\"poison-everywhere\"}}"),
             _ => format!("{{\"{id}\":\"{}\"}}", "x".repeat(self.random.usize(..300))),
         }
     }
@@ -427,6 +458,12 @@ impl World {
                 }
             }
         }
+        for late in self.settled_late.drain(..) {
+            let (segment, end) = late.outcome;
+            if !self.disk.survives(segment, end) {
+                late.ids.iter().for_each(|id| self.oracle.may_be_unknown(id));
+            }
+        }
         // What was delivered and removed may be there again, without anything that tells its numbers.
         for segment in self.disk.power_cut() {
             self.oracle.cut(segment.epoch.to_string());
@@ -504,7 +541,8 @@ impl World {
         let (mut storage, mut files) = (self.disk.clone(), self.files.clone());
         let settings = self.settings();
         let start = Start::find(&mut storage, &mut files, DESTINATION, &settings.topics, self.wall_ms)?;
-        let feed = Feed::open(storage, start.resume(), FeedOptions::default())?;
+        let options = FeedOptions { wait_for_settlement: self.profile.settles, ..FeedOptions::default() };
+        let feed = Feed::open(storage, start.resume(), options)?;
         Ok(Some(Pipeline::new(feed, start, self.kafka.clone(), files, settings)))
     }
 
@@ -524,7 +562,7 @@ impl World {
                 DoubtPolicy::Drop => InDoubt::Drop,
                 DoubtPolicy::Hold => InDoubt::Hold,
             },
-            dead_letter_topic: None,
+            dead_letter_topic: self.profile.dead_letter_topic.then(|| DEAD_LETTER_TOPIC.to_owned()),
             gap_records: true,
             ceiling: self.profile.options.max_size.map(ceiling),
             retention: Retention {
@@ -533,6 +571,9 @@ impl World {
             },
             credit: CREDIT,
             delivery_timeout: Duration::from_secs(120),
+            breaker: breaker::Settings::default(),
+            backpressure: backpressure::Settings::default(),
+            controls: Arc::default(),
             seed: self.random.u64(..),
         }
     }
@@ -612,6 +653,11 @@ impl World {
         self.kafka.set_available(true);
         self.kafka.set_topics(true);
         self.paused = false;
+        if self.profile.settles {
+            // Only the next start settles what is in doubt.
+            self.keycloak();
+            self.kill_keycloak();
+        }
         self.wait_until_delivered()?;
         self.begin_transaction();
         self.settle(Fate::Committed);

@@ -54,6 +54,20 @@ pub(super) const BUGS: &[Bug] = &[
         test: Test::Simulation,
     },
     Bug {
+        name: "what the next start has settled in the place of what a power cut took is passed over",
+        file: "crates/keyferry-journal/src/feed.rs",
+        right: "Kind::Commit if !returned || self.is_settled_since(met)",
+        wrong: "Kind::Commit if !returned || (false && self.is_settled_since(met))",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "what was reached before a step back says what may be removed",
+        file: "crates/keyferry-pipeline/src/start.rs",
+        right: "        start.forget_what_is_beyond();",
+        wrong: "        if false { start.forget_what_is_beyond(); }",
+        test: Test::Package("keyferry-pipeline", "pipeline"),
+    },
+    Bug {
         name: "damage is passed in silence",
         file: "crates/keyferry-journal/src/feed.rs",
         right: "let ready = self.unless_returned(range, Item::Damage(range.public()));",
