@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use keyferry_event::{Failure, FailureClass, Header, Record};
+use keyferry_journal::Epoch;
 use serde::{Deserialize, Serialize};
 
 use crate::in_flight::RecordId;
@@ -44,7 +45,7 @@ pub struct DeadLetter<'a> {
 /// A dead letter as it lies in the file: everything that is needed to send the record later. Key, value and headers are text: the journal holds nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaidAside {
-    /// What makes it out: epoch and number of the record.
+    /// What makes it out, whatever number it has: epoch, transaction and place in the transaction.
     pub id: String,
     /// When it was refused, in milliseconds since the Unix epoch.
     pub laid_aside: u64,
@@ -331,13 +332,16 @@ impl Condemned {
         }
     }
 
-    /// Forgets the records before `next`, which are settled and cannot come by again.
-    pub(crate) fn forget_before(&mut self, next: RecordId) -> Settled {
+    /// Forgets the records before number `next_sequence` of `epoch`, which are settled and cannot come by again.
+    pub(crate) fn forget_before(&mut self, epoch: Epoch, next_sequence: u64) -> Settled {
+        let is_behind = |id: &RecordId| (id.epoch, id.sequence) < (epoch, next_sequence);
         let mut settled = Settled::default();
-        while let Some(entry) = self.records.first_entry().filter(|entry| *entry.key() < next) {
+        while let Some(entry) = self.records.first_entry().filter(|entry| is_behind(entry.key())) {
             match entry.remove().place {
                 Place::InTopic => settled.in_topic += 1,
-                _ => settled.in_file += 1,
+                Place::InFile => settled.in_file += 1,
+                // Damage to the journal has taken it away before it came by again.
+                Place::Due | Place::DueInFile | Place::UnderWay { .. } => {}
             }
         }
         settled

@@ -9,7 +9,7 @@ use keyferry_journal::{Place, Resume, SegmentName, Storage};
 use crate::aside::Aside;
 use crate::ceiling::{GivenUp, Losses};
 use crate::in_flight::Progress;
-use crate::pipeline::{Clock, Error, Flow, Pipeline};
+use crate::pipeline::{Clock, Error, Pipeline};
 use crate::retention::Position;
 use crate::sender::{Outbox, Sender, Sent};
 
@@ -140,7 +140,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     /// Gives up everything that lies before `target` and is not settled.
     fn give_up_before(&mut self, target: SegmentName, clock: Clock) -> Result<(), Error> {
-        if matches!(self.flow, Flow::Broken { .. }) {
+        if self.is_broken {
             // Until the sink is reset, its records may still arrive.
             return Ok(());
         }
@@ -169,6 +169,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         self.sender.report.dropped_old_admin_events += admin_events;
         self.settled = Some(then.progress);
         self.needed = None;
+        self.oldest_taken_back_ms = None;
         self.go_back()?;
         self.write_checkpoint(then.progress, clock)?;
         self.let_go_of_all(clock);

@@ -54,18 +54,37 @@ pub struct InFlight {
     ends: VecDeque<End>,
 }
 
-/// Names a record for good, whichever token it travels under.
+/// Names a record for good, whichever token it travels under, and also where damage between two readings of the journal has given its number to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId {
     /// The epoch of its event.
     pub epoch: Epoch,
     /// Its number in the epoch and destination.
     pub sequence: u64,
+    /// What it is made of.
+    pub origin: Origin,
+}
+
+/// What a record is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// An event.
+    Event {
+        /// The id of its transaction in the epoch.
+        transaction: u64,
+        /// Its place in the transaction, from 0.
+        index: u32,
+    },
+    /// A gap.
+    Gap,
 }
 
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.sequence)
+        match self.origin {
+            Origin::Event { transaction, index } => write!(f, "{}-{transaction}-{index}", self.epoch),
+            Origin::Gap => write!(f, "{}-gap-{}", self.epoch, self.sequence),
+        }
     }
 }
 
@@ -85,7 +104,17 @@ struct Entry {
     id: RecordId,
     content: Content,
     cost: usize,
+    sent_ms: u64,
     settled: bool,
+}
+
+/// A record that was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// What it carries.
+    pub content: Content,
+    /// When it was sent, in monotonic milliseconds.
+    pub sent_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +132,17 @@ impl InFlight {
 
     /// Whether another record may be sent. The first one always may, however large it is.
     pub fn has_credit(&self) -> bool {
-        self.records.len() < self.credit.records && self.bytes < self.credit.bytes
+        self.is_within(self.credit)
+    }
+
+    /// Whether another record may be sent where no more than `credit` may be in flight.
+    pub fn is_within(&self, credit: Credit) -> bool {
+        self.records.len() < credit.records && self.bytes < credit.bytes
+    }
+
+    /// Lets so much be in flight from now on. What is in flight stays.
+    pub fn set_credit(&mut self, credit: Credit) {
+        self.credit = credit;
     }
 
     /// Whether everything sent is settled.
@@ -116,16 +155,26 @@ impl InFlight {
         self.records.len()
     }
 
+    /// What they cost of the credit, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the oldest of them was sent, in monotonic milliseconds.
+    pub fn oldest_sent_ms(&self) -> Option<u64> {
+        self.records.front().map(|entry| entry.sent_ms)
+    }
+
     /// The token of the next record.
     pub fn next_token(&self) -> Token {
         Token(self.first + self.records.len() as u64)
     }
 
-    /// Notes that the record `id` of `size` bytes was sent with [`InFlight::next_token`].
-    pub fn sent(&mut self, id: RecordId, content: Content, size: usize) {
+    /// Notes that the record `id` of `size` bytes was sent with [`InFlight::next_token`] at `now_ms` of the monotonic clock.
+    pub fn sent(&mut self, id: RecordId, content: Content, size: usize, now_ms: u64) {
         let cost = size + RECORD_OVERHEAD;
         self.bytes += cost;
-        self.records.push_back(Entry { id, content, cost, settled: false });
+        self.records.push_back(Entry { id, content, cost, sent_ms: now_ms, settled: false });
     }
 
     /// Which record travels under `token`, if it is in flight.
@@ -149,11 +198,11 @@ impl InFlight {
         self.first >= token.0
     }
 
-    /// Notes that the record of `token` is acknowledged, and answers what it carries.
+    /// Notes that the record of `token` is acknowledged, and answers what is known of it.
     ///
     /// # Panics
     /// If the token is not in flight: the sink has reported an outcome twice, and no checkpoint could be trusted any more.
-    pub fn settle(&mut self, token: Token) -> Content {
+    pub fn settle(&mut self, token: Token) -> Settled {
         let entry = token
             .0
             .checked_sub(self.first)
@@ -161,13 +210,13 @@ impl InFlight {
             .filter(|entry| !entry.settled);
         let Some(entry) = entry else { panic!("{token:?} is not in flight") };
         entry.settled = true;
-        let content = entry.content;
+        let settled = Settled { content: entry.content, sent_ms: entry.sent_ms };
         while let Some(entry) = self.records.front().filter(|entry| entry.settled) {
             self.bytes -= entry.cost;
             self.records.pop_front();
             self.first += 1;
         }
-        content
+        settled
     }
 
     /// Takes the furthest progress that has been reached, if there is any since the last call.
@@ -210,12 +259,16 @@ mod tests {
         }
     }
 
+    fn id(sequence: u64) -> RecordId {
+        RecordId { epoch: EPOCH, sequence, origin: Origin::Event { transaction: sequence, index: 0 } }
+    }
+
     /// Sends `transactions` of one record each.
     fn sent(transactions: u64) -> (InFlight, Vec<Token>) {
         let mut in_flight = InFlight::new(Credit { bytes: 10_000, records: 4 });
         let tokens = (1..=transactions).map(|commit| {
             let token = in_flight.next_token();
-            in_flight.sent(RecordId { epoch: EPOCH, sequence: commit }, Content::Event, 100);
+            in_flight.sent(id(commit), Content::Event, 100, 0);
             in_flight.transaction_sent(progress(commit), commit * 1_000);
             token
         });
@@ -242,7 +295,7 @@ mod tests {
         let (mut in_flight, mut tokens) = sent(1);
         for sequence in [2, 3] {
             tokens.push(in_flight.next_token());
-            in_flight.sent(RecordId { epoch: EPOCH, sequence }, Content::Event, 100);
+            in_flight.sent(id(sequence), Content::Event, 100, 0);
         }
         in_flight.transaction_sent(progress(3), 2_000);
         in_flight.settle(tokens[0]);
@@ -274,7 +327,7 @@ mod tests {
         assert!(!in_flight.has_credit());
         let mut large = InFlight::new(Credit { bytes: 10_000, records: 4 });
         assert!(large.has_credit());
-        large.sent(RecordId { epoch: EPOCH, sequence: 1 }, Content::Event, 20_000);
+        large.sent(id(1), Content::Event, 20_000, 0);
         assert!(!large.has_credit());
         large.settle(Token(0));
         assert!(large.has_credit(), "credit comes back with the outcome");

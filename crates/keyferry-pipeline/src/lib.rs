@@ -22,11 +22,13 @@ pub mod in_flight;
 mod ledger;
 mod lines;
 mod pipeline;
+mod recovery;
 mod report;
 mod retention;
 mod runner;
 mod sender;
 mod start;
+mod telling;
 
 pub use aside::{Aside, Nowhere, SideFiles};
 pub use backpressure::{BackpressureMonitor, BackpressureReport, Level};

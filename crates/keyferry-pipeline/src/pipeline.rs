@@ -1,19 +1,21 @@
 //! The state machine between journal and sink.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_event::{Failure, FailureClass, HeaderMode, Sink, Topics};
+use keyferry_event::{HeaderMode, Sink, Topics};
 use keyferry_journal::feed::ByteRange;
 use keyferry_journal::{CheckpointFile, Feed, Item, SegmentName, Storage};
 
 use crate::aside::Aside;
-use crate::backoff::Backoff;
+use crate::backpressure::{self, BackpressureMonitor};
+use crate::breaker::{self, BreakerState, CircuitBreaker, Permit};
 use crate::ceiling::Ceiling;
+use crate::controls::Controls;
 use crate::gap::{PendingGap, notice};
 use crate::giving_up::Owed;
 use crate::in_flight::{Credit, Progress};
 use crate::ledger::{Removal, Share};
-use crate::report::{Report, State};
 use crate::retention::{Kept, Position, Retention};
 use crate::sender::{Sender, Sent};
 use crate::start::Start;
@@ -61,7 +63,13 @@ pub struct Settings {
     /// For how long nothing may be acknowledged, although there is something to acknowledge, before the destination counts as failing. Nothing is
     /// given up then: it is told.
     pub delivery_timeout: Duration,
-    /// Seeds the jitter of the backoff.
+    /// When sending is interrupted, and for how long.
+    pub breaker: breaker::Settings,
+    /// When a lag counts as how serious.
+    pub backpressure: backpressure::Settings,
+    /// What others may ask of the pipeline while it runs.
+    pub controls: Arc<Controls>,
+    /// Seeds the jitter of the pauses.
     pub seed: u64,
 }
 
@@ -102,21 +110,14 @@ const CHECKPOINT_INTERVAL_MS: u64 = 100;
 /// How many transactions are sent between two looks at the outcomes.
 const TRANSACTIONS_A_TURN: usize = 512;
 
-/// A destination that has settled nothing for so long, with records in flight, counts as blocked.
-const BLOCKED_AFTER_MS: u64 = 2_000;
-
-/// A sink that has settled nothing for so long, with records in flight, is asked whether it has lost its destination.
-const LOST_AFTER_MS: u64 = 1_000;
-
-/// Pauses between resets of a failing sink.
-const RESET_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
-
 /// Moves committed events from a journal to a sink.
 pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
     pub(crate) feed: Feed<S>,
     pub(crate) sender: Sender<K, A>,
-    pub(crate) flow: Flow,
-    backoff: Backoff,
+    pub(crate) breaker: CircuitBreaker,
+    /// Whether the sink must be reset before anything is sent.
+    pub(crate) is_broken: bool,
+    pub(crate) backpressure: BackpressureMonitor,
     checkpoint: CheckpointFile,
     /// How far everything is settled; `None` while that is nothing.
     pub(crate) settled: Option<Progress>,
@@ -132,7 +133,7 @@ pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
     /// Gap records of what the journal does not hold any more.
     pub(crate) owed: Owed,
     /// The damage before what is settled that was told of last.
-    told: Option<ByteRange>,
+    pub(crate) told: Option<ByteRange>,
     /// When progress was last written down; `unsaved` says whether there is more since.
     saved_at_ms: u64,
     pub(crate) unsaved: bool,
@@ -140,33 +141,25 @@ pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
     /// Whether this turn has found anything new in the journal.
     found: bool,
     /// Whether it has been told that the destination is failing.
-    failing: bool,
-}
-
-/// Whether records may be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
-    Open,
-    /// The sink was reset and is given time.
-    Paused {
-        until_ms: u64,
-    },
-    /// The sink must be reset before anything is sent.
-    Broken {
-        until_ms: u64,
-    },
+    pub(crate) failing: bool,
+    /// The state of the breaker that was told of last.
+    pub(crate) told_breaker: BreakerState,
+    /// When the journal got the oldest event that was taken back, in milliseconds since the Unix epoch.
+    pub(crate) oldest_taken_back_ms: Option<u64>,
 }
 
 impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     /// A pipeline that goes on at `start`, which is where `feed` was opened.
     pub fn new(feed: Feed<S>, start: Start, sink: K, aside: A, settings: Settings) -> Self {
-        let backoff = Backoff::new(RESET_BACKOFF.0, RESET_BACKOFF.1, settings.seed);
+        let breaker = CircuitBreaker::new(settings.breaker.clone(), settings.seed);
+        let backpressure = BackpressureMonitor::new(settings.backpressure);
         let Start { checkpoint, settled, positions, given_up } = start;
         Self {
             feed,
             sender: Sender::new(sink, aside, settings, settled),
-            flow: Flow::Open,
-            backoff,
+            breaker,
+            is_broken: false,
+            backpressure,
             checkpoint,
             settled,
             // That it was read does not mean that it would survive a power cut: the agent before may have died of a failed sync.
@@ -182,6 +175,8 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             caught_up: false,
             found: false,
             failing: false,
+            told_breaker: BreakerState::Closed,
+            oldest_taken_back_ms: None,
         }
     }
 
@@ -197,6 +192,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     /// # Errors
     /// The journal cannot be read on.
     pub fn turn(&mut self, clock: Clock) -> Result<Turn, Error> {
+        self.heed_controls(clock);
         self.collect(clock)?;
         self.recover(clock);
         self.stay_below_ceiling(clock)?;
@@ -205,6 +201,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         self.save(clock)?;
         self.release(clock);
         self.tell_if_failing(clock);
+        self.tell_of_breaker();
         Ok(self.what_next(clock, sent_all))
     }
 
@@ -238,127 +235,14 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         &self.sender.outbox.sink
     }
 
-    /// What there is to tell.
-    pub fn report(&mut self, clock: Clock) -> Report {
-        let mut report = self.sender.report.clone();
-        // A backlog that cannot be measured is reported as before; the next turn meets the same fault and names it.
-        let settled = self.settled.map(|progress| progress.resume);
-        report.backlog_bytes =
-            self.feed.backlog(settled.as_ref(), clock.monotonic_ms).unwrap_or(report.backlog_bytes);
-        report.held = self.sender.outbox.aside.held();
-        report.oldest_unacknowledged_ms = self.sender.outbox.in_flight.oldest_written_ms();
-        let open = self.flow == Flow::Open;
-        (report.state, report.reason) = if open && self.is_drained() {
-            (State::Idle, None)
-        } else if !open
-            || !self.sender.outbox.in_flight.is_empty() && self.stalled_ms(clock) >= BLOCKED_AFTER_MS
-        {
-            (State::Blocked, Some(self.why_blocked(clock)))
-        } else {
-            (State::Delivering, None)
-        };
-        report
-    }
-
-    fn why_blocked(&self, clock: Clock) -> String {
-        let nothing = || format!("nothing has been acknowledged for {} s", self.stalled_ms(clock) / 1_000);
-        self.sender.outbox.complaint().unwrap_or_else(nothing)
-    }
-
-    /// Says once that the destination is failing, and once that it is not any more.
-    fn tell_if_failing(&mut self, clock: Clock) {
-        let timeout = self.sender.settings.delivery_timeout;
-        let failing = u128::from(self.stalled_ms(clock)) >= timeout.as_millis();
-        match (self.failing, failing) {
-            (false, true) => tracing::error!(
-                "nothing has been acknowledged for {timeout:?}: {}; the journal keeps the events",
-                self.sender.outbox.complaint().unwrap_or_else(|| "the cause is not known".to_owned())
-            ),
-            (true, false) => tracing::info!("delivery goes on"),
-            _ => {}
-        }
-        self.failing = failing;
-    }
-
-    /// Takes in the outcomes.
-    fn collect(&mut self, clock: Clock) -> Result<(), Error> {
-        let failure = self.sender.collect(clock);
-        if let Some(progress) = self.sender.outbox.in_flight.take_progress() {
-            self.reach(progress);
-        }
-        self.owed.forget_if_settled(&mut self.sender.outbox, self.kept.noted());
-        let is_stalled = self.stalled_ms(clock) >= LOST_AFTER_MS;
-        let lost = || is_stalled.then(|| self.sender.outbox.sink.lost()).flatten();
-        if let Some(failure) = failure.or_else(lost) {
-            self.begin_anew(&failure, clock)?;
-        }
-        Ok(())
-    }
-
-    fn reach(&mut self, progress: Progress) {
-        if self.settled == Some(progress) {
-            return;
-        }
-        assert!(
-            self.settled.is_none_or(|settled| !progress.is_before(&settled)),
-            "progress goes backwards: {:?} to {progress:?}",
-            self.settled
-        );
-        self.settled = Some(progress);
-        self.unsaved = true;
-        self.backoff.reset();
-        self.sender.forget_condemned(progress);
-    }
-
-    /// Takes back everything that is not settled and sends it again, in order, after a pause.
-    pub(crate) fn begin_anew(&mut self, failure: &Failure, clock: Clock) -> Result<(), Error> {
-        let delay = match failure.class {
-            FailureClass::Poison => Duration::ZERO,
-            _ => self.backoff.next_delay(),
-        };
-        let until_ms = clock.monotonic_ms + delay.as_millis() as u64;
-        self.sender.outbox.note_failure(failure);
-        self.go_back()?;
-        self.reset_sink(until_ms);
-        Ok(())
-    }
-
-    /// Nothing after what is settled counts as sent or read any more.
-    pub(crate) fn go_back(&mut self) -> Result<(), Error> {
-        self.sender.rewind(self.settled);
-        self.feed.seek(self.settled.map(|progress| progress.resume).as_ref())?;
-        self.pending = None;
-        self.owed.send_again();
-        self.caught_up = false;
-        Ok(())
-    }
-
-    fn reset_sink(&mut self, until_ms: u64) {
-        self.flow = match self.sender.outbox.sink.reset() {
-            Ok(()) => Flow::Paused { until_ms },
-            Err(failure) => {
-                self.sender.outbox.note_failure(&failure);
-                Flow::Broken { until_ms }
-            }
-        };
-    }
-
-    fn recover(&mut self, clock: Clock) {
-        match self.flow {
-            Flow::Paused { until_ms } if until_ms <= clock.monotonic_ms => self.flow = Flow::Open,
-            Flow::Broken { until_ms } if until_ms <= clock.monotonic_ms => {
-                let delay = self.backoff.next_delay().as_millis() as u64;
-                self.reset_sink(clock.monotonic_ms + delay);
-            }
-            _ => {}
-        }
-    }
-
     /// Sends what may be sent; answers whether that was all there is.
     fn dispatch(&mut self, clock: Clock) -> Result<bool, Error> {
         self.found = false;
+        if self.permit(clock) == Permit::Nothing {
+            self.lose_sight(clock);
+        }
         for _ in 0..TRANSACTIONS_A_TURN {
-            if self.flow != Flow::Open || !self.sender.outbox.in_flight.has_credit() {
+            if !self.may_send(clock) {
                 return Ok(false);
             }
             if !self.send_gaps(clock)? {
@@ -396,23 +280,6 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             }
         }
         Ok(false)
-    }
-
-    /// Damage before the point where reading began again is no gap in what is still to come, unless a transaction was open there: so it is told of, and
-    /// takes no number.
-    fn tell_of_old_damage(&mut self) {
-        let Some(range) = self.feed.take_damage_met_again().filter(|range| self.told.as_ref() != Some(range))
-        else {
-            return;
-        };
-        self.sender.report.damaged_ranges += 1;
-        tracing::error!(
-            "bytes {} to {} of segment {} cannot be read; they were read or reported before, but events of a transaction that had no outcome then may be lost",
-            range.from,
-            range.to,
-            range.segment
-        );
-        self.told = Some(range);
     }
 
     /// Sends the gap records that come before whatever the feed has next; answers whether all of them are sent.
@@ -504,16 +371,11 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     }
 
     fn what_next(&self, clock: Clock, sent_all: bool) -> Turn {
-        let can_send = self.flow == Flow::Open
-            && self.sender.outbox.in_flight.has_credit()
-            && !self.sender.outbox.sink_is_full;
+        let can_send = self.may_send(clock) && !self.sender.outbox.sink_is_full;
         let at_once = (can_send && !sent_all).then_some(clock.monotonic_ms);
         let checkpoint = self.unsaved.then_some(self.saved_at_ms + CHECKPOINT_INTERVAL_MS);
-        let flow = match self.flow {
-            Flow::Open => None,
-            Flow::Paused { until_ms } | Flow::Broken { until_ms } => Some(until_ms),
-        };
-        let wake_at_ms = [at_once, checkpoint, flow].into_iter().flatten().min();
+        let breaker = self.breaker.wake_at_ms(clock.monotonic_ms);
+        let wake_at_ms = [at_once, checkpoint, breaker].into_iter().flatten().min();
         Turn { wake_at_ms, journal: can_send, found: self.found, segment: self.feed.segment() }
     }
 }

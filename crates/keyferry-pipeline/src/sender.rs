@@ -6,12 +6,20 @@ use keyferry_event::{Encoder, Envelope, Failure, FailureClass, Record, SendError
 use keyferry_journal::{Epoch, Outcome, Resume, Transaction};
 
 use crate::aside::Aside;
+use crate::breaker::Outcomes;
 use crate::ceiling::{GivenUp, topics_of};
 use crate::dead_letter::{Address, Cause, Condemned, DeadLetter, DeadLetters, Way};
 use crate::gap::{self, PendingGap, Tally};
-use crate::in_flight::{Content, InFlight, Progress, RecordId};
+use crate::in_flight::{Content, InFlight, Origin, Progress, RecordId};
 use crate::pipeline::{Clock, InDoubt, Settings};
 use crate::report::Report;
+
+/// What has become of records in flight.
+pub(crate) struct Collected {
+    pub(crate) outcomes: Outcomes,
+    /// The failure after which everything unsettled must be sent again, if there was one.
+    pub(crate) failure: Option<Failure>,
+}
 
 /// What became of a transaction.
 pub(crate) enum Sent {
@@ -78,21 +86,22 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         }
     }
 
-    /// Takes in the outcomes; answers with the failure after which everything unsettled must be sent again, if there was one.
-    pub(crate) fn collect(&mut self, clock: Clock) -> Option<Failure> {
+    /// Takes in the outcomes. An acknowledgement is slow if its record was sent before `slow_before_ms` of the monotonic clock.
+    pub(crate) fn collect(&mut self, clock: Clock, slow_before_ms: u64) -> Collected {
         let Outbox { sink, in_flight, condemned, .. } = &mut self.outbox;
         let mut failed: Option<Failure> = None;
-        let (mut events, mut gaps, mut letters) = (0, 0, 0);
+        let (mut events, mut gaps) = (0, 0);
+        let mut outcomes = Outcomes::default();
         sink.poll(&mut |token: Token, result| match result {
             Ok(()) => {
                 let id = if condemned.is_empty() { None } else { in_flight.record(token) };
-                match in_flight.settle(token) {
+                let settled = in_flight.settle(token);
+                outcomes.acknowledged += 1;
+                outcomes.slow += u64::from(settled.sent_ms < slow_before_ms);
+                match settled.content {
                     Content::Event => events += 1,
                     Content::Gap => gaps += 1,
-                    Content::DeadLetter => {
-                        letters += 1;
-                        id.into_iter().for_each(|id| condemned.arrived(id));
-                    }
+                    Content::DeadLetter => id.into_iter().for_each(|id| condemned.arrived(id)),
                 }
             }
             Err(failure) => {
@@ -100,10 +109,11 @@ impl<K: Sink, A: Aside> Sender<K, A> {
                     Some(id) => condemned.failed(id, failure, clock),
                     None => failure,
                 };
+                outcomes.failed += u64::from(failure.class != FailureClass::Poison);
                 failed.get_or_insert(failure);
             }
         });
-        if events + gaps + letters > 0 {
+        if outcomes.acknowledged > 0 {
             self.report.published += events;
             self.report.gap_records += gaps;
             self.report.last_delivery_ms = Some(clock.wall_ms);
@@ -111,7 +121,8 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             self.outbox.last_failure = None;
             self.outbox.sink_is_full = false;
         }
-        failed.or_else(|| self.outbox.condemned.overdue(self.outbox.settled_at_ms, clock))
+        let failure = failed.or_else(|| self.outbox.condemned.overdue(self.outbox.settled_at_ms, clock));
+        Collected { outcomes, failure }
     }
 
     /// Sends the records of `transaction`, from the first that was not sent yet; or does with it what is done with those in doubt.
@@ -130,13 +141,17 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         self.enter(transaction.epoch);
         let mut sequence = self.next_sequence;
         let mut filtered = 0;
-        for event in transaction.events() {
+        for (index, event) in (0..).zip(transaction.events()) {
             let event = event?;
             let Some(topic) = self.settings.topics.of(event.kind()) else {
                 filtered += 1;
                 continue;
             };
-            let id = RecordId { epoch: transaction.epoch, sequence };
+            let id = RecordId {
+                epoch: transaction.epoch,
+                sequence,
+                origin: Origin::Event { transaction: transaction.id, index },
+            };
             sequence += 1;
             if sequence <= self.next_sequence + self.already_sent {
                 continue;
@@ -171,7 +186,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         let topics = settings.gap_records.then(|| topics_of(gap, &settings.topics)).into_iter().flatten();
         let mut sequence = self.next_sequence;
         for topic in topics {
-            let id = RecordId { epoch: gap.epoch, sequence };
+            let id = RecordId { epoch: gap.epoch, sequence, origin: Origin::Gap };
             sequence += 1;
             if sequence <= self.next_sequence + self.already_sent {
                 continue;
@@ -201,7 +216,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         clock: Clock,
     ) -> Sent {
         let record = self.encoder.encode_gap(topic, &given_up.gap, sequence, given_up.time_ms);
-        let id = RecordId { epoch: given_up.gap.epoch, sequence };
+        let id = RecordId { epoch: given_up.gap.epoch, sequence, origin: Origin::Gap };
         match self.outbox.offer(id, Content::Gap, &record, clock) {
             Offered::Taken => Sent::All,
             Offered::Full => Sent::Full,
@@ -227,8 +242,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
 
     /// Forgets the condemned records that `progress` has left behind: they cannot come by again.
     pub(crate) fn forget_condemned(&mut self, progress: Progress) {
-        let next = RecordId { epoch: progress.resume.epoch, sequence: progress.next_sequence };
-        let settled = self.outbox.condemned.forget_before(next);
+        let settled = self.outbox.condemned.forget_before(progress.resume.epoch, progress.next_sequence);
         self.report.dead_letters += settled.in_topic + settled.in_file;
         self.report.dead_letters_in_topic += settled.in_topic;
     }
@@ -287,7 +301,7 @@ impl<K: Sink, A: DeadLetters> Outbox<K, A> {
         }
         match self.sink.send(self.in_flight.next_token(), record) {
             Ok(()) => {
-                self.in_flight.sent(id, content, record.size());
+                self.in_flight.sent(id, content, record.size(), clock.monotonic_ms);
                 Offered::Taken
             }
             Err(SendError::Full) => {

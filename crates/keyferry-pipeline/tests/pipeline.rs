@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyferry_event::{Failure, FailureClass, HeaderMode, Record, SendError, Sink, Token, Topics};
@@ -16,7 +17,7 @@ use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
 use keyferry_pipeline::{
     Ceiling, Clock, Credit, HeldFile, InDoubt, Overflow, Pipeline, Report, Retention, Settings, SideFiles,
-    Start, State,
+    Start, State, backpressure, breaker,
 };
 
 /// A sink that does what the test says.
@@ -153,6 +154,9 @@ fn settings(admin_events: Option<&str>) -> Settings {
         retention: Retention::default(),
         credit: Credit { bytes: 1 << 20, records: 100 },
         delivery_timeout: Duration::from_secs(120),
+        breaker: breaker::Settings::default(),
+        backpressure: backpressure::Settings::default(),
+        controls: Arc::default(),
         seed: 1,
     }
 }

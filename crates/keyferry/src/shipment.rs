@@ -1,6 +1,7 @@
 //! One slot on its way to one destination: what is done the same for the agent's own slot, an adopted one and one of a sidecar's.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyferry_config::{ByteSize, Config, Destination, Journal, Readiness, Settle, librdkafka};
@@ -10,7 +11,7 @@ use keyferry_kafka::{ConnectionPoolManager, PoolSettings, ProducerSettings};
 use keyferry_monitor::{Status, StatusFile};
 use keyferry_pipeline::{
     Ceiling, Credit, DrainLimits, Ended, InDoubt, Overflow, Phase, Pipeline, Report, Retention, RunError,
-    Settings, SideFiles, Start, Stop, run as run_pipeline,
+    Settings, SideFiles, Start, Stop, backpressure, breaker, run as run_pipeline,
 };
 
 use crate::error::Error;
@@ -180,6 +181,9 @@ pub fn default_settings() -> Settings {
         retention: Retention::default(),
         credit: CREDIT,
         delivery_timeout: Duration::from_secs(120),
+        breaker: breaker::Settings::default(),
+        backpressure: backpressure::Settings::default(),
+        controls: Arc::default(),
         seed: u64::from(std::process::id()) ^ wall_ms(),
     }
 }

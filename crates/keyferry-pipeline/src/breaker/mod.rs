@@ -246,9 +246,9 @@ impl CircuitBreaker {
     }
 
     /// Nothing has been acknowledged for `stalled_ms` although something is in flight; `complaint` is what the sink says of it.
-    pub fn stalled(&mut self, stalled_ms: u64, complaint: Option<&str>, now_ms: u64) {
+    pub fn stalled(&mut self, stalled_ms: u64, complaint: impl FnOnce() -> Option<String>, now_ms: u64) {
         if self.may_trip() && stalled_ms >= millis(self.settings.oldest_unacknowledged) {
-            let why = complaint.map(|complaint| format!(": {complaint}")).unwrap_or_default();
+            let why = complaint().map(|complaint| format!(": {complaint}")).unwrap_or_default();
             let what =
                 format!("nothing has been acknowledged for {:?}{why}", Duration::from_millis(stalled_ms));
             self.trip_after_pause(Trip::OldestUnacknowledged, what, now_ms);

@@ -109,9 +109,9 @@ fn it_opens_at_a_rate_of_failures_although_some_succeed() {
 #[test]
 fn it_opens_when_nothing_is_acknowledged_for_long() {
     let mut bench = Bench::new();
-    bench.breaker.stalled(4_999, None, bench.now_ms);
+    bench.breaker.stalled(4_999, || None, bench.now_ms);
     assert_eq!(bench.breaker.state(), BreakerState::Closed);
-    bench.breaker.stalled(5_000, Some("no connection"), bench.now_ms);
+    bench.breaker.stalled(5_000, || Some("no connection".to_owned()), bench.now_ms);
     assert_eq!(bench.report().reason, Some(Trip::OldestUnacknowledged));
     assert_eq!(bench.report().detail.as_deref(), Some("nothing has been acknowledged for 5s: no connection"));
 }
@@ -243,7 +243,7 @@ fn forced_closed_nothing_trips_it_and_it_pauses_all_the_same() {
     for _ in 0..10 {
         assert_eq!(bench.fail(FailureClass::Authentication), BreakerState::Closed);
         assert_eq!(bench.trouble(FailureClass::Authentication), BreakerState::Closed);
-        bench.breaker.stalled(1_000_000, None, bench.now_ms);
+        bench.breaker.stalled(1_000_000, || None, bench.now_ms);
         assert_eq!(bench.permit(), Permit::Nothing, "a reset is no light thing");
         bench.after(3_000);
         assert_eq!(bench.permit(), Permit::All);
