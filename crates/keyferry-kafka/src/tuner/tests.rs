@@ -80,6 +80,16 @@ fn after_a_drain_it_is_calm_again() {
 }
 
 #[test]
+fn a_change_is_given_time_and_less_of_it_before_a_drain() {
+    let mut run = Run::auto();
+    run.pass(6, flow(200.0));
+    assert_eq!(run.pass(29, flow(20_000.0)).linger_ms, 0);
+    assert_eq!(run.pass(1, flow(20_000.0)).linger_ms, 5);
+    assert_eq!(run.pass(4, backlog(50_000.0)).batch_size, 256 << 10);
+    assert_eq!(run.pass(1, backlog(50_000.0)).batch_size, 512 << 10);
+}
+
+#[test]
 fn a_decision_says_in_one_line_what_was_seen_what_changes_and_what_is_expected() {
     let mut run = Run::auto();
     run.pass(10, flow(200.0));
