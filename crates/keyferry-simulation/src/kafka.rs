@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-use keyferry_event::{Failure, Record, SendError, Sink, Token};
+use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
 use keyferry_journal::event::EventKind;
 use serde_json::Value;
 
@@ -18,7 +18,10 @@ use crate::trace::Trace;
 /// The topics' names: user events, admin events.
 pub const TOPICS: [&str; 2] = ["events", "admin-events"];
 
-/// How many partitions the topics have together.
+/// The name of the dead-letter topic.
+pub const DEAD_LETTER_TOPIC: &str = "dead-letters";
+
+/// How many partitions the topics have together. The dead-letter topic has one more, after them.
 const PARTITIONS: usize = 3;
 
 /// More than this many records are refused as "queue full".
@@ -71,9 +74,19 @@ impl Consumed {
         self.kind == "org.keyferry.gap"
     }
 
-    /// Whether this is a record that Kafka refuses for good.
-    fn is_poison(&self) -> bool {
+    /// Whether this is a record that Kafka refuses for good where it belongs.
+    #[must_use]
+    pub fn is_poison(&self) -> bool {
         self.value.contains("poison")
+    }
+
+    /// Whether this is a record that its topic refuses for good.
+    fn is_refused(&self) -> bool {
+        if self.topic == DEAD_LETTER_TOPIC {
+            self.value.contains("poison-everywhere")
+        } else {
+            self.is_poison()
+        }
     }
 }
 
@@ -142,6 +155,8 @@ struct Cluster {
     available: bool,
     /// Whether the topics are there.
     topics: bool,
+    /// Whether the dead-letter topic is there.
+    dead_letter_topic: bool,
     /// Whether brokers forget producers now and then, so that a record is appended twice.
     forgetful: bool,
     /// The numbers whose good outcome was reported, by epoch.
@@ -180,10 +195,11 @@ impl SimulatedKafka {
                 trace,
                 available: true,
                 topics: true,
+                dead_letter_topic: true,
                 forgetful: false,
                 acknowledged: BTreeMap::new(),
-                partitions: vec![Vec::new(); PARTITIONS],
-                pending: (0..PARTITIONS).map(|_| VecDeque::new()).collect(),
+                partitions: vec![Vec::new(); PARTITIONS + 1],
+                pending: (0..=PARTITIONS).map(|_| VecDeque::new()).collect(),
                 failed: false,
                 unreported: VecDeque::new(),
             })),
@@ -198,6 +214,11 @@ impl SimulatedKafka {
     /// Whether the topics are there.
     pub fn set_topics(&self, there: bool) {
         self.cluster.borrow_mut().topics = there;
+    }
+
+    /// Whether the dead-letter topic is there.
+    pub fn set_dead_letter_topic(&self, there: bool) {
+        self.cluster.borrow_mut().dead_letter_topic = there;
     }
 
     /// Whether brokers forget producers now and then.
@@ -233,7 +254,7 @@ impl SimulatedKafka {
     /// Fails one record of those that are under way, together with all that follow it in its partition, as librdkafka does when it gives up.
     pub fn give_up(&self) {
         let mut cluster = self.cluster.borrow_mut();
-        let partition = cluster.random.usize(..PARTITIONS);
+        let partition = cluster.random.usize(..=PARTITIONS);
         let given_up = cluster.pending[partition].drain(..).collect::<Vec<_>>();
         for pending in given_up {
             cluster.failed = true;
@@ -246,7 +267,7 @@ impl SimulatedKafka {
 impl Cluster {
     /// Lets some of what is under way arrive.
     fn carry(&mut self) {
-        for partition in 0..PARTITIONS {
+        for partition in 0..=PARTITIONS {
             let count = self.random.usize(..=self.pending[partition].len());
             for _ in 0..count {
                 if !self.available || self.failed {
@@ -257,7 +278,12 @@ impl Cluster {
                     self.failed = true;
                     let result = Err(Failure::transient("there is no such topic"));
                     self.unreported.push_back(Unreported { token, result });
-                } else if record.is_poison() {
+                } else if record.topic == DEAD_LETTER_TOPIC && !self.dead_letter_topic {
+                    self.failed = true;
+                    let reason = "there is no dead-letter topic".to_owned();
+                    let failure = Failure { class: FailureClass::Configuration, reason };
+                    self.unreported.push_back(Unreported { token, result: Err(failure) });
+                } else if record.is_refused() {
                     self.failed = true;
                     let failure = Failure::poison("refused for good");
                     self.unreported.push_back(Unreported { token, result: Err(failure) });
@@ -296,13 +322,13 @@ impl Sink for SimulatedKafka {
             return Err(SendError::Full);
         }
         let record = Consumed::of(record);
-        if record.value.contains("poison-at-once") {
+        if record.topic != DEAD_LETTER_TOPIC && record.value.contains("poison-at-once") {
             return Err(SendError::Failed(Failure::poison("too large")));
         }
         if cluster.random.u32(..400) == 0 {
             return Err(SendError::Failed(Failure::transient("not taken")));
         }
-        let partition = partition_of(&record.key);
+        let partition = partition_of(&record);
         cluster.pending[partition].push_back(Pending { token, record });
         Ok(())
     }
@@ -336,6 +362,9 @@ impl Sink for SimulatedKafka {
     }
 }
 
-fn partition_of(key: &str) -> usize {
-    key.bytes().map(usize::from).sum::<usize>() % PARTITIONS
+fn partition_of(record: &Consumed) -> usize {
+    match &*record.topic {
+        DEAD_LETTER_TOPIC => PARTITIONS,
+        _ => record.key.bytes().map(usize::from).sum::<usize>() % PARTITIONS,
+    }
 }

@@ -294,8 +294,8 @@ impl Oracle {
         self.check_numbers(&numbers, &gaps)?;
         self.check_gaps(&gaps)?;
         // Dead letters come in the order in which they were refused.
-        let logs = seen.logs.iter().filter(|log| log.iter().all(|copy| copy.topic != DEAD_LETTER_TOPIC));
-        logs.into_iter().try_for_each(|log| self.check_keys(log))
+        let mut logs = seen.logs.iter().filter(|log| log.iter().all(|copy| copy.topic != DEAD_LETTER_TOPIC));
+        logs.try_for_each(|log| self.check_keys(log))
     }
 
     fn scars(&self, epoch: &str) -> Scars {
