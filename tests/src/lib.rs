@@ -7,6 +7,7 @@ pub mod admin;
 pub mod agent;
 pub mod audit;
 pub mod browser;
+pub mod cluster;
 pub mod consumer;
 pub mod contest;
 pub mod error;
