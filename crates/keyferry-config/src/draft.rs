@@ -28,6 +28,7 @@ pub(crate) struct DestinationDraft {
     pub(crate) security: SecurityDraft,
     pub(crate) headers: Headers,
     pub(crate) in_doubt: InDoubt,
+    pub(crate) dead_letter_topic: Option<TopicName>,
     pub(crate) gap_records: bool,
     pub(crate) librdkafka: BTreeMap<String, PropertyValue>,
 }
@@ -83,6 +84,7 @@ impl Default for DestinationDraft {
             security: SecurityDraft::default(),
             headers: Headers::CloudEvents,
             in_doubt: InDoubt::Publish,
+            dead_letter_topic: None,
             gap_records: true,
             librdkafka: BTreeMap::new(),
         }

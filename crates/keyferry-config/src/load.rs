@@ -242,6 +242,7 @@ impl Context<'_> {
             security,
             headers: draft.headers,
             in_doubt: draft.in_doubt,
+            dead_letter_topic: draft.dead_letter_topic,
             gap_records: draft.gap_records,
             librdkafka: draft.librdkafka,
             given: self.given.assignments.keys().cloned().collect(),

@@ -151,6 +151,8 @@ pub struct Destination {
     pub headers: Headers,
     /// What becomes of events whose transaction has no known outcome.
     pub in_doubt: InDoubt,
+    /// The topic for records that can never be delivered where they belong; `None` is a file.
+    pub dead_letter_topic: Option<TopicName>,
     /// Whether a record tells consumers of events that are missing in the stream.
     pub gap_records: bool,
     /// Properties that are handed to librdkafka as they are, on top of those that Keyferry sets.

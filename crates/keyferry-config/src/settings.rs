@@ -250,6 +250,16 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Destination(|draft, input| set(&mut draft.in_doubt, input.keyword())),
     },
     Setting {
+        key: "destination.dead_letter_topic",
+        option: Some("dead-letter-topic"),
+        takes: || "topic name".into(),
+        default: "none: the file `<destination>.dead-letters.jsonl` in the slot",
+        purpose: "The topic for records that can never be delivered where they belong (too large, or refused by a policy), with headers that say why. What it \
+                  refuses too goes to the file, see `keyferry dead-letter`.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.dead_letter_topic, input.parse())),
+    },
+    Setting {
         key: "destination.gap_records",
         option: Some("gap-records"),
         takes: || "`true` or `false`".into(),

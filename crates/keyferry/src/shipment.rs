@@ -122,6 +122,7 @@ pub fn settings(plan: &Plan) -> Settings {
         topics: topics(destination),
         headers: headers(destination),
         in_doubt: in_doubt(destination),
+        dead_letter_topic: destination.dead_letter_topic.as_ref().map(ToString::to_string),
         gap_records: destination.gap_records,
         ceiling: ceiling(&plan.journal),
         retention: Retention {
@@ -211,6 +212,7 @@ mod tests {
     fn what_is_configured_reaches_the_pipeline_and_the_reader() {
         let plan = plan(&[
             ("in-doubt", "hold"),
+            ("dead-letter-topic", "dead"),
             ("gap-records", "false"),
             ("journal-max-size", "1GiB"),
             ("journal-overflow", "drop-old"),
@@ -221,6 +223,7 @@ mod tests {
         ]);
         let settings = settings(&plan);
         assert_eq!((settings.in_doubt, settings.gap_records), (InDoubt::Hold, false));
+        assert_eq!(settings.dead_letter_topic.as_deref(), Some("dead"));
         let ceiling = Ceiling { max_bytes: 1 << 30, segment_bytes: 1 << 20, policy: Overflow::DropOld };
         assert_eq!(settings.ceiling, Some(ceiling));
         let keep = Duration::from_secs(7 * 86_400);
