@@ -58,6 +58,7 @@ pub struct KafkaSink {
     /// The mean size of a record in bytes, as far as was seen last.
     record_size: f64,
     batch_size: u64,
+    refused_batches: u64,
 }
 
 impl KafkaSink {
@@ -88,6 +89,7 @@ impl KafkaSink {
             answers: VecDeque::new(),
             traffic: Traffic::default(),
             record_size: 0.0,
+            refused_batches: 0,
         };
         sink.start()?;
         Ok(sink)
@@ -110,6 +112,11 @@ impl KafkaSink {
     /// The oldest answer that was not taken yet.
     pub(crate) fn answer(&mut self) -> Option<Answer> {
         self.answers.pop_front()
+    }
+
+    /// How many batches were refused as too large.
+    pub(crate) fn refused_batches(&self) -> u64 {
+        self.refused_batches
     }
 
     /// What the client told of its traffic last.
@@ -178,6 +185,7 @@ impl KafkaSink {
         tracing::warn!(
             "Kafka refused a batch as too large: what is unacknowledged is sent again, one record a batch"
         );
+        self.refused_batches += 1;
         self.role.batching = Batching::Isolated;
     }
 

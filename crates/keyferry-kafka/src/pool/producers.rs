@@ -85,6 +85,7 @@ impl Connection for KafkaSink {
         snapshot.reconnects = traffic.disconnects;
         snapshot.throttle_ms = traffic.throttle_ms;
         snapshot.batch_fill = traffic.batch_fill;
+        snapshot.refused_batches = self.refused_batches();
         snapshot.compression_ratio = traffic.compression_ratio;
     }
 }

@@ -58,6 +58,8 @@ pub struct ConnectionSnapshot {
     pub throttle_ms: u64,
     /// How full batches were compared to the configured batch size, 0 to 1; `None` while none was sent.
     pub batch_fill: Option<f64>,
+    /// How many batches were refused as too large, by a broker or for its topic.
+    pub refused_batches: u64,
     /// Bytes before compression for each byte sent; `None` while none was sent.
     pub compression_ratio: Option<f64>,
     /// What it complained of last and no success has cleared since.

@@ -157,6 +157,7 @@ mod tests {
         batch_fill: Some(1.0),
         queue_ms: Some(100.0),
         round_trip_ms: Some(80.0),
+        refused_batch: false,
         throttle_ms: 0,
         cpu: 0.2,
     };

@@ -53,6 +53,11 @@ const DRAIN_DWELL_MS: u64 = 5_000;
 /// For how long nothing is changed after the pool could not put a change into effect.
 const ROLLED_BACK_MS: u64 = 300_000;
 
+/// A batch of this size is not made smaller, however often one is refused: then it is a record that is too large.
+const SMALLEST_LARGE_BATCH: u64 = 64 << 10;
+/// For how long it is remembered that a batch was too large, in milliseconds.
+const TOO_LARGE_MS: u64 = 3_600_000;
+
 /// How a tuner begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TunerSettings {
@@ -116,9 +121,18 @@ pub struct KafkaPerformanceTuner {
     previous: ProducerTuning,
     follower: Follower,
     climb: Climb,
+    too_large: Option<TooLarge>,
     changed_ms: Option<u64>,
     held_until_ms: u64,
     history: History,
+}
+
+/// A batch was refused, so that a topic's or a broker's limit is lower than ours.
+#[derive(Clone, Copy, Debug)]
+struct TooLarge {
+    /// The batch size not to exceed, in bytes.
+    ceiling: u64,
+    until_ms: u64,
 }
 
 impl KafkaPerformanceTuner {
@@ -132,6 +146,7 @@ impl KafkaPerformanceTuner {
             previous: current,
             follower: Follower::new(),
             climb: Climb::from(Extra::NONE),
+            too_large: None,
             changed_ms: None,
             held_until_ms: 0,
             history: History::default(),
@@ -152,6 +167,7 @@ impl KafkaPerformanceTuner {
             return None;
         }
         self.follow(seen, now_ms);
+        self.heed_refusal(seen, now_ms);
         // While nothing flows there is nobody whom a change would help.
         if seen.delivered <= 0.0 || !self.may_change(now_ms) {
             return None;
@@ -243,7 +259,23 @@ impl KafkaPerformanceTuner {
         }
     }
 
+    /// Every batch that is refused is sent again record by record: such a size must not stay.
+    fn heed_refusal(&mut self, seen: &Observation, now_ms: u64) {
+        self.too_large = self.too_large.filter(|too_large| now_ms < too_large.until_ms);
+        if seen.refused_batch && self.current.batch_size > SMALLEST_LARGE_BATCH {
+            let ceiling = (self.current.batch_size / 2).max(SMALLEST_LARGE_BATCH);
+            self.too_large = Some(TooLarge { ceiling, until_ms: now_ms.saturating_add(TOO_LARGE_MS) });
+        }
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.too_large.is_some_and(|too_large| self.current.batch_size > too_large.ceiling)
+    }
+
     fn may_change(&self, now_ms: u64) -> bool {
+        if self.is_too_large() {
+            return true;
+        }
         let dwell = if self.follower.pace() == Pace::Drain { DRAIN_DWELL_MS } else { DWELL_MS };
         now_ms >= self.held_until_ms
             && self.changed_ms.is_none_or(|changed| now_ms.saturating_sub(changed) >= dwell)
@@ -259,17 +291,25 @@ impl KafkaPerformanceTuner {
             Profile::Auto => of_pace(self.follower.pace(), self.climb.wanted()),
             profile => profile.tuning(),
         };
-        self.settings.bounds.clamp(tuning)
+        self.limited(tuning)
+    }
+
+    /// `tuning` within the bounds, and below what was found to be too large.
+    fn limited(&self, tuning: ProducerTuning) -> ProducerTuning {
+        let tuning = self.settings.bounds.clamp(tuning);
+        let ceiling = self.too_large.map_or(u64::MAX, |too_large| too_large.ceiling);
+        ProducerTuning { batch_size: tuning.batch_size.min(ceiling), ..tuning }
     }
 
     /// What would hold in a drain with `extra`.
     fn with(&self, extra: Extra) -> ProducerTuning {
-        let tuning = self.settings.bounds.clamp(of_pace(Pace::Drain, extra));
+        let tuning = self.limited(of_pace(Pace::Drain, extra));
         self.by_hand.or(self.settings.explicit).over(tuning)
     }
 
     fn expectation(&self) -> &'static str {
         match self.follower.pace() {
+            _ if self.is_too_large() => "a batch was refused as too large, and half of it should not be",
             Pace::Starting | Pace::Calm => "each record leaves at once: waiting would not fill a batch",
             Pace::Busy => "a short wait saves requests and processor time",
             Pace::Drain if self.climb.is_on_trial() => {

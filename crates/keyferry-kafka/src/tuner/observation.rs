@@ -38,6 +38,8 @@ pub struct Observation {
     pub queue_ms: Option<f64>,
     /// How long a broker took to answer, in milliseconds (median).
     pub round_trip_ms: Option<f64>,
+    /// Whether a batch has been refused as too large since the connections are what they are.
+    pub refused_batch: bool,
     /// For how long brokers have asked us to wait, in milliseconds.
     pub throttle_ms: u64,
     /// What share of a processor the whole agent took: 1 is one processor, whole.

@@ -150,6 +150,26 @@ fn a_long_drain_over_a_long_way_gets_more_connections_if_they_pay() {
 }
 
 #[test]
+fn a_batch_that_was_refused_is_halved_at_once_and_not_tried_again_for_an_hour() {
+    let refused = |delivered| Observation { refused_batch: true, ..backlog(delivered) };
+    let mut run = Run::auto();
+    assert_eq!(run.pass(1, backlog(50_000.0)).batch_size, 512 << 10);
+    assert_eq!(run.pass(1, refused(50_000.0)).batch_size, 256 << 10);
+    assert!(run.decisions[1].1.reason.contains("refused as too large"));
+    assert_eq!(run.pass(1, refused(50_000.0)).batch_size, 128 << 10);
+    assert_eq!(run.pass(100, flow(200.0)).batch_size, 128 << 10);
+    assert_eq!(run.pass(3_600, flow(200.0)).batch_size, 256 << 10);
+}
+
+#[test]
+fn a_record_that_is_too_large_does_not_shrink_batches_for_ever() {
+    let mut run = Run::auto();
+    let refused = Observation { refused_batch: true, ..flow(200.0) };
+    assert_eq!(run.pass(100, refused).batch_size, 64 << 10);
+    assert!(run.decisions.len() <= 3, "{:?}", run.decisions);
+}
+
+#[test]
 fn frozen_it_does_nothing_and_thawed_it_goes_on() {
     let mut run = Run::auto();
     run.tuner.freeze(0);
@@ -215,6 +235,7 @@ fn any_seen() -> impl Strategy<Value = Observation> {
             round_trip_ms,
             throttle_ms,
             cpu,
+            refused_batch: throttle_ms == 13,
             ..flow(0.0)
         },
     )
@@ -278,7 +299,9 @@ proptest! {
 
     #[test]
     fn whatever_happens_changes_lie_apart(seen in prop::collection::vec(any_seen(), 0..1_200)) {
-        let times: Vec<u64> = decisions(TunerSettings::default(), &seen).iter().map(|(at, _)| *at).collect();
+        let decided = decisions(TunerSettings::default(), &seen);
+        let refused = |decision: &Decision| decision.reason.contains("refused as too large");
+        let times: Vec<u64> = decided.iter().filter(|(_, decision)| !refused(decision)).map(|(at, _)| *at).collect();
         for pair in times.windows(2) {
             prop_assert!(pair[1] - pair[0] >= DRAIN_DWELL_MS, "{times:?}");
         }
