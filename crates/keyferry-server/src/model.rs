@@ -506,9 +506,31 @@ words!(TunerProfile {
 impl Status {
     /// The status of an agent that ships `shipments`.
     pub fn of(about: About, shipments: Vec<Shipment>) -> Self {
-        let destinations = Destination::all_of(shipments);
+        Self::over(about, Destination::all_of(shipments))
+    }
+
+    fn over(about: About, destinations: Vec<Destination>) -> Self {
         let reason = about.waiting.clone().or_else(|| destinations.iter().find_map(Destination::hindrance));
         Self { about, ready: reason.is_none(), reason, destinations }
+    }
+
+    /// The same of one slot only.
+    #[must_use]
+    pub fn of_slot(self, slot: &str) -> Self {
+        let of_slot = |mut destination: Destination| {
+            destination.slots.retain(|delivery| delivery.slot == slot);
+            destination.state = destination.slots.first()?.state;
+            Some(destination)
+        };
+        Self::over(self.about, self.destinations.into_iter().filter_map(of_slot).collect())
+    }
+
+    /// Whether anything of `slot` is shipped.
+    pub fn serves(&self, slot: &str) -> bool {
+        self.destinations
+            .iter()
+            .flat_map(|destination| &destination.slots)
+            .any(|delivery| delivery.slot == slot)
     }
 }
 

@@ -1,9 +1,11 @@
-//! The command line. One definition gives the parser, the help and, later, man pages and completions.
+//! The command line. One definition gives the parser, the help, the man pages and the completions.
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_journal::Epoch;
+use keyferry_server::model::TunerProfile;
 
 use crate::log::Format;
 
@@ -44,6 +46,151 @@ pub enum Command {
     ///
     /// Exit codes: 0 done, 1 an id was not found, 2 the files cannot be read or written (or the command line is wrong).
     InDoubt(InDoubtArguments),
+    /// Tell what running agents do: of a journal, or of one slot. Without a running agent, what was written down last, and how old that is.
+    ///
+    /// Exit codes: 0 everything is delivered or on its way, 1 it is not or no agent runs, 2 an agent or a file cannot be read (or the
+    /// command line is wrong).
+    Status(StatusArguments),
+    /// Show the circuit breakers of a running agent, or force them open or closed.
+    ///
+    /// What is forced stays so until `auto` or the end of the agent. Open loses nothing: the journal keeps the events.
+    ///
+    /// Exit codes: 0 shown or done, 1 the agent refuses it, 2 no agent answers (or the command line is wrong).
+    Breaker(BreakerArguments),
+    /// Show what the tuner of a running agent has set and why, freeze it, or choose its profile, until the end of the agent.
+    ///
+    /// Exit codes: 0 shown or done, 1 the agent refuses it, 2 no agent answers (or the command line is wrong).
+    Tuner(TunerArguments),
+    /// Show the connections of a running agent to Kafka, replace them, or change their number until the end of the agent.
+    ///
+    /// New connections take over when the old ones have delivered everything: the order of each key holds, and nothing is sent twice.
+    ///
+    /// Exit codes: 0 shown or done, 1 the agent refuses it, 2 no agent answers (or the command line is wrong).
+    Pool(PoolArguments),
+    /// Print the completions of a shell.
+    Completions(CompletionsArguments),
+    /// Print the manual page, or write those of all commands into a directory.
+    Man(ManArguments),
+}
+
+/// The arguments of `keyferry status`.
+#[derive(Args, Debug)]
+pub struct StatusArguments {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR", env = "KEYFERRY_JOURNAL_DIR", default_value = ".")]
+    pub directory: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Look again every second, until interrupted.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// What of a running agent is looked at or changed.
+#[derive(Args, Debug)]
+pub struct AspectArguments {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Only this destination. Needed for a change where there are several.
+    #[arg(long, value_name = "NAME", global = true)]
+    pub destination: Option<String>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The arguments of `keyferry breaker`.
+#[derive(Args, Debug)]
+pub struct BreakerArguments {
+    /// Which breakers.
+    #[command(flatten)]
+    pub aspect: AspectArguments,
+    /// What to do. Default: show them.
+    #[arg(value_name = "ORDER", value_enum)]
+    pub order: Option<BreakerOrder>,
+}
+
+/// What a circuit breaker can be ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BreakerOrder {
+    /// Send nothing.
+    Open,
+    /// Send everything, and let nothing trip it.
+    Close,
+    /// Decide by itself again.
+    Auto,
+}
+
+/// The arguments of `keyferry tuner`.
+#[derive(Args, Debug)]
+pub struct TunerArguments {
+    /// Which tuners.
+    #[command(flatten)]
+    pub aspect: AspectArguments,
+    /// What to do. Default: show them.
+    #[command(subcommand)]
+    pub order: Option<TunerOrder>,
+}
+
+/// What a tuner can be ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum TunerOrder {
+    /// Leave everything as it is set now.
+    Freeze,
+    /// Go on.
+    Unfreeze,
+    /// Strive for something else.
+    Profile {
+        /// For what.
+        #[arg(value_name = "PROFILE", value_parser = profile_parser())]
+        profile: TunerProfile,
+    },
+}
+
+fn profile_parser() -> impl TypedValueParser<Value = TunerProfile> {
+    PossibleValuesParser::new(TunerProfile::WORDS).try_map(|word| word.parse())
+}
+
+/// The arguments of `keyferry pool`.
+#[derive(Args, Debug)]
+pub struct PoolArguments {
+    /// Which connections.
+    #[command(flatten)]
+    pub aspect: AspectArguments,
+    /// What to do. Default: show them.
+    #[command(subcommand)]
+    pub order: Option<PoolOrder>,
+}
+
+/// What a pool can be ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum PoolOrder {
+    /// Replace the connections by new ones.
+    Reconnect,
+    /// Have another number of connections, within the configured limits.
+    Resize {
+        /// How many.
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        connections: u32,
+    },
+}
+
+/// The arguments of `keyferry completions`.
+#[derive(Args, Debug)]
+pub struct CompletionsArguments {
+    /// Which shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// The arguments of `keyferry man`.
+#[derive(Args, Debug)]
+pub struct ManArguments {
+    /// Where to write the pages. Default: print that of `keyferry` itself.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
 }
 
 /// The arguments of `keyferry in-doubt`.
@@ -315,6 +462,28 @@ mod tests {
             |words: &[&str]| Cli::try_parse_from([&["keyferry", "in-doubt", "drop"], words].concat()).is_ok();
         assert!(parsed(&["--all"]) && parsed(&["--id", "a", "--id", "b", "dir"]));
         assert!(!parsed(&[]) && !parsed(&["--all", "--id", "a"]));
+    }
+
+    #[test]
+    fn an_aspect_is_shown_unless_an_order_is_given() {
+        let parse = |words: &[&str]| Cli::try_parse_from([&["keyferry"], words].concat()).map(|cli| cli.command);
+        let Ok(Command::Breaker(breaker)) = parse(&["breaker", "dir"]) else { panic!("no breaker") };
+        assert_eq!((breaker.order, breaker.aspect.directory), (None, PathBuf::from("dir")));
+        let Ok(Command::Breaker(breaker)) = parse(&["breaker", "dir", "open", "--destination", "siem"]) else {
+            panic!("no breaker")
+        };
+        assert_eq!(breaker.order, Some(BreakerOrder::Open));
+        let Ok(Command::Tuner(tuner)) = parse(&["tuner", "dir", "profile", "latency", "--destination", "siem"])
+        else {
+            panic!("no tuner")
+        };
+        assert_eq!(tuner.order, Some(TunerOrder::Profile { profile: TunerProfile::Latency }));
+        assert_eq!(tuner.aspect.destination.as_deref(), Some("siem"));
+        assert!(parse(&["tuner", "dir", "profile", "fast"]).is_err());
+        assert!(parse(&["pool", "dir", "resize", "0"]).is_err());
+        assert!(parse(&["breaker", "open"]).is_ok_and(|command| {
+            matches!(command, Command::Breaker(BreakerArguments { order: None, .. }))
+        }));
     }
 
     #[test]

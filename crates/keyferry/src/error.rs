@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use keyferry_kafka::consume::ConsumeError;
 use keyferry_pipeline::RunError;
+use keyferry_server::ClientError;
 
 /// Why the agent ends before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,18 @@ pub enum Error {
     /// Topics cannot be read to their end.
     #[error(transparent)]
     Topics(#[from] ConsumeError),
+    /// A running agent does not answer, or refuses what it is asked.
+    #[error(transparent)]
+    Agent(#[from] ClientError),
+    /// There is no running agent to ask.
+    #[error("no agent is running for {}; `keyferry status` tells what was written down last", .0.display())]
+    NoAgent(PathBuf),
+    /// The agent has no destination yet.
+    #[error("the agent at {} ships nothing yet", .0.display())]
+    NothingShipped(PathBuf),
+    /// A change is for one destination, and there are several.
+    #[error("there are several destinations: give `--destination` and one of {0}")]
+    WhichDestination(String),
 }
 
 /// What a tool that looks for something wrong has found.
@@ -89,13 +102,14 @@ pub enum Finding {
     Something,
 }
 
-/// The exit code of a tool: 0 all is well, 1 something was found, 2 what it looks at cannot be read.
+/// The exit code of a tool: 0 all is well, 1 something was found or the agent refuses what it is asked, 2 what it looks at cannot be read.
 pub fn tool_exit_code(result: &Result<Finding, Error>) -> ExitCode {
     ExitCode::from(match result {
         Ok(Finding::Nothing) => 0,
         Ok(Finding::Something) => 1,
         // The reader of the output (`head`, a pager) has seen enough.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(Error::Agent(ClientError::Problem(_))) => 1,
         Err(_) => 2,
     })
 }
@@ -119,7 +133,11 @@ impl Error {
             | Self::Output(_)
             | Self::Numbers { .. }
             | Self::Replay { .. }
-            | Self::Topics(_) => 70,
+            | Self::Topics(_)
+            | Self::Agent(_)
+            | Self::NoAgent(_)
+            | Self::NothingShipped(_)
+            | Self::WhichDestination(_) => 70,
         })
     }
 }

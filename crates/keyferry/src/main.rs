@@ -16,6 +16,8 @@
 //! - `journal`, `verify`: the tools that look at a journal and at topics, and change nothing.
 //! - `replay`: what was delivered, sent again.
 //! - `in_doubt`: what an operator decides on.
+//! - `control`: the operator's way to a running agent, from both ends.
+//! - `manual`: manual pages and completions.
 //! - `connection`: how a tool gets to Kafka.
 //! - `credentials`: where secrets come from.
 //! - `terminal`: what they print for people.
@@ -24,12 +26,14 @@ mod adoption;
 mod agent;
 mod cli;
 mod connection;
+mod control;
 mod credentials;
 mod error;
 mod handover;
 mod in_doubt;
 mod journal;
 mod log;
+mod manual;
 mod read_only;
 mod replay;
 mod shipment;
@@ -66,6 +70,12 @@ fn main() -> ExitCode {
             log::init(log::Format::Text);
             finish(&in_doubt::run(&arguments))
         }
+        Command::Status(arguments) => finish(&control::status(&arguments)),
+        Command::Breaker(arguments) => finish(&control::breaker(&arguments)),
+        Command::Tuner(arguments) => finish(&control::tuner(&arguments)),
+        Command::Pool(arguments) => finish(&control::pool(&arguments)),
+        Command::Completions(arguments) => finish(&manual::completions(&arguments)),
+        Command::Man(arguments) => finish(&manual::man(&arguments)),
     }
 }
 

@@ -63,6 +63,11 @@ impl Slot {
         Err(Error::NoJournal(directory.to_owned()))
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What people call it: the last part of its path.
     pub fn name(&self) -> String {
         let named = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
