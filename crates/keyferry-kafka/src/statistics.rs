@@ -12,9 +12,7 @@ use crate::pool::Quantiles;
 /// What passes over a producer, as of its last statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Traffic {
-    /// Records in the producer, waiting or in flight.
-    pub(crate) queue_messages: u64,
-    /// Their bytes.
+    /// The bytes of the records in the producer, waiting or in flight.
     pub(crate) queue_bytes: u64,
     /// Requests that wait for their answer.
     pub(crate) requests_in_flight: u64,
@@ -37,8 +35,6 @@ pub(crate) struct Traffic {
 /// The document.
 #[derive(Debug, Deserialize)]
 struct Document {
-    #[serde(default)]
-    msg_cnt: u64,
     #[serde(default)]
     msg_size: u64,
     #[serde(default)]
@@ -78,6 +74,8 @@ struct Window {
     #[serde(default)]
     max: i64,
     #[serde(default)]
+    avg: i64,
+    #[serde(default)]
     sum: i64,
     #[serde(default)]
     cnt: u64,
@@ -85,6 +83,19 @@ struct Window {
     p50: i64,
     #[serde(default)]
     p99: i64,
+    /// How many values were too large for the histogram that p50 and p99 are taken from; the others count them.
+    #[serde(default)]
+    outofrange: u64,
+}
+
+impl Window {
+    /// In milliseconds, from microseconds. librdkafka's histograms end at 100 ms for the queue and 500 ms for the round trip, and leave out what is beyond, so that a
+    /// wait of a second would seem none at all.
+    fn quantiles(self) -> Quantiles {
+        let p50 = if self.outofrange * 2 > self.cnt { self.avg } else { self.p50 };
+        let p99 = if self.outofrange * 100 > self.cnt { self.max } else { self.p99 };
+        Quantiles { p50: p50 as f64 / 1_000.0, p99: p99 as f64 / 1_000.0 }
+    }
 }
 
 impl Traffic {
@@ -99,7 +110,6 @@ impl Traffic {
         // librdkafka counts the bytes of a batch after compression only.
         let raw_bytes = batched as f64 * record_size;
         Some(Self {
-            queue_messages: document.msg_cnt,
             queue_bytes: document.msg_size,
             requests_in_flight: brokers().map(|broker| broker.waitresp_cnt).sum(),
             connects: brokers().map(|broker| broker.connects).sum(),
@@ -117,10 +127,10 @@ fn ratio(part: f64, whole: f64) -> Option<f64> {
     (part > 0.0 && whole > 0.0).then(|| part / whole)
 }
 
-/// The window of the broker that is the slowest, from microseconds to milliseconds: records go to all of them, and the slowest decides.
+/// The window of the broker that is the slowest: records go to all of them, and the slowest decides.
 fn slowest(windows: impl Iterator<Item = Window>) -> Option<Quantiles> {
-    let slowest = windows.filter(|window| window.cnt > 0).max_by_key(|window| window.p99)?;
-    Some(Quantiles { p50: slowest.p50 as f64 / 1_000.0, p99: slowest.p99 as f64 / 1_000.0 })
+    let quantiles = windows.filter(|window| window.cnt > 0).map(Window::quantiles);
+    quantiles.max_by(|a, b| a.p99.total_cmp(&b.p99))
 }
 
 /// librdkafka's windows are signed; a negative figure is one that it does not have.
@@ -151,7 +161,7 @@ mod tests {
     fn the_figures_are_summed_over_brokers_and_topics_and_the_slowest_broker_counts() {
         let traffic =
             Traffic::parse(DOCUMENT.as_bytes(), 200.0, 40_000).unwrap_or_else(|| panic!("not read"));
-        assert_eq!((traffic.queue_messages, traffic.queue_bytes), (12, 3_400));
+        assert_eq!(traffic.queue_bytes, 3_400);
         assert_eq!((traffic.requests_in_flight, traffic.connects, traffic.disconnects), (3, 4, 2));
         assert_eq!(traffic.round_trip_ms, Some(Quantiles { p50: 1.0, p99: 7.0 }));
         assert_eq!(traffic.queue_time_ms, Some(Quantiles { p50: 4.0, p99: 9.0 }));
@@ -164,6 +174,14 @@ mod tests {
             Traffic::parse(DOCUMENT.as_bytes(), 200.0, 40_000).unwrap_or_else(|| panic!("not read"));
         // 400 records of 200 bytes in 4 batches of at most 40,000 bytes, which took 20,000 bytes on the wire.
         assert_eq!((traffic.batch_fill, traffic.compression_ratio), (Some(0.5), Some(4.0)));
+    }
+
+    #[test]
+    fn what_is_too_long_for_the_histogram_counts_all_the_same() {
+        let latency = r#"{"max":900000,"avg":600000,"cnt":10,"p50":0,"p99":0,"outofrange":10}"#;
+        let json = format!(r#"{{"brokers":{{"a:9092/1":{{"int_latency":{latency}}}}}}}"#);
+        let traffic = Traffic::parse(json.as_bytes(), 1.0, 1).unwrap_or_default();
+        assert_eq!(traffic.queue_time_ms, Some(Quantiles { p50: 600.0, p99: 900.0 }));
     }
 
     #[test]
