@@ -19,6 +19,7 @@ pub mod error;
 pub mod pool;
 mod raw;
 mod raw_admin;
+mod raw_verify;
 pub mod security;
 mod settings;
 pub mod sink;

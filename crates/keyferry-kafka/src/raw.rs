@@ -22,6 +22,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
 
+use crate::raw_verify;
 use crate::raw_admin::{self, Asked};
 use crate::settings::Mark;
 use crate::topics::{Answer, Request};
@@ -72,6 +73,7 @@ impl RawProducer {
         let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS;
         // SAFETY: `native` is a live configuration object.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events) };
+        raw_verify::name_reasons(&native);
         let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext)?;
         // SAFETY: the client is live. The queue is reference-counted and destroyed in `drop`.
         let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };

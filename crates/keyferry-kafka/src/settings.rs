@@ -117,9 +117,13 @@ impl ProducerSettings {
         (whole / of as u64).max(self.largest_request().div_ceil(1024))
     }
 
+    /// The value of a property that is set.
+    pub(crate) fn property(&self, property: &str) -> Option<&str> {
+        self.properties.iter().rfind(|(name, _)| name == property).map(|(_, value)| value.as_str())
+    }
+
     fn number(&self, property: &str) -> Option<u64> {
-        let (_, value) = self.properties.iter().rfind(|(name, _)| name == property)?;
-        value.parse().ok()
+        self.property(property)?.parse().ok()
     }
 }
 

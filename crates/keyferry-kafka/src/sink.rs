@@ -18,8 +18,9 @@ use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
 use rdkafka::types::RDKafkaErrorCode;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::error::{Verdict, advice, class_of_trouble, verdict};
+use crate::error::{Verdict, advice, verdict};
 use crate::raw::{Event, RawProducer, Undelivered};
+use crate::security::diagnosis::Diagnosis;
 use crate::settings::{Batching, ProducerSettings, Role};
 use crate::statistics::Traffic;
 use crate::topics::{Answer, Request};
@@ -53,6 +54,7 @@ pub struct KafkaSink {
     /// How the next producer will be made.
     role: Role,
     trouble: Option<Failure>,
+    diagnosis: Diagnosis,
     answers: VecDeque<Answer>,
     traffic: Traffic,
     /// The mean size of a record in bytes, as far as was seen last.
@@ -83,6 +85,7 @@ impl KafkaSink {
             running: None,
             wake,
             batch_size: settings.batch_size(),
+            diagnosis: Diagnosis::new(&settings),
             settings,
             role,
             trouble: None,
@@ -144,6 +147,7 @@ impl KafkaSink {
         let Running { producer, batching, outstanding, handed_over } = running;
         let (trouble, answers, traffic) = (&mut self.trouble, &mut self.answers, &mut self.traffic);
         let (record_size, batch_size) = (&mut self.record_size, self.batch_size);
+        let diagnosis = &mut self.diagnosis;
         producer.drain(&mut |event| match event {
             Event::Delivered(token, result) => {
                 *outstanding -= 1;
@@ -161,8 +165,12 @@ impl KafkaSink {
                     }
                 }
             }
-            Event::Trouble { code, reason } => note_trouble(trouble, code, reason),
-            Event::Log { level, facility, line } => log(level, facility, line),
+            Event::Trouble { code, reason } => note_trouble(trouble, diagnosis.explain(code, &lossy(reason))),
+            Event::Log { level, facility, line } => {
+                let (facility, line) = (lossy(facility), lossy(line));
+                let is_told = diagnosis.hear(&facility, &line);
+                log(level, &facility, &line, is_told);
+            }
             Event::Statistics(json) => {
                 is_quiet = handed_over.records == 0 && *outstanding == 0;
                 *record_size = handed_over.mean_size().unwrap_or(*record_size);
@@ -274,21 +282,18 @@ impl fmt::Display for Undelivered<'_> {
 }
 
 /// Remembers what the client complains of, and logs it when it is another complaint than before.
-fn note_trouble(trouble: &mut Option<Failure>, code: RDKafkaErrorCode, reason: &CStr) {
-    let reason = format!("{}: {}", advice(code), lossy(reason));
-    let new = Failure { class: class_of_trouble(code), reason };
+fn note_trouble(trouble: &mut Option<Failure>, new: Failure) {
     if trouble.as_ref() != Some(&new) {
         tracing::warn!("Kafka: {new}");
         *trouble = Some(new);
     }
 }
 
-fn log(level: i32, facility: &CStr, line: &CStr) {
-    let (facility, line) = (lossy(facility), lossy(line));
+/// Logs what librdkafka logs, less loudly if it is told as an error, too.
+fn log(level: i32, facility: &str, line: &str, is_told: bool) {
     match level {
-        // FAIL and ERROR lines also arrive as client-wide errors, see `note_trouble`. That the guarantee which we ask for is called experimental is for
-        // us to know and not for the operator to worry about.
-        _ if matches!(&*facility, "FAIL" | "ERROR") || line.contains("enable.gapless.guarantee") => {
+        // That the guarantee which we ask for is called experimental is for us to know and not for the operator to worry about.
+        _ if is_told || line.contains("enable.gapless.guarantee") => {
             tracing::debug!("librdkafka: {facility}: {line}");
         }
         0..=3 => tracing::error!("librdkafka: {facility}: {line}"),

@@ -1,9 +1,11 @@
-//! What stands between a configured credential and librdkafka, where librdkafka itself does not take it.
+//! What stands between a configured credential and librdkafka, where librdkafka itself does not take it or does not tell enough of it.
 //!
 //! The invariant: **a secret is in memory only, and in no message**: errors name what is wrong, never what was read.
 //!
 //! - [`store`]: Java's key and trust stores as PEM texts.
+//! - `diagnosis`: what a failed login or handshake means.
 
+pub(crate) mod diagnosis;
 pub mod store;
 
 mod jks;
