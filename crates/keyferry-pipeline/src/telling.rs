@@ -5,7 +5,7 @@ use keyferry_journal::Storage;
 
 use crate::aside::Aside;
 use crate::backpressure::Measures;
-use crate::breaker::{BreakerState, Forced, Permit};
+use crate::breaker::{BreakerState, CircuitBreaker, Forced, Permit};
 use crate::pipeline::{Clock, Pipeline};
 use crate::report::{Report, State};
 
@@ -13,6 +13,11 @@ use crate::report::{Report, State};
 const BLOCKED_AFTER_MS: u64 = 2_000;
 
 impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
+    /// The circuit breaker.
+    pub fn breaker(&self) -> &CircuitBreaker {
+        &self.breaker
+    }
+
     /// What there is to tell. The pressure is judged by it, so it wants to be called about once a second.
     pub fn report(&mut self, clock: Clock) -> Report {
         // A backlog that cannot be measured is reported as before; the next turn meets the same fault and names it.

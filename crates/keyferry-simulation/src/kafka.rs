@@ -157,6 +157,12 @@ struct Cluster {
     topics: bool,
     /// Whether the dead-letter topic is there.
     dead_letter_topic: bool,
+    /// Whether the agent may log in.
+    login: bool,
+    /// What the client complains of until a record is acknowledged.
+    trouble: Option<Failure>,
+    /// How many records were ever taken.
+    taken: u64,
     /// Whether brokers forget producers now and then, so that a record is appended twice.
     forgetful: bool,
     /// The numbers whose good outcome was reported, by epoch.
@@ -196,6 +202,9 @@ impl SimulatedKafka {
                 available: true,
                 topics: true,
                 dead_letter_topic: true,
+                login: true,
+                trouble: None,
+                taken: 0,
                 forgetful: false,
                 acknowledged: BTreeMap::new(),
                 partitions: vec![Vec::new(); PARTITIONS + 1],
@@ -214,6 +223,21 @@ impl SimulatedKafka {
     /// Whether the topics are there.
     pub fn set_topics(&self, there: bool) {
         self.cluster.borrow_mut().topics = there;
+    }
+
+    /// Whether the agent may log in. Where it may not, nothing arrives, no record fails, and the client complains.
+    pub fn set_login(&self, login: bool) {
+        let mut cluster = self.cluster.borrow_mut();
+        cluster.login = login;
+        if !login {
+            let reason = "login refused".to_owned();
+            cluster.trouble = Some(Failure { class: FailureClass::Authentication, reason });
+        }
+    }
+
+    /// How many records were ever taken.
+    pub fn taken(&self) -> u64 {
+        self.cluster.borrow().taken
     }
 
     /// Whether the dead-letter topic is there.
@@ -270,13 +294,14 @@ impl Cluster {
         for partition in 0..=PARTITIONS {
             let count = self.random.usize(..=self.pending[partition].len());
             for _ in 0..count {
-                if !self.available || self.failed {
+                if !self.available || !self.login || self.failed {
                     return;
                 }
                 let Some(Pending { token, record }) = self.pending[partition].pop_front() else { break };
                 if !self.topics {
                     self.failed = true;
-                    let result = Err(Failure::transient("there is no such topic"));
+                    let reason = "there is no such topic".to_owned();
+                    let result = Err(Failure { class: FailureClass::Configuration, reason });
                     self.unreported.push_back(Unreported { token, result });
                 } else if record.topic == DEAD_LETTER_TOPIC && !self.dead_letter_topic {
                     self.failed = true;
@@ -330,6 +355,7 @@ impl Sink for SimulatedKafka {
         }
         let partition = partition_of(&record);
         cluster.pending[partition].push_back(Pending { token, record });
+        cluster.taken += 1;
         Ok(())
     }
 
@@ -338,9 +364,10 @@ impl Sink for SimulatedKafka {
         cluster.carry();
         let reportable = cluster.unreported.len();
         let count = cluster.random.usize(..=reportable);
-        let Cluster { unreported, acknowledged, .. } = &mut *cluster;
+        let Cluster { unreported, acknowledged, trouble, .. } = &mut *cluster;
         for Unreported { token, result } in unreported.drain(..count) {
             let result = result.map(|(epoch, number)| {
+                *trouble = None;
                 acknowledged.entry(epoch).or_default().insert(number);
             });
             outcome(token, result);
@@ -358,7 +385,7 @@ impl Sink for SimulatedKafka {
     }
 
     fn trouble(&self) -> Option<Failure> {
-        None
+        self.cluster.borrow().trouble.clone()
     }
 }
 

@@ -10,6 +10,7 @@
 //! The idea is that of FoundationDB's and TigerBeetle's simulators: W. Wilson, "Testing Distributed Systems w/ Deterministic Simulation" (Strange Loop, 2014).
 
 pub mod aside;
+mod breaker;
 pub mod disk;
 pub mod kafka;
 pub mod keycloak;

@@ -135,6 +135,9 @@ pub enum Violation {
     /// More is under way than the credit allows.
     #[error("{0} records are under way")]
     Unbounded(usize),
+    /// The circuit breaker did what it must not.
+    #[error("the circuit breaker: {0}")]
+    Breaker(String),
     /// Progress was written down beyond what the destination had acknowledged.
     #[error("{0} records of epoch {1} are behind the checkpoint, but number {2} was never acknowledged")]
     CheckpointAhead(u64, String, u64),

@@ -13,6 +13,8 @@
 //! | broker away, topic deleted | nothing arrives, or it is refused until later |
 //! | ambiguous time-out | records arrive and are never reported, or late |
 //! | broker forgets the producer | a record is appended twice |
+//! | the login is refused | nothing arrives and no record fails: the client only complains, until a record is acknowledged |
+//! | an operator | forces the circuit breaker open, closed, or leaves it to itself |
 //! | the client gives up | a partition's records fail, from one on |
 //! | no new producer | a reset fails |
 //! | poison | a record is refused for good, at once or by the broker, and by the dead-letter topic too or not |
@@ -24,15 +26,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_event::{HeaderMode, Topics};
+use keyferry_event::{HeaderMode, Sink as _, Topics};
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::{EventKind, Feed, FeedOptions, SegmentName};
 use keyferry_pipeline::{
-    Ceiling, Clock, Credit, Error, InDoubt, Overflow, Pipeline, Retention, STRIDE, Settings, Start,
-    backpressure, breaker,
+    Ceiling, Clock, Controls, Credit, Error, InDoubt, Overflow, Pipeline, Retention, STRIDE, Settings, Start,
+    backpressure,
 };
 
 use crate::aside::SimulatedFiles;
+use crate::breaker::{self, Standing};
 use crate::disk::{FailureRates, Flip, SimulatedDisk};
 use crate::kafka::{DEAD_LETTER_TOPIC, SimulatedKafka, TOPICS};
 use crate::keycloak::{self, Fsync, Keycloak, Prepare, Raised, SEGMENT_SIZE};
@@ -142,6 +145,7 @@ struct World {
     /// The agent is stopped (SIGSTOP): it lives, holds its lock, and does nothing.
     paused: bool,
     kafka: SimulatedKafka,
+    controls: Arc<Controls>,
     files: SimulatedFiles,
     oracle: Oracle,
     trace: Trace,
@@ -177,6 +181,7 @@ impl World {
             agent: None,
             paused: false,
             kafka,
+            controls: Arc::default(),
             oracle: Oracle::new(profile.in_doubt, profile.options.overflow),
             trace,
             summary: Summary::default(),
@@ -206,6 +211,7 @@ impl World {
             690..700 => self.jump(),
             700..710 => self.begin_second_agent()?,
             710..730 => self.tick(),
+            730..740 => self.steer_breaker(),
             _ => {
                 let passed = self.random.u64(..60);
                 self.pass_time(passed);
@@ -244,9 +250,18 @@ impl World {
 
     fn kafka_comes_or_goes(&mut self) {
         let (available, topics) = (self.random.bool(), self.random.u32(..4) > 0);
-        self.trace.line(format_args!("brokers: {available}, topics: {topics}"));
+        let login = self.random.u32(..6) > 0;
+        self.trace.line(format_args!("brokers: {available}, topics: {topics}, login: {login}"));
+        self.kafka.set_login(login);
         self.kafka.set_available(available);
         self.kafka.set_topics(topics);
+    }
+
+    /// An operator forces the circuit breaker, or leaves it to itself.
+    fn steer_breaker(&mut self) {
+        let order = breaker::order(&mut self.random);
+        self.trace.line(format_args!("the breaker is forced: {order:?}"));
+        self.controls.force_breaker(order);
     }
 
     fn tick(&mut self) {
@@ -571,9 +586,9 @@ impl World {
             },
             credit: CREDIT,
             delivery_timeout: Duration::from_secs(120),
-            breaker: breaker::Settings::default(),
+            breaker: breaker::settings(),
             backpressure: backpressure::Settings::default(),
-            controls: Arc::default(),
+            controls: Arc::clone(&self.controls),
             seed: self.random.u64(..),
         }
     }
@@ -599,6 +614,7 @@ impl World {
         }
         let clock = Clock { monotonic_ms: self.monotonic_ms, wall_ms: self.wall_ms };
         let Some(agent) = &mut self.agent else { return Ok(()) };
+        let before = standing(agent, clock);
         if let Err(error) = agent.turn(clock) {
             self.agent_failed(&error);
             self.agent_dies();
@@ -610,9 +626,11 @@ impl World {
         self.trace.value(pending);
         // A gap record has one copy in each topic.
         let gap_records = TOPICS.len() * (1 + self.files.given_up_count());
-        if pending > CREDIT.records + self.largest_transaction + gap_records {
+        let whole = self.largest_transaction + gap_records;
+        if pending > CREDIT.records + whole {
             return Err(Violation::Unbounded(pending));
         }
+        before.judge(&standing(agent, clock), whole).map_err(Violation::Breaker)?;
         if self.random.u32(..16) == 0 { self.check_checkpoint() } else { Ok(()) }
     }
 
@@ -652,6 +670,8 @@ impl World {
         self.kill_keycloak();
         self.kafka.set_available(true);
         self.kafka.set_topics(true);
+        self.kafka.set_login(true);
+        self.controls.force_breaker(None);
         self.paused = false;
         if self.profile.settles {
             // Only the next start settles what is in doubt.
@@ -703,4 +723,9 @@ impl World {
             ..self.summary
         }
     }
+}
+
+fn standing(agent: &Agent, clock: Clock) -> Standing {
+    let kafka = agent.sink();
+    Standing { breaker: agent.breaker().report(clock), sent: kafka.taken(), trouble: kafka.trouble() }
 }
