@@ -62,6 +62,12 @@ pub fn under_test() -> Result<PathBuf> {
     Ok(unpacked.insert(executable).clone())
 }
 
+/// What the agent of a slot last said of itself; nothing where it has not said anything yet.
+pub fn status_in(slot: &Path) -> Option<Value> {
+    let text = fs::read(slot.join("status.json")).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
 /// An agent for one slot.
 #[derive(Debug)]
 pub struct Agent {
@@ -189,8 +195,7 @@ impl Agent {
 
     /// What it last said of itself; nothing where it has not said anything yet.
     pub fn status(&self) -> Option<Value> {
-        let text = fs::read(self.slot.join("status.json")).ok()?;
-        serde_json::from_slice(&text).ok()
+        status_in(&self.slot)
     }
 
     /// Waits until it says that it is in `state`.

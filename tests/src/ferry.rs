@@ -1,6 +1,7 @@
 //! A journal under load, the bare agent, and a reader of what it publishes: what most tests of the way to Kafka need.
 
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -163,16 +164,23 @@ impl Ferry {
     ///
     /// # Errors
     /// [`Error::TooLate`] with the end of the agent's log; [`Error::Missing`] with what is wrong.
-    pub fn settle(self) -> Result<(Written, Ledger)> {
-        let Self { agent, traffic, tally, directory } = self;
-        let written = traffic.finish()?.written().clone();
-        tally.wait_for(&written, DELIVERY_LIMIT).map_err(|error| error.with_log(agent.log()))?;
-        let ledger = tally.ledger();
+    pub fn settle(&self) -> Result<(Written, Ledger)> {
+        let written = self.traffic.pause();
+        self.tally.wait_for(&written, DELIVERY_LIMIT).map_err(|error| error.with_log(self.agent.log()))?;
+        let ledger = self.tally.ledger();
         let faults = ledger.judge(&written);
         if faults.is_empty() {
             return Ok((written, ledger));
         }
-        let place = directory.keep();
-        Err(Error::Missing(format!("{}; everything is kept in {}", faults.join("\n"), place.display())))
+        Err(Error::Missing(faults.join("\n")))
+    }
+}
+
+impl Drop for Ferry {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.directory.disable_cleanup(true);
+            eprintln!("journal and agent are kept in {}", self.directory.path().display());
+        }
     }
 }

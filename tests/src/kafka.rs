@@ -3,11 +3,14 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rustix::process::Signal;
@@ -294,15 +297,44 @@ impl Kafka {
     /// # Errors
     /// Where the broker refuses.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?;
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-        let options = AdminOptions::new().operation_timeout(Some(REQUEST_LIMIT));
-        let created = pollster::block_on(admin.create_topics([&topic], &options))?;
-        for result in created {
-            result.map_err(|(_, code)| rdkafka::error::KafkaError::AdminOp(code))?;
-        }
-        Ok(())
+        checked(pollster::block_on(self.admin()?.create_topics([&topic], &options()))?)
+    }
+
+    /// Deletes a topic, and waits until it is gone.
+    ///
+    /// # Errors
+    /// Where the broker refuses.
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        let deleted = pollster::block_on(self.admin()?.delete_topics(&[name], &options()))?;
+        checked(deleted)?;
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?;
+        wait::until(&format!("the end of the topic {name}"), REQUEST_LIMIT, || {
+            let metadata = consumer.fetch_metadata(None, REQUEST_LIMIT).ok()?;
+            metadata.topics().iter().all(|topic| topic.name() != name).then_some(())
+        })
+    }
+
+    /// Sets a property of a topic; the others that were set get their defaults again.
+    ///
+    /// # Errors
+    /// Where the broker refuses.
+    pub fn configure_topic(&self, name: &str, property: &str, value: &str) -> Result<()> {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(property, value);
+        let changed = pollster::block_on(self.admin()?.alter_configs([&change], &options()))?;
+        changed.into_iter().try_for_each(|result| {
+            result.map(drop).map_err(|(_, code)| rdkafka::error::KafkaError::AdminOp(code).into())
+        })
+    }
+
+    /// Limits what every client may produce, in bytes a second, or lifts the limit.
+    ///
+    /// # Errors
+    /// Where the broker refuses.
+    pub fn limit_producers(&self, bytes_per_second: Option<u32>) -> Result<()> {
+        let limit = bytes_per_second.map_or("none".to_owned(), |limit| limit.to_string());
+        self.run_java("Quota", include_str!("../java/Quota.java"), &[&limit])
     }
 
     /// Lets a SASL user write to a topic.
@@ -310,11 +342,28 @@ impl Kafka {
     /// # Errors
     /// Where the broker refuses.
     pub fn grant_write(&self, user: &str, topic: &str) -> Result<()> {
-        let source = self.directory.join("GrantWrite.java");
-        fs::write(&source, include_str!("../java/GrantWrite.java")).map_err(Error::io("write", &source))?;
-        let mut java = xtask::tool::JAVA.command();
-        java.arg("-cp").arg(self.libraries.join("*")).arg(&source);
-        Ok(xtask::tool::run_silently(java.args([&self.bootstrap_servers(), user, topic]))?)
+        self.run_java("GrantWrite", include_str!("../java/GrantWrite.java"), &[user, topic])
+    }
+
+    /// Runs a Java program of one file, whose first argument is the broker's address.
+    fn run_java(&self, class: &str, text: &str, arguments: &[&str]) -> Result<()> {
+        let source = self.directory.join(format!("{class}.java"));
+        fs::write(&source, text).map_err(Error::io("write", &source))?;
+        let mut java = prepared::java(&self.libraries, &self.prepared, "-Xmx128m");
+        java.arg(&source).arg(self.bootstrap_servers()).args(arguments);
+        Ok(xtask::tool::run_silently(&mut java)?)
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        Ok(ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?)
+    }
+
+    /// How the broker ended, if it has.
+    ///
+    /// # Errors
+    /// Where the system does not tell.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.server()?.ended()
     }
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
@@ -393,6 +442,16 @@ broker.heartbeat.interval.ms=500
 "
         )
     }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(REQUEST_LIMIT))
+}
+
+/// The first error among what a request to the broker did to several topics.
+fn checked(results: Vec<TopicResult>) -> Result<()> {
+    let error = results.into_iter().find_map(Result::err);
+    error.map_or(Ok(()), |(_, code)| Err(rdkafka::error::KafkaError::AdminOp(code).into()))
 }
 
 /// See [`Kafka::gauge`].

@@ -5,14 +5,17 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::load::joined;
 use crate::{Error, Result};
 
 /// How much is passed on at once, in bytes.
 const CHUNK: usize = 16 * 1024;
+/// How many chunks may be on their way at once, in each direction of a connection.
+const ON_THEIR_WAY: usize = 64;
 
 /// What the network does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,15 @@ pub enum Link {
     Stalled,
     /// Requests pass, answers do not.
     AnswersStalled,
+    /// Answers pass, requests do not.
+    RequestsStalled,
+    /// A long way on which packets are lost: TCP sends them again, everything behind them waits, and the sender slows down.
+    Lossy {
+        /// How long a packet is on its way, in each direction.
+        delay: Duration,
+        /// How many packets of a hundred are lost.
+        loss_percent: u8,
+    },
     /// Each chunk of bytes comes late, and few pass in a second.
     Slow {
         /// How late.
@@ -41,21 +53,54 @@ enum Direction {
     ToClient,
 }
 
+/// The bytes of a packet on Ethernet.
+const PACKET: usize = 1460;
+/// The least time after which a sender takes a packet for lost (RFC 6298 asks for a second, Linux waits for a fifth).
+const LEAST_TIMEOUT: Duration = Duration::from_millis(200);
+
 impl Link {
     /// Whether bytes have to wait for another state of the link.
     fn holds_back(self, direction: Direction) -> bool {
-        self == Self::Stalled || (self == Self::AnswersStalled && direction == Direction::ToClient)
+        match self {
+            Self::Stalled => true,
+            Self::AnswersStalled => direction == Direction::ToClient,
+            Self::RequestsStalled => direction == Direction::ToServer,
+            Self::Up | Self::Cut | Self::Slow { .. } | Self::Lossy { .. } => false,
+        }
     }
 
-    /// How long a chunk takes.
-    fn time_for(self, bytes: usize) -> Duration {
+    /// How long a chunk takes until the next one may follow. `is_lost` says of a packet whether it is.
+    fn time_for(self, bytes: usize, mut is_lost: impl FnMut(u8) -> bool) -> Duration {
         match self {
             Self::Slow { delay, bytes_per_second } => {
                 delay + Duration::from_secs_f64(bytes as f64 / f64::from(bytes_per_second))
             }
-            Self::Up | Self::Cut | Self::Stalled | Self::AnswersStalled => Duration::ZERO,
+            Self::Lossy { delay, loss_percent } => {
+                let lost = (0..bytes.div_ceil(PACKET)).filter(|_| is_lost(loss_percent)).count();
+                let timeout = LEAST_TIMEOUT.max(delay * 2);
+                let rate = throughput(delay * 2, loss_percent);
+                Duration::from_secs_f64(bytes as f64 / rate)
+                    + timeout * u32::try_from(lost).unwrap_or(u32::MAX)
+            }
+            Self::Up | Self::Cut | Self::Stalled | Self::AnswersStalled | Self::RequestsStalled => {
+                Duration::ZERO
+            }
         }
     }
+
+    /// How long bytes are on their way, which does not keep others from following.
+    fn latency(self) -> Duration {
+        match self {
+            Self::Lossy { delay, .. } => delay,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// What TCP makes of a way with losses, in bytes a second (M. Mathis et al., "The Macroscopic Behavior of the TCP Congestion Avoidance Algorithm", 1997).
+fn throughput(round_trip: Duration, loss_percent: u8) -> f64 {
+    let loss = f64::from(loss_percent.max(1)) / 100.0;
+    PACKET as f64 / round_trip.as_secs_f64().max(0.001) * (1.5 / loss).sqrt()
 }
 
 /// A proxy on a port of its own. Dropping it breaks all connections.
@@ -186,17 +231,33 @@ impl Shared {
         Ok(())
     }
 
-    fn relay(&self, mut from: &TcpStream, mut to: &TcpStream, direction: Direction) -> io::Result<()> {
+    /// Reads, and lets another thread write what is due: bytes that are on their way do not keep others from following.
+    fn relay(self: &Arc<Self>, mut from: &TcpStream, to: &TcpStream, direction: Direction) -> io::Result<()> {
+        let (on_their_way, arriving) = mpsc::sync_channel::<(Instant, Vec<u8>)>(ON_THEIR_WAY);
+        let (shared, mut to) = (Arc::clone(self), to.try_clone()?);
+        let writer = thread::spawn(move || -> io::Result<()> {
+            for (due, bytes) in arriving {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                shared.wait_for_passage(direction);
+                to.write_all(&bytes)?;
+            }
+            Ok(())
+        });
         let mut chunk = vec![0; CHUNK];
         loop {
             let length = from.read(&mut chunk)?;
             if length == 0 {
-                return Ok(());
+                break;
             }
             let link = self.wait_for_passage(direction);
-            thread::sleep(link.time_for(length));
-            to.write_all(&chunk[..length])?;
+            thread::sleep(link.time_for(length, |percent| fastrand::u8(..100) < percent));
+            let bytes = chunk[..length].to_vec();
+            if on_their_way.send((Instant::now() + link.latency(), bytes)).is_err() {
+                break;
+            }
         }
+        drop(on_their_way);
+        joined(writer)
     }
 
     /// Waits until bytes may pass, and says how.
@@ -241,7 +302,7 @@ mod tests {
     #[test]
     fn what_was_stalled_passes_later() {
         let (proxy, mut client) = echo();
-        for stalled in [Link::Stalled, Link::AnswersStalled] {
+        for stalled in [Link::Stalled, Link::AnswersStalled, Link::RequestsStalled] {
             proxy.set(stalled);
             client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
             client.write_all(b"hello").unwrap();
@@ -268,7 +329,16 @@ mod tests {
     #[test]
     fn a_slow_link_takes_its_time() {
         let link = Link::Slow { delay: Duration::from_millis(10), bytes_per_second: 1000 };
-        assert_eq!(link.time_for(500), Duration::from_millis(510));
-        assert_eq!(Link::Up.time_for(500), Duration::ZERO);
+        assert_eq!(link.time_for(500, |_| false), Duration::from_millis(510));
+        assert_eq!(Link::Up.time_for(500, |_| true), Duration::ZERO);
+    }
+
+    #[test]
+    fn on_a_lossy_link_bytes_are_late_and_wait_for_those_before_them() {
+        let link = Link::Lossy { delay: Duration::from_millis(150), loss_percent: 5 };
+        assert_eq!(link.latency(), Duration::from_millis(150));
+        let whole = link.time_for(PACKET, |_| false);
+        assert!((Duration::from_millis(50)..Duration::from_millis(60)).contains(&whole), "{whole:?}");
+        assert_eq!(link.time_for(PACKET, |percent| percent == 5), whole + Duration::from_millis(300));
     }
 }

@@ -1,7 +1,7 @@
 //! A steady load on a journal: so many transactions a second, from a thread of its own, whatever the agent and Kafka do.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ pub struct Traffic {
 
 struct Shared {
     rate: AtomicU32,
+    paused: Mutex<bool>,
     transactions: AtomicU64,
     stop: AtomicBool,
 }
@@ -33,6 +34,7 @@ impl Traffic {
         let begin = journal.written().clone();
         let shared = Arc::new(Shared {
             rate: rate.into(),
+            paused: Mutex::new(false),
             transactions: begin.transactions().into(),
             stop: false.into(),
         });
@@ -40,7 +42,18 @@ impl Traffic {
         Self { shared, writer: thread::spawn(move || for_writer.write(journal)), begin }
     }
 
-    /// Changes the rate, in transactions a second; 0 pauses.
+    /// Writes nothing until [`Self::resume`], and returns what has been written until now.
+    pub fn pause(&self) -> Written {
+        *self.shared.paused() = true;
+        self.written()
+    }
+
+    /// Goes on after [`Self::pause`].
+    pub fn resume(&self) {
+        *self.shared.paused() = false;
+    }
+
+    /// Changes the rate, in transactions a second.
     pub fn set_rate(&self, rate: u32) {
         self.shared.rate.store(rate, Ordering::Relaxed);
     }
@@ -61,6 +74,11 @@ impl Traffic {
 }
 
 impl Shared {
+    /// Held while something is written, so that nothing is once it is set.
+    fn paused(&self) -> MutexGuard<'_, bool> {
+        self.paused.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn write(&self, mut journal: Journal) -> Result<Journal> {
         let mut last = Instant::now();
         let mut due = 0.0;
@@ -69,6 +87,10 @@ impl Shared {
             let now = Instant::now();
             let turn = (now - last).as_secs_f64().min(LONGEST_TURN);
             last = now;
+            let paused = self.paused();
+            if *paused {
+                continue;
+            }
             due += turn * f64::from(self.rate.load(Ordering::Relaxed));
             let whole = due.floor();
             due -= whole;

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use keyferry_tests::browser::Browser;
+use keyferry_tests::disk::SmallDisk;
 use keyferry_tests::kafka::{STRANGER, WRITER};
 use keyferry_tests::keycloak::Database;
 use keyferry_tests::load::{Load, Requests};
@@ -175,15 +174,15 @@ fn a_journal_directory_that_cannot_be_used_is_reported() {
 #[test]
 fn a_full_disk_is_reported_and_later_events_are_delivered() {
     let mut stage = prepare();
-    let Some(disk) = SmallDisk::mount(&stage.directory().join("disk")) else {
+    let Some(disk) = SmallDisk::mount(&stage.directory().join("disk"), 16).unwrap() else {
         println!("skipped: mounting a small tmpfs needs root");
         return;
     };
-    let journal = disk.place.join("journal");
+    let journal = disk.place().join("journal");
     stage.keycloak.listener_option("journal-dir", journal.to_string_lossy());
     start(&mut stage);
     stage.settle().unwrap();
-    let ballast = disk.fill();
+    let ballast = disk.fill().unwrap();
     check_that_keycloak_serves(&stage);
     check_that_the_operator_is_told(&stage, &["space"]);
     fs::remove_file(ballast).unwrap();
@@ -193,37 +192,4 @@ fn a_full_disk_is_reported_and_later_events_are_delivered() {
     assert!(requests.tokens().count() > 0);
     assert_eq!(lost, 0, "events were lost after the disk had room again");
     stage.keycloak.stop().unwrap();
-}
-
-/// A file system of a few megabytes, so that filling it hurts nobody.
-struct SmallDisk {
-    place: PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(place: &Path) -> Option<Self> {
-        fs::create_dir_all(place).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16m", "keyferry-test"])
-            .arg(place)
-            .status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self { place: place.to_owned() })
-    }
-
-    /// Takes all the room that is left, to the last byte.
-    fn fill(&self) -> PathBuf {
-        let ballast = self.place.join("ballast");
-        let mut file = fs::File::create(&ballast).unwrap();
-        for size in [1 << 20, 1 << 12, 1] {
-            while std::io::Write::write_all(&mut file, &vec![0; size]).is_ok() {}
-        }
-        ballast
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: Keycloak may still have files open in it.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.place).status();
-    }
 }
