@@ -8,3 +8,4 @@
 mod cluster;
 mod delivery;
 mod outages;
+mod pool;
