@@ -6,4 +6,4 @@
 
 pub mod status;
 
-pub use status::{AgentState, Status, StatusFile};
+pub use status::{AgentState, DestinationStatus, Status, StatusFile};

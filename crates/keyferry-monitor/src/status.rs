@@ -10,22 +10,120 @@ use std::path::{Path, PathBuf};
 use keyferry_pipeline::{Phase, Report, State};
 use serde::Serialize;
 
-/// What the agent is doing, as the provider reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What the agent is doing, as the provider reads it. Of several destinations the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentState {
-    /// The configuration is incomplete or refused.
-    Waiting,
-    /// Everything is delivered.
-    Idle,
-    /// Records are on their way.
-    Delivering,
     /// The destination takes nothing.
     Blocked,
+    /// The configuration is incomplete or refused.
+    Waiting,
     /// Told to stop; delivering the rest.
     Draining,
+    /// Records are on their way.
+    Delivering,
+    /// Everything is delivered.
+    Idle,
     /// Ended.
     Stopped,
+}
+
+/// What is counted of one destination, or of all of them together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct Counts {
+    backlog_bytes: u64,
+    oldest_unacknowledged: Option<u64>,
+    published: u64,
+    filtered: u64,
+    in_doubt: u64,
+    dead_letters: u64,
+    damaged_ranges: u64,
+    missing_events: u64,
+    last_delivery: Option<u64>,
+    gap_records: u64,
+    held: u64,
+    dropped_old_user_events: u64,
+    dropped_old_admin_events: u64,
+}
+
+impl Counts {
+    fn of(report: &Report) -> Self {
+        Self {
+            backlog_bytes: report.backlog_bytes,
+            oldest_unacknowledged: report.oldest_unacknowledged_ms,
+            published: report.published,
+            filtered: report.filtered,
+            in_doubt: report.in_doubt,
+            dead_letters: report.dead_letters,
+            damaged_ranges: report.damaged_ranges,
+            missing_events: report.missing_events,
+            last_delivery: report.last_delivery_ms,
+            gap_records: report.gap_records,
+            held: report.held,
+            dropped_old_user_events: report.dropped_old_user_events,
+            dropped_old_admin_events: report.dropped_old_admin_events,
+        }
+    }
+
+    /// Records and events are added up. What every destination finds in the one journal is not: the most that one of them has found counts.
+    fn and(self, other: &Self) -> Self {
+        Self {
+            backlog_bytes: self.backlog_bytes.max(other.backlog_bytes),
+            oldest_unacknowledged: [self.oldest_unacknowledged, other.oldest_unacknowledged]
+                .into_iter()
+                .flatten()
+                .min(),
+            published: self.published + other.published,
+            filtered: self.filtered + other.filtered,
+            in_doubt: self.in_doubt + other.in_doubt,
+            dead_letters: self.dead_letters + other.dead_letters,
+            damaged_ranges: self.damaged_ranges.max(other.damaged_ranges),
+            missing_events: self.missing_events.max(other.missing_events),
+            last_delivery: self.last_delivery.max(other.last_delivery),
+            gap_records: self.gap_records + other.gap_records,
+            held: self.held + other.held,
+            dropped_old_user_events: self.dropped_old_user_events + other.dropped_old_user_events,
+            dropped_old_admin_events: self.dropped_old_admin_events + other.dropped_old_admin_events,
+        }
+    }
+}
+
+/// How the delivery to one destination stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DestinationStatus {
+    name: String,
+    /// What is being done.
+    pub state: AgentState,
+    /// What an operator should know.
+    pub reason: Option<String>,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+impl DestinationStatus {
+    /// The status of a destination that nothing can be delivered to because its configuration lacks something or is refused.
+    pub fn waiting(name: &str, reason: String, backlog_bytes: u64) -> Self {
+        let counts = Counts { backlog_bytes, ..Counts::default() };
+        Self { name: name.to_owned(), state: AgentState::Waiting, reason: Some(reason), counts }
+    }
+
+    /// The status that `report` tells in `phase`.
+    pub fn of(name: &str, report: &Report, phase: Phase) -> Self {
+        let state = match (phase, report.state) {
+            (Phase::Stopped, _) => AgentState::Stopped,
+            (Phase::Draining, _) => AgentState::Draining,
+            (Phase::Running, State::Idle) => AgentState::Idle,
+            (Phase::Running, State::Delivering) => AgentState::Delivering,
+            (Phase::Running, State::Blocked) => AgentState::Blocked,
+        };
+        Self { name: name.to_owned(), state, reason: report.reason.clone(), counts: Counts::of(report) }
+    }
+
+    /// The same, of an agent that has ended.
+    #[must_use]
+    pub fn stopped(self) -> Self {
+        Self { state: AgentState::Stopped, ..self }
+    }
 }
 
 /// The content of `status.json`.
@@ -40,59 +138,32 @@ pub struct Status {
     pub state: AgentState,
     /// What an operator should know.
     pub reason: Option<String>,
-    backlog_bytes: u64,
-    oldest_unacknowledged: Option<u64>,
-    published: u64,
-    filtered: u64,
-    in_doubt: u64,
-    dead_letters: u64,
-    damaged_ranges: u64,
-    missing_events: u64,
-    last_delivery: Option<u64>,
-    gap_records: u64,
-    held: u64,
-    dropped_old_user_events: u64,
-    dropped_old_admin_events: u64,
+    #[serde(flatten)]
+    counts: Counts,
     adopted: bool,
+    destinations: Vec<DestinationStatus>,
 }
 
 impl Status {
-    /// The status of an agent that cannot deliver because its configuration lacks something or is refused.
+    /// The status of an agent that cannot deliver to anybody, for want of a configuration or of the slot's lock.
     pub fn waiting(reason: String, backlog_bytes: u64) -> Self {
-        let report = Report { reason: Some(reason), backlog_bytes, ..Report::default() };
-        Self { state: AgentState::Waiting, ..Self::of(&report, Phase::Running) }
+        let counts = Counts { backlog_bytes, ..Counts::default() };
+        Self { state: AgentState::Waiting, reason: Some(reason), counts, ..Self::of(Vec::new()) }
     }
 
-    /// The status that `report` tells in `phase`.
-    pub fn of(report: &Report, phase: Phase) -> Self {
-        let state = match (phase, report.state) {
-            (Phase::Stopped, _) => AgentState::Stopped,
-            (Phase::Draining, _) => AgentState::Draining,
-            (Phase::Running, State::Idle) => AgentState::Idle,
-            (Phase::Running, State::Delivering) => AgentState::Delivering,
-            (Phase::Running, State::Blocked) => AgentState::Blocked,
-        };
+    /// The status of an agent that delivers to `destinations`.
+    pub fn of(destinations: Vec<DestinationStatus>) -> Self {
+        let all = |all: Counts, one: &DestinationStatus| all.and(&one.counts);
         Self {
             version: 1,
             agent: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             updated: 0,
-            state,
-            reason: report.reason.clone(),
-            backlog_bytes: report.backlog_bytes,
-            oldest_unacknowledged: report.oldest_unacknowledged_ms,
-            published: report.published,
-            filtered: report.filtered,
-            in_doubt: report.in_doubt,
-            dead_letters: report.dead_letters,
-            damaged_ranges: report.damaged_ranges,
-            missing_events: report.missing_events,
-            last_delivery: report.last_delivery_ms,
-            gap_records: report.gap_records,
-            held: report.held,
-            dropped_old_user_events: report.dropped_old_user_events,
-            dropped_old_admin_events: report.dropped_old_admin_events,
+            state: destinations.iter().map(|one| one.state).min().unwrap_or(AgentState::Stopped),
+            reason: reasons(&destinations),
+            counts: destinations.iter().fold(Counts::default(), all),
             adopted: false,
+            destinations,
         }
     }
 
@@ -101,6 +172,23 @@ impl Status {
     pub fn of_adopted(self, adopted: bool) -> Self {
         Self { adopted, ..self }
     }
+
+    /// The same, of an agent that has ended.
+    #[must_use]
+    pub fn stopped(self) -> Self {
+        let destinations = self.destinations.into_iter().map(DestinationStatus::stopped).collect();
+        Self { state: AgentState::Stopped, destinations, ..self }
+    }
+}
+
+/// What an operator should know of all of them, each by its name where there are several.
+fn reasons(destinations: &[DestinationStatus]) -> Option<String> {
+    let reasons = destinations.iter().filter_map(|one| Some((one, one.reason.as_ref()?)));
+    let texts: Vec<String> = match destinations {
+        [_] => reasons.map(|(_, reason)| reason.clone()).collect(),
+        _ => reasons.map(|(one, reason)| format!("{}: {reason}", one.name)).collect(),
+    };
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// Writes `status.json` when something has changed.
@@ -173,7 +261,8 @@ mod tests {
             published: 7,
             ..Report::default()
         };
-        file.write(Status::of(&report, Phase::Running), 42);
+        let status = |phase| Status::of(vec![DestinationStatus::of("default", &report, phase)]);
+        file.write(status(Phase::Running), 42);
         let read = || -> serde_json::Value {
             serde_json::from_slice(&fs::read(slot.path().join("status.json")).unwrap()).unwrap()
         };
@@ -185,11 +274,59 @@ mod tests {
                 "published": 7, "filtered": 0, "in_doubt": 0, "dead_letters": 0, "damaged_ranges": 0,
                 "missing_events": 0, "last_delivery": null, "gap_records": 0, "held": 0,
                 "dropped_old_user_events": 0, "dropped_old_admin_events": 0, "adopted": false,
+                "destinations": [{
+                    "name": "default", "state": "blocked", "reason": "no connection", "backlog_bytes": 0,
+                    "oldest_unacknowledged": null, "published": 7, "filtered": 0, "in_doubt": 0, "dead_letters": 0,
+                    "damaged_ranges": 0, "missing_events": 0, "last_delivery": null, "gap_records": 0, "held": 0,
+                    "dropped_old_user_events": 0, "dropped_old_admin_events": 0,
+                }],
             })
         );
-        file.write(Status::of(&report, Phase::Running), 43);
+        file.write(status(Phase::Running), 43);
         assert_eq!(read()["updated"], 42, "an unchanged status must not be written again");
-        file.write(Status::of(&report, Phase::Draining), 44);
+        file.write(status(Phase::Draining), 44);
         assert_eq!(read()["state"], "draining");
+    }
+
+    #[test]
+    fn several_destinations_are_told_of_as_the_worst_of_them_stands() {
+        let near = Report {
+            state: State::Idle,
+            published: 5,
+            missing_events: 2,
+            last_delivery_ms: Some(90),
+            ..Report::default()
+        };
+        let far = Report {
+            state: State::Blocked,
+            reason: Some("no connection".to_owned()),
+            backlog_bytes: 100,
+            oldest_unacknowledged_ms: Some(40),
+            published: 3,
+            missing_events: 2,
+            last_delivery_ms: Some(10),
+            ..Report::default()
+        };
+        let status = Status::of(vec![
+            DestinationStatus::of("near", &near, Phase::Running),
+            DestinationStatus::of("far", &far, Phase::Running),
+        ]);
+        assert_eq!(
+            (status.state, status.reason.as_deref()),
+            (AgentState::Blocked, Some("far: no connection"))
+        );
+        let counts = &status.counts;
+        assert_eq!((counts.published, counts.missing_events, counts.backlog_bytes), (8, 2, 100));
+        assert_eq!((counts.oldest_unacknowledged, counts.last_delivery), (Some(40), Some(90)));
+    }
+
+    #[test]
+    fn the_agent_has_stopped_when_all_of_it_has() {
+        let of = |phase| DestinationStatus::of("a", &Report::default(), phase);
+        assert_eq!(Status::of(vec![of(Phase::Stopped), of(Phase::Draining)]).state, AgentState::Draining);
+        assert_eq!(Status::of(vec![of(Phase::Stopped), of(Phase::Stopped)]).state, AgentState::Stopped);
+        let waiting =
+            Status::of(vec![of(Phase::Running), DestinationStatus::waiting("b", "no servers".to_owned(), 7)]);
+        assert_eq!((waiting.state, waiting.stopped().state), (AgentState::Waiting, AgentState::Stopped));
     }
 }

@@ -7,7 +7,8 @@
 //! - **A writer never waits for an adopter.** When a writer appears on an adopted slot, its own agent is not far: the adopter
 //!   writes its checkpoint and lets go within a second.
 //!
-//! Slots are adopted one after the other, by one thread beside that of the agent's own slot.
+//! Slots are adopted one after the other, by one thread beside those of the agent's own slot. One that waits only for destinations that take nothing is
+//! let go for a while, so that it does not keep the others from being adopted.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -25,7 +26,9 @@ use rustix::time::{
 };
 
 use crate::error::Error;
-use crate::shipment::{Plan, Tenure, ship};
+use crate::live::{Live, Shipment};
+use crate::service::{Service, Tenure};
+use crate::shipment::Plan;
 use crate::slot_lock::SlotLock;
 use crate::stop::Broadcast;
 
@@ -38,11 +41,11 @@ const WRITER_INTERVAL: Duration = Duration::from_millis(250);
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
 /// Nothing is drained: the journal keeps what is on its way.
 const AT_ONCE: DrainLimits = DrainLimits { total: Duration::ZERO, stalled: Duration::ZERO };
-/// After an error in a slot it is left alone for so long.
+/// After an error in a slot, or when only destinations that take nothing are waited for, it is left alone for so long.
 const LEFT_ALONE: Duration = Duration::from_secs(60);
 
 /// Adopts siblings of `slot` that need it, until `over` is given.
-pub fn adopt_siblings(slot: &Path, plan: &Plan, over: &Broadcast) {
+pub fn adopt_siblings(slot: &Path, plan: &Plan, live: &Live, over: &Broadcast) {
     let mut siblings = match Siblings::of(slot) {
         Ok(Some(siblings)) => siblings,
         Ok(None) => return,
@@ -52,7 +55,7 @@ pub fn adopt_siblings(slot: &Path, plan: &Plan, over: &Broadcast) {
         }
     };
     while !over.wait(SCAN_INTERVAL) {
-        siblings.adopt_each(plan, over);
+        siblings.adopt_each(plan, live, over);
     }
 }
 
@@ -67,8 +70,8 @@ struct Siblings {
 enum Known {
     /// Everything in it was delivered when these were its segments.
     Delivered(Vec<Segment>),
-    /// It could not be shipped then.
-    Failed(Instant),
+    /// It could not be shipped, or not to every destination, when it was let go then.
+    LeftAlone(Instant),
 }
 
 impl Siblings {
@@ -79,19 +82,25 @@ impl Siblings {
         Ok(journal.map(|journal| Self { journal, own, known: HashMap::new() }))
     }
 
-    fn adopt_each(&mut self, plan: &Plan, over: &Broadcast) {
+    fn adopt_each(&mut self, plan: &Plan, live: &Live, over: &Broadcast) {
         for sibling in slots(&self.journal) {
             if sibling == self.own || over.is_given() {
                 continue;
             }
-            if let Err(error) = self.adopt_if_left(&sibling, plan, over) {
+            if let Err(error) = self.adopt_if_left(&sibling, plan, live, over) {
                 tracing::warn!("cannot ship {}, which was left behind: {error}", sibling.display());
-                self.known.insert(sibling, Known::Failed(Instant::now()));
+                self.known.insert(sibling, Known::LeftAlone(Instant::now()));
             }
         }
     }
 
-    fn adopt_if_left(&mut self, sibling: &Path, plan: &Plan, over: &Broadcast) -> Result<(), Error> {
+    fn adopt_if_left(
+        &mut self,
+        sibling: &Path,
+        plan: &Plan,
+        live: &Live,
+        over: &Broadcast,
+    ) -> Result<(), Error> {
         let segments = segments(sibling)?;
         if segments.is_empty() || self.is_known(sibling, &segments) || has_writer(sibling)? {
             return Ok(());
@@ -100,8 +109,13 @@ impl Siblings {
             Err(keyferry_journal::Error::Locked { .. }) => return Ok(()),
             lock => lock?,
         };
-        if adopt(sibling, plan, over)? == Parting::Delivered {
-            self.known.insert(sibling.to_owned(), Known::Delivered(self::segments(sibling)?));
+        let known = match adopt(sibling, plan, live, over)? {
+            Parting::Delivered => Some(Known::Delivered(self::segments(sibling)?)),
+            Parting::Halted => Some(Known::LeftAlone(Instant::now())),
+            Parting::Writer | Parting::Over => None,
+        };
+        if let Some(known) = known {
+            self.known.insert(sibling.to_owned(), known);
         }
         drop(lock);
         Ok(())
@@ -110,7 +124,7 @@ impl Siblings {
     fn is_known(&self, sibling: &Path, segments: &[Segment]) -> bool {
         match self.known.get(sibling) {
             Some(Known::Delivered(then)) => then == segments,
-            Some(Known::Failed(at)) => at.elapsed() < LEFT_ALONE,
+            Some(Known::LeftAlone(at)) => at.elapsed() < LEFT_ALONE,
             None => false,
         }
     }
@@ -153,42 +167,46 @@ fn has_writer(slot: &Path) -> Result<bool, keyferry_journal::Error> {
 enum Parting {
     /// Everything in it is delivered.
     Delivered,
+    /// Everything is delivered to those destinations that take anything.
+    Halted,
     /// Somebody writes it again.
     Writer,
     /// The agent ends.
     Over,
 }
 
-fn adopt(slot: &Path, plan: &Plan, over: &Broadcast) -> Result<Parting, Error> {
+fn adopt(slot: &Path, plan: &Plan, live: &Live, over: &Broadcast) -> Result<Parting, Error> {
     tracing::info!("{} was left behind: shipping what is in it", slot.display());
-    let state = std::cell::Cell::new(State::Delivering);
-    let mut tenancy = Tenancy::begin(slot, over, &state)?;
-    ship(slot, Tenure::Adopted, plan, plan.sink()?, &mut tenancy, AT_ONCE, &mut |report, _| {
-        state.set(report.state)
-    })?;
+    let mut tenancy = Tenancy::begin(slot, over, live)?;
+    Service { slot, tenure: Tenure::Adopted, plan, live, limits: AT_ONCE }.run(&mut tenancy, &mut || {})?;
     let parting = tenancy.parting.unwrap_or(Parting::Over);
     match parting {
         Parting::Delivered => tracing::info!("everything in {} is delivered", slot.display()),
+        Parting::Halted => tracing::info!(
+            "everything in {} is delivered to those destinations that take anything: it is let go, and looked at again in {LEFT_ALONE:?}",
+            slot.display()
+        ),
         Parting::Writer => tracing::info!("{} is written again: it is let go", slot.display()),
         Parting::Over => {}
     }
     Ok(parting)
 }
 
-/// The time for which a slot is adopted: the word to stop, as its pipeline sees it.
+/// The time for which a slot is adopted: the word to stop, as its service sees it.
 struct Tenancy<'a> {
     slot: &'a Path,
     over: &'a Broadcast,
     /// Becomes readable each [`WRITER_INTERVAL`].
     ticks: OwnedFd,
-    state: &'a std::cell::Cell<State>,
-    idle_since: Option<Instant>,
+    live: &'a Live,
+    /// Why there is nothing to do any more, and since when.
+    rest: Option<(Parting, Instant)>,
     parting: Option<Parting>,
 }
 
 impl<'a> Tenancy<'a> {
-    fn begin(slot: &'a Path, over: &'a Broadcast, state: &'a std::cell::Cell<State>) -> Result<Self, Error> {
-        Ok(Self { slot, over, ticks: ticks().map_err(Error::Timer)?, state, idle_since: None, parting: None })
+    fn begin(slot: &'a Path, over: &'a Broadcast, live: &'a Live) -> Result<Self, Error> {
+        Ok(Self { slot, over, ticks: ticks().map_err(Error::Timer)?, live, rest: None, parting: None })
     }
 
     fn judge(&mut self) -> Option<Parting> {
@@ -199,10 +217,27 @@ impl<'a> Tenancy<'a> {
         if has_writer(self.slot).unwrap_or(true) {
             return Some(Parting::Writer);
         }
-        let idle_since =
-            (self.state.get() == State::Idle).then(|| *self.idle_since.get_or_insert_with(Instant::now));
-        self.idle_since = idle_since;
-        idle_since.is_some_and(|since| since.elapsed() >= SETTLED_AFTER).then_some(Parting::Delivered)
+        let rest = rest(&self.live.of_slot(self.slot));
+        self.rest = match (rest, self.rest) {
+            (Some(parting), Some((before, since))) if parting == before => Some((parting, since)),
+            (Some(parting), _) => Some((parting, Instant::now())),
+            (None, _) => None,
+        };
+        self.rest.filter(|(_, since)| since.elapsed() >= SETTLED_AFTER).map(|(parting, _)| parting)
+    }
+}
+
+/// Why there is nothing to do for a slot, if so. Where no destination takes anything, there is: the first that does is served at once.
+fn rest(shipments: &[Shipment]) -> Option<Parting> {
+    let state =
+        |shipment: &Shipment| shipment.running().map_or(State::Blocked, |running| running.report.state);
+    let idle = shipments.iter().filter(|shipment| state(shipment) == State::Idle).count();
+    let blocked = shipments.iter().filter(|shipment| state(shipment) == State::Blocked).count();
+    match (idle, blocked) {
+        (0, _) => None,
+        (idle, _) if idle == shipments.len() => Some(Parting::Delivered),
+        (idle, blocked) if idle + blocked == shipments.len() => Some(Parting::Halted),
+        _ => None,
     }
 }
 

@@ -11,18 +11,19 @@ use std::time::Duration;
 
 use keyferry_config::{Loaded, Sources};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Storage as _, Watch};
-use keyferry_kafka::ConnectionPoolManager;
 use keyferry_monitor::{Status, StatusFile};
-use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Phase, Pipeline, Report, Start, run as run_pipeline};
+use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, run as run_pipeline};
 
 use crate::adoption;
 use crate::cli::{RunArguments, SinkKind};
 use crate::credentials;
 use crate::error::Error;
 use crate::handover::HandOver;
+use crate::live::Live;
 use crate::log;
 use crate::read_only::ReadOnly;
-use crate::shipment::{self, Plan, Tenure, wall_ms};
+use crate::service::{Service, Tenure};
+use crate::shipment::{self, Plan, wall_ms};
 use crate::sidecar;
 use crate::slot_lock::SlotLock;
 use crate::stdout::StdoutSink;
@@ -31,7 +32,7 @@ use crate::stop::{Broadcast, StopSources};
 /// How long draining may take. The provider's `drain-timeout` (default 10 s) is longer, so that the agent ends by itself.
 pub const DRAIN: DrainLimits = DrainLimits { total: Duration::from_secs(9), stalled: Duration::from_secs(3) };
 
-/// How often a child that waits for its configuration looks whether what it waits for has come (a certificate file, say).
+/// How often a child whose configuration is refused says how much waits meanwhile.
 const CONFIGURATION_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a child that waits for its slot tries to get it.
 const LOCK_INTERVAL: Duration = Duration::from_millis(250);
@@ -69,10 +70,12 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
         (What::Slot(slot), SinkKind::Kafka) => {
             let lock = SlotLock::acquire(slot)?;
             let plan = task.plan()?;
-            let sink = plan.sink()?;
-            serve(slot, lock, &plan, sink, &mut stop)
+            plan.check()?;
+            serve(slot, lock, &plan, &mut stop)
         }
-        (What::Journal(journal), SinkKind::Kafka) => sidecar::serve(journal, &task.plan()?, &mut stop),
+        (What::Journal(journal), SinkKind::Kafka) => {
+            sidecar::serve(journal, &task.plan()?, &Live::default(), &mut stop)
+        }
     }
 }
 
@@ -117,9 +120,8 @@ impl Task {
         Ok(loaded)
     }
 
-    /// The plan, or why there is none yet.
     fn plan(&self) -> Result<Plan, Error> {
-        Plan::of(self.load()?.config)
+        Ok(Plan::of(self.load()?.config))
     }
 }
 
@@ -129,23 +131,16 @@ fn configured_journal(sources: &Sources) -> Result<PathBuf, Error> {
 }
 
 /// Ships the agent's own slot until told to stop, and adopts what others have left behind.
-fn serve(
-    slot: &Path,
-    lock: SlotLock,
-    plan: &Plan,
-    sink: ConnectionPoolManager,
-    stop: &mut StopSources,
-) -> Result<(), Error> {
-    let over = Broadcast::new()?;
+fn serve(slot: &Path, lock: SlotLock, plan: &Plan, stop: &mut StopSources) -> Result<(), Error> {
+    let (over, live) = (Broadcast::new()?, Live::default());
     let ended = std::thread::scope(|scope| {
         let _end = over.at_the_end();
-        scope.spawn(|| adoption::adopt_siblings(slot, plan, &over));
-        shipment::ship(slot, Tenure::Own, plan, sink, stop, DRAIN, &mut |_, phase| {
-            // What is adopted is let go of while the own slot drains.
-            if phase != Phase::Running {
-                over.give();
-            }
-        })
+        if plan.complete().next().is_some() {
+            scope.spawn(|| adoption::adopt_siblings(slot, plan, &live, &over));
+        }
+        let service = Service { slot, tenure: Tenure::Own, plan, live: &live, limits: DRAIN };
+        // What is adopted is let go of while the own slot drains.
+        service.run(stop, &mut || over.give())
     })?;
     drop(lock);
     match ended {
@@ -172,8 +167,8 @@ impl<'a> Child<'a> {
 
     fn run(mut self) -> Result<(), Error> {
         let Some(lock) = self.lock()? else { return Ok(()) };
-        let Some((plan, sink)) = self.connect() else { return Ok(()) };
-        serve(self.slot, lock, &plan, sink, self.stop)
+        let Some(plan) = self.plan() else { return Ok(()) };
+        serve(self.slot, lock, &plan, self.stop)
     }
 
     /// The slot's lock, as soon as it is free; `None` if the word to stop came first.
@@ -193,26 +188,14 @@ impl<'a> Child<'a> {
         .map_err(Error::from)
     }
 
-    /// Plan and sink, as soon as the configuration allows them; `None` if the word to stop came first.
-    fn connect(&mut self) -> Option<(Plan, ConnectionPoolManager)> {
-        let plan = match self.task.plan() {
-            Ok(plan) => plan,
-            Err(error) => {
-                match error {
-                    // The provider has warned of it already.
-                    Error::Incomplete(_) => tracing::info!("{error}"),
-                    _ => tracing::error!("{error}"),
-                }
-                // The options of a child never change: a new child is started with new ones.
-                return self.wait_for(&error.to_string(), CONFIGURATION_INTERVAL, || None);
-            }
-        };
-        match plan.sink() {
-            Ok(sink) => Some((plan, sink)),
+    /// The plan, if the configuration is legal; else `None` when the word to stop comes: a child's configuration never changes, but a new child is
+    /// started with another one.
+    fn plan(&mut self) -> Option<Plan> {
+        match self.task.plan() {
+            Ok(plan) => Some(plan),
             Err(error) => {
                 tracing::error!("{error}");
-                let sink = self.wait_for(&error.to_string(), CONFIGURATION_INTERVAL, || plan.sink().ok())?;
-                Some((plan, sink))
+                self.wait_for(&error.to_string(), CONFIGURATION_INTERVAL, || None)
             }
         }
     }
@@ -228,8 +211,7 @@ impl<'a> Child<'a> {
             let backlog = self.journal_bytes();
             self.status.write(Status::waiting(reason.to_owned(), backlog), wall_ms());
             if self.stop.wait(interval) {
-                let report = Report { backlog_bytes: backlog, ..Report::default() };
-                self.status.write(Status::of(&report, Phase::Stopped), wall_ms());
+                self.status.write(Status::waiting(reason.to_owned(), backlog).stopped(), wall_ms());
                 return None;
             }
             if let Some(ready) = ready() {
@@ -245,11 +227,10 @@ impl<'a> Child<'a> {
 
 /// Prints instead of shipping, and leaves no trace in the slot.
 fn print(slot: &Path, task: &Task, stop: &mut StopSources) -> Result<(), Error> {
-    let mut settings = match task.plan() {
-        Ok(plan) => shipment::settings(&plan),
-        Err(Error::Incomplete(_)) => shipment::default_settings(),
-        Err(error) => return Err(error),
-    };
+    let plan = task.plan()?;
+    let first = plan.complete().next();
+    let mut settings =
+        first.map_or_else(shipment::default_settings, |first| shipment::settings(first, &plan.journal));
     // Nothing is given up or kept for the sake of a look.
     settings.ceiling = None;
     settings.topics.admin_events.get_or_insert_with(|| "admin-events".to_owned());

@@ -20,7 +20,8 @@ pub fn destination(arguments: &ConnectionArguments, topic: Option<&str>) -> Resu
     let servers = arguments.bootstrap_servers.iter().map(|servers| ("bootstrap-servers", servers.clone()));
     let topic = topic.map(|topic| ("topic-events", topic.to_owned()));
     let loaded = keyferry_config::load(&sources.with_options(servers.chain(topic)))?;
-    Ok(Plan::of(loaded.config)?.destination)
+    let plan = Plan::of(loaded.config);
+    plan.complete().next().cloned().ok_or_else(|| Error::Incomplete(plan.lacks()))
 }
 
 /// librdkafka's properties for it.

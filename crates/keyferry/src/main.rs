@@ -8,7 +8,9 @@
 //! - `agent`: the agent's own slot, from its lock to its last checkpoint.
 //! - `adoption`: slots that were left behind.
 //! - `sidecar`: all slots of a journal.
-//! - `shipment`: what is done the same for each of them.
+//! - `service`: a slot on its way to every destination.
+//! - `shipment`: a slot on its way to one of them.
+//! - `live`: what runs, for those who look at it and steer it.
 //! - `slot_lock`: two agents never serve one slot.
 //! - `read_only`: a slot that is only looked at.
 //! - `stop`: the word to stop, from a signal or from the parent's end.
@@ -32,10 +34,12 @@ mod error;
 mod handover;
 mod in_doubt;
 mod journal;
+mod live;
 mod log;
 mod manual;
 mod read_only;
 mod replay;
+mod service;
 mod shipment;
 mod sidecar;
 mod slot_lock;

@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use keyferry_config::{ByteSize, Config, Destination, Journal, Readiness, Settle, librdkafka};
 use keyferry_event::{HeaderMode, Topics};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
-use keyferry_kafka::{ConnectionPoolManager, PoolSettings, ProducerSettings};
-use keyferry_monitor::{Status, StatusFile};
+use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, ProducerSettings};
 use keyferry_pipeline::{
     Ceiling, Credit, DrainLimits, Ended, InDoubt, Overflow, Phase, Pipeline, Report, Retention, RunError,
-    Settings, SideFiles, Start, Stop, backpressure, breaker, run as run_pipeline,
+    Settings, Share, SideFiles, Start, Stop, backpressure, breaker, run as run_pipeline,
 };
 
 use crate::error::Error;
+use crate::live::Handles;
 
 /// What may be in flight: enough to keep a distant broker busy, small enough to be forgotten on any machine.
 const CREDIT: Credit = Credit { bytes: 24 << 20, records: 20_000 };
@@ -22,80 +22,101 @@ const CREDIT: Credit = Credit { bytes: 24 << 20, records: 20_000 };
 /// What is shipped and how, whichever slot it is from.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where the events go.
-    pub destination: Destination,
+    /// Where the events go. At least one.
+    pub destinations: Vec<Readiness>,
     /// What is kept, and what gives way.
     pub journal: Journal,
 }
 
 impl Plan {
     /// The plan that a configuration makes.
+    pub fn of(config: Config) -> Self {
+        Self { destinations: config.destinations, journal: config.journal }
+    }
+
+    /// The destinations that can be used.
+    pub fn complete(&self) -> impl Iterator<Item = &Destination> {
+        self.destinations.iter().filter_map(Readiness::complete)
+    }
+
+    /// That something can be delivered to somebody. One destination that the Kafka client accepts is enough: the others delay only themselves.
     ///
     /// # Errors
-    /// [`Error::Incomplete`] if it lacks something.
-    pub fn of(config: Config) -> Result<Self, Error> {
-        let mut destinations = config.destinations.into_iter();
-        match (destinations.next(), destinations.next()) {
-            (Some(Readiness::Complete(destination)), None) => {
-                Ok(Self { destination: *destination, journal: config.journal })
+    /// [`Error::Incomplete`] or [`Error::Sink`], if it is so for every destination.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut refused = None;
+        for destination in self.complete() {
+            match sink(destination) {
+                Ok(_) => return Ok(()),
+                Err(error) => refused = Some(error),
             }
-            (Some(Readiness::Incomplete { missing, .. }), None) => {
-                Err(Error::Incomplete(missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
-            }
-            _ => Err(Error::Incomplete("this agent serves one destination".to_owned())),
+        }
+        Err(refused.unwrap_or_else(|| Error::Incomplete(self.lacks())))
+    }
+
+    /// What incomplete destinations lack.
+    pub fn lacks(&self) -> String {
+        self.destinations.iter().filter_map(lack).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// What a destination lacks, if it cannot be used.
+pub fn lack(readiness: &Readiness) -> Option<String> {
+    match readiness {
+        Readiness::Complete(_) => None,
+        Readiness::Incomplete { missing, .. } => {
+            Some(missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
     }
-
-    /// A sink of the destination.
-    ///
-    /// # Errors
-    /// [`Error::Sink`] if the Kafka client refuses the configuration.
-    pub fn sink(&self) -> Result<ConnectionPoolManager, Error> {
-        ConnectionPoolManager::new(kafka_settings(&self.destination), pool_settings(&self.destination))
-            .map(|(pool, _)| pool)
-            .map_err(|failure| Error::Sink(failure.reason))
-    }
 }
 
-/// Whose slot it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tenure {
-    /// The agent's own.
-    Own,
-    /// That of a process which is gone, until everything in it is delivered.
-    Adopted,
-}
-
-/// Ships `slot` until `stop` is given, and drains it then within `limits`. The caller holds the slot's lock.
-///
-/// `observe` gets every report.
+/// A sink of the destination, and how to steer it.
 ///
 /// # Errors
-/// The journal cannot be read on.
-pub fn ship(
-    slot: &Path,
-    tenure: Tenure,
-    plan: &Plan,
-    sink: ConnectionPoolManager,
-    stop: &mut dyn Stop,
-    limits: DrainLimits,
-    observe: &mut dyn FnMut(&Report, Phase),
-) -> Result<Ended, Error> {
-    let name = plan.destination.name.as_str();
-    let settings = settings(plan);
-    let mut storage = SlotDirectory::open(slot)?;
-    let mut aside = SideFiles::of(slot, name);
-    let start =
-        Start::find(&mut storage, &mut aside, name, &settings.topics, wall_ms()).map_err(RunError::from)?;
-    let feed = Feed::open(storage, start.resume(), feed_options(&plan.journal))?;
-    let mut pipeline = Pipeline::new(feed, start, sink, aside, settings);
-    let mut watch = Watch::new(slot);
-    let mut status = StatusFile::in_slot(slot);
-    let mut report_and_observe = |report: &Report, phase| {
-        status.write(Status::of(report, phase).of_adopted(tenure == Tenure::Adopted), wall_ms());
-        observe(report, phase);
-    };
-    Ok(run_pipeline(&mut pipeline, &mut watch, stop, limits, &mut report_and_observe)?)
+/// [`Error::Sink`] if the Kafka client refuses the configuration.
+pub fn sink(destination: &Destination) -> Result<(ConnectionPoolManager, PoolHandle), Error> {
+    ConnectionPoolManager::new(kafka_settings(destination), pool_settings(destination))
+        .map_err(|failure| Error::Sink(failure.reason))
+}
+
+/// One slot and one destination.
+#[derive(Debug, Clone, Copy)]
+pub struct Route<'a> {
+    /// The slot, whose lock the caller holds.
+    pub slot: &'a Path,
+    /// Where its events go.
+    pub destination: &'a Destination,
+    /// What is kept, and what gives way.
+    pub journal: &'a Journal,
+    /// What of the segments is this destination's to release.
+    pub share: &'a Share,
+}
+
+impl Route<'_> {
+    /// Ships until `stop` is given, and drains then within `limits`. `observe` gets every report.
+    ///
+    /// # Errors
+    /// The journal cannot be read on.
+    pub fn ship(
+        &self,
+        (sink, pool): (ConnectionPoolManager, PoolHandle),
+        stop: &mut dyn Stop,
+        limits: DrainLimits,
+        observe: &mut dyn FnMut(&Report, Phase, &Handles),
+    ) -> Result<Ended, Error> {
+        let settings = settings(self.destination, self.journal);
+        let handles = Handles { pool, controls: Arc::clone(&settings.controls) };
+        let name = self.destination.name.as_str();
+        let mut storage = SlotDirectory::open(self.slot)?;
+        let mut aside = SideFiles::of(self.slot, name);
+        let start = Start::find(&mut storage, &mut aside, name, &settings.topics, wall_ms())
+            .map_err(RunError::from)?;
+        let feed = Feed::open(storage, start.resume(), feed_options(self.journal))?;
+        let mut pipeline = Pipeline::new(feed, start, sink, aside, settings).sharing(self.share.clone());
+        let mut watch = Watch::new(self.slot);
+        let mut observe = |report: &Report, phase| observe(report, phase, &handles);
+        Ok(run_pipeline(&mut pipeline, &mut watch, stop, limits, &mut observe)?)
+    }
 }
 
 /// How the journal is read.
@@ -115,20 +136,16 @@ pub fn pool_settings(destination: &Destination) -> PoolSettings {
     PoolSettings::for_topics(events.into_iter().chain(admin_events))
 }
 
-/// What the pipeline is told of a plan.
-pub fn settings(plan: &Plan) -> Settings {
-    let destination = &plan.destination;
+/// What the pipeline is told.
+pub fn settings(destination: &Destination, journal: &Journal) -> Settings {
     Settings {
         topics: topics(destination),
         headers: headers(destination),
         in_doubt: in_doubt(destination),
         dead_letter_topic: destination.dead_letter_topic.as_ref().map(ToString::to_string),
         gap_records: destination.gap_records,
-        ceiling: ceiling(&plan.journal),
-        retention: Retention {
-            keep: plan.journal.keep,
-            keep_bytes: plan.journal.keep_size.map(ByteSize::as_bytes),
-        },
+        ceiling: ceiling(journal),
+        retention: Retention { keep: journal.keep, keep_bytes: journal.keep_size.map(ByteSize::as_bytes) },
         delivery_timeout: destination.delivery.delivery_timeout,
         ..default_settings()
     }
@@ -205,7 +222,12 @@ mod tests {
         let needed = [("bootstrap-servers", "kafka:9092"), ("topic-events", "events")];
         let sources = Sources::new().with_options(needed.iter().chain(options).copied());
         let config = keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
-        Plan::of(config).unwrap_or_else(|error| panic!("{error}"))
+        Plan::of(config)
+    }
+
+    fn only(plan: &Plan) -> Settings {
+        let [Readiness::Complete(destination)] = &plan.destinations[..] else { panic!("{plan:?}") };
+        settings(destination, &plan.journal)
     }
 
     #[test]
@@ -221,7 +243,7 @@ mod tests {
             ("journal-keep-size", "2GiB"),
             ("journal-settle", "event-store"),
         ]);
-        let settings = settings(&plan);
+        let settings = only(&plan);
         assert_eq!((settings.in_doubt, settings.gap_records), (InDoubt::Hold, false));
         assert_eq!(settings.dead_letter_topic.as_deref(), Some("dead"));
         let ceiling = Ceiling { max_bytes: 1 << 30, segment_bytes: 1 << 20, policy: Overflow::DropOld };
@@ -234,7 +256,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_or_given_up_unless_that_is_configured() {
         let plan = plan(&[]);
-        let settings = settings(&plan);
+        let settings = only(&plan);
         assert_eq!((settings.ceiling, settings.retention), (None, Retention::default()));
         assert_eq!((settings.in_doubt, settings.gap_records), (InDoubt::Publish, true));
         assert!(!feed_options(&plan.journal).wait_for_settlement);

@@ -1,7 +1,7 @@
 //! An agent for all slots of a journal directory, beside one or more Keycloaks that start none of their own.
 //!
-//! The invariant: **what happens in one slot does not keep the others from being shipped.** Each slot has its own thread, its own
-//! lock and its own client of Kafka. A slot that fails is tried again later; one that appears is served within a second or two; one that another
+//! The invariant: **what happens in one slot does not keep the others from being shipped.** Each slot has its own threads, its own
+//! lock and its own clients of Kafka. A slot that fails is tried again later; one that appears is served within a second or two; one that another
 //! agent serves is left to it until it lets go.
 
 use std::collections::HashMap;
@@ -14,7 +14,9 @@ use keyferry_pipeline::Ended;
 use crate::adoption::slots;
 use crate::agent::DRAIN;
 use crate::error::Error;
-use crate::shipment::{Plan, Tenure, ship};
+use crate::live::Live;
+use crate::service::{Service, Tenure};
+use crate::shipment::Plan;
 use crate::slot_lock::SlotLock;
 use crate::stop::{Broadcast, StopSources};
 
@@ -27,14 +29,14 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 ///
 /// # Errors
 /// The Kafka client refuses the configuration, or the directory cannot be listed when the agent starts.
-pub fn serve(journal: &Path, plan: &Plan, stop: &mut StopSources) -> Result<(), Error> {
+pub fn serve(journal: &Path, plan: &Plan, live: &Live, stop: &mut StopSources) -> Result<(), Error> {
     std::fs::read_dir(journal).map_err(|source| Error::Directory { path: journal.to_owned(), source })?;
     // A configuration that is refused is refused for every slot: better told once, and at once.
-    drop(plan.sink()?);
+    plan.check()?;
     let over = Broadcast::new()?;
     std::thread::scope(|scope| {
         let _end = over.at_the_end();
-        let mut fleet = Fleet { plan, over: &over, crews: HashMap::new() };
+        let mut fleet = Fleet { plan, live, over: &over, crews: HashMap::new() };
         loop {
             for slot in slots(journal) {
                 fleet.serve(scope, slot);
@@ -51,6 +53,7 @@ pub fn serve(journal: &Path, plan: &Plan, stop: &mut StopSources) -> Result<(), 
 /// The slots that have been met.
 struct Fleet<'scope, 'env> {
     plan: &'env Plan,
+    live: &'env Live,
     over: &'env Broadcast,
     crews: HashMap<PathBuf, Crew<'scope>>,
 }
@@ -81,8 +84,8 @@ impl<'scope, 'env: 'scope> Fleet<'scope, 'env> {
         if crew.thread.is_some() || crew.not_before > Instant::now() {
             return;
         }
-        let (plan, over) = (self.plan, self.over);
-        crew.thread = Some(scope.spawn(move || work(&slot, plan, over)));
+        let (plan, live, over) = (self.plan, self.live, self.over);
+        crew.thread = Some(scope.spawn(move || work(&slot, plan, live, over)));
     }
 }
 
@@ -105,8 +108,8 @@ impl Crew<'_> {
     }
 }
 
-fn work(slot: &Path, plan: &Plan, over: &Broadcast) -> Outcome {
-    match ship_slot(slot, plan, over) {
+fn work(slot: &Path, plan: &Plan, live: &Live, over: &Broadcast) -> Outcome {
+    match ship_slot(slot, plan, live, over) {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::error!("{}: {error}; it is tried again", slot.display());
@@ -115,13 +118,14 @@ fn work(slot: &Path, plan: &Plan, over: &Broadcast) -> Outcome {
     }
 }
 
-fn ship_slot(slot: &Path, plan: &Plan, over: &Broadcast) -> Result<Outcome, Error> {
+fn ship_slot(slot: &Path, plan: &Plan, live: &Live, over: &Broadcast) -> Result<Outcome, Error> {
     let lock = match SlotLock::acquire(slot) {
         Err(keyferry_journal::Error::Locked { .. }) => return Ok(Outcome::Busy),
         lock => lock?,
     };
     tracing::info!("serving {}", slot.display());
-    let ended = ship(slot, Tenure::Own, plan, plan.sink()?, &mut over.listener(), DRAIN, &mut |_, _| {})?;
+    let service = Service { slot, tenure: Tenure::Own, plan, live, limits: DRAIN };
+    let ended = service.run(&mut over.listener(), &mut || {})?;
     drop(lock);
     if ended == Ended::Undelivered {
         tracing::warn!("{}: what is not delivered stays in the journal", slot.display());

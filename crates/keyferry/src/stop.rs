@@ -123,6 +123,39 @@ impl Drop for AtTheEnd<'_> {
     }
 }
 
+/// Wakes the one thread that waits for it, as often as it is rung.
+#[derive(Debug)]
+pub struct Bell(OwnedFd);
+
+impl Bell {
+    /// A silent bell.
+    ///
+    /// # Errors
+    /// The operating system grants no descriptor.
+    pub fn new() -> Result<Self, Error> {
+        let Broadcast(descriptor) = Broadcast::new()?;
+        Ok(Self(descriptor))
+    }
+
+    /// Wakes the thread, or keeps it from falling asleep.
+    pub fn ring(&self) {
+        // Fails only if it has been rung 2^64 times, and then it rings.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Waits until it rings, or one of `descriptors` is ready, or `timeout` is over (`None`: never); the bell is silent afterwards. May end early.
+    pub fn wait(&self, descriptors: &[BorrowedFd<'_>], timeout: Option<Duration>) {
+        let all: Vec<BorrowedFd<'_>> =
+            std::iter::once(self.0.as_fd()).chain(descriptors.iter().copied()).collect();
+        wait_for_any(&all, timeout.unwrap_or(A_LONG_TIME));
+        // Non-blocking: a bell that was not rung is no error of interest.
+        let _ = rustix::io::read(&self.0, &mut [0_u8; 8]);
+    }
+}
+
+/// Longer than anybody waits.
+const A_LONG_TIME: Duration = Duration::from_secs(86_400);
+
 /// Somebody who waits for a [`Broadcast`].
 #[derive(Debug)]
 pub struct Listener<'a>(&'a Broadcast);
@@ -162,6 +195,17 @@ mod tests {
         });
         word.give();
         assert!(word.is_given() && word.listener().is_given());
+    }
+
+    #[test]
+    fn a_bell_wakes_once_for_each_time_it_was_rung() {
+        let bell = Bell::new().unwrap_or_else(|error| panic!("{error}"));
+        let rings = || wait_for_any(&[bell.0.as_fd()], Duration::ZERO);
+        bell.ring();
+        bell.wait(&[], None);
+        assert!(!rings(), "it was not silenced");
+        bell.ring();
+        assert!(rings());
     }
 
     #[test]

@@ -51,10 +51,15 @@ impl Agent {
 
     /// The same with `further` lines of configuration, which begin in the table of the destination.
     pub fn start_with(journal: &Path, servers: &str, further: &str, arguments: &[&str]) -> Self {
-        let config = journal.join("keyferry.toml");
         let text = format!(
             "[destination]\nbootstrap_servers = \"{servers}\"\ntopic_events = \"events\"\n{further}\n"
         );
+        Self::configured(journal, &text, arguments)
+    }
+
+    /// The same with a configuration file of its own.
+    pub fn configured(journal: &Path, text: &str, arguments: &[&str]) -> Self {
+        let config = journal.join("keyferry.toml");
         fs::write(&config, text).unwrap();
         let arguments = [&["run", "--config", config.to_str().unwrap()], arguments].concat();
         Self(keyferry(journal, &arguments).spawn().unwrap())

@@ -1,0 +1,206 @@
+//! What runs in this process: each slot on its way to each destination, how it stands, and how to steer it.
+//!
+//! The invariant: **whoever looks or steers never makes delivery wait.** Each pipeline's thread writes down how it stands about once a second;
+//! everybody else reads copies of that, and steers by handles that leave a wish behind.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use keyferry_config::Destination;
+use keyferry_kafka::PoolHandle;
+use keyferry_pipeline::{Controls, Phase, Report};
+
+use crate::shipment::kafka_settings;
+
+/// Everything that runs. Cheap to share: behind an `Arc`, for any thread.
+#[derive(Debug, Default)]
+pub struct Live {
+    shipments: Mutex<BTreeMap<Key, Shipment>>,
+    /// Destinations whose credentials have changed since the configuration was read, by name.
+    renewed: Mutex<BTreeMap<String, Destination>>,
+}
+
+/// What makes out a shipment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The slot's directory.
+    pub slot: PathBuf,
+    /// The destination's name.
+    pub destination: String,
+}
+
+/// One slot on its way to one destination.
+#[derive(Clone, Debug)]
+pub struct Shipment {
+    /// Which it is.
+    pub key: Key,
+    /// Whether the slot is that of a process which is gone.
+    pub adopted: bool,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// How a shipment stands.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// It cannot begin yet, or has failed and begins again later.
+    Waiting {
+        /// What for, in words.
+        reason: String,
+        /// What the journal holds meanwhile, in bytes.
+        backlog_bytes: u64,
+    },
+    /// It is under way.
+    Running(Box<Running>),
+}
+
+/// A shipment that is under way.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// What its pipeline reported last, about a second ago at most.
+    pub report: Report,
+    /// What its pipeline was in the middle of then.
+    pub phase: Phase,
+    /// How to steer it.
+    pub handles: Handles,
+}
+
+/// How to steer a shipment. Cheap to clone; has no effect once the shipment has ended.
+#[derive(Clone, Debug)]
+pub struct Handles {
+    /// Its connections.
+    pub pool: PoolHandle,
+    /// Its pipeline.
+    pub controls: Arc<Controls>,
+}
+
+impl Handles {
+    /// Replaces the connections by ones to `destination` as it is now.
+    fn renew(&self, destination: &Destination, cause: &str) {
+        self.pool.replace(kafka_settings(destination), cause);
+    }
+}
+
+impl Shipment {
+    /// The slot as people call it: the last part of its path.
+    pub fn slot_name(&self) -> String {
+        let name = self.key.slot.file_name().unwrap_or(self.key.slot.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
+    /// What is under way, if something is.
+    pub fn running(&self) -> Option<&Running> {
+        match &self.standing {
+            Standing::Running(running) => Some(running),
+            Standing::Waiting { .. } => None,
+        }
+    }
+}
+
+impl Live {
+    /// Everything, by slot and destination.
+    pub fn shipments(&self) -> Vec<Shipment> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// What is shipped from `slot`, by destination.
+    pub fn of_slot(&self, slot: &Path) -> Vec<Shipment> {
+        self.lock().values().filter(|shipment| shipment.key.slot == slot).cloned().collect()
+    }
+
+    /// Notes that `slot` is to be shipped to `destination`, until what is returned is dropped.
+    pub fn enter(&self, slot: &Path, destination: &str, adopted: bool) -> Entry<'_> {
+        let key = Key { slot: slot.to_owned(), destination: destination.to_owned() };
+        let standing = Standing::Waiting { reason: "starting".to_owned(), backlog_bytes: 0 };
+        self.lock().insert(key.clone(), Shipment { key: key.clone(), adopted, standing });
+        Entry { live: self, key }
+    }
+
+    /// Replaces the connections of whatever is shipped to `destination` by ones with its present credentials, and lets later ones have them too.
+    pub fn renew(&self, destination: &Destination, cause: &str) {
+        let name = destination.name.as_str();
+        self.renewals().insert(name.to_owned(), destination.clone());
+        let shipments = self.shipments();
+        let concerned = shipments.iter().filter(|shipment| shipment.key.destination == name);
+        for running in concerned.filter_map(Shipment::running) {
+            running.handles.renew(destination, cause);
+        }
+    }
+
+    /// The destination with its present credentials.
+    pub fn present(&self, destination: &Destination) -> Destination {
+        self.renewals().get(destination.name.as_str()).unwrap_or(destination).clone()
+    }
+
+    fn renewals(&self) -> MutexGuard<'_, BTreeMap<String, Destination>> {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A map of copies is whole whatever happened to the thread that held it.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Shipment>> {
+        self.shipments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A shipment's own place in [`Live`], for the thread that runs it.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    live: &'a Live,
+    key: Key,
+}
+
+impl Entry<'_> {
+    /// The destination's name.
+    pub fn destination(&self) -> &str {
+        &self.key.destination
+    }
+
+    /// It cannot begin yet.
+    pub fn waits(&self, reason: String, backlog_bytes: u64) {
+        self.stands(Standing::Waiting { reason, backlog_bytes });
+    }
+
+    /// It is under way.
+    pub fn runs(&self, report: &Report, phase: Phase, handles: &Handles) {
+        let running = Running { report: report.clone(), phase, handles: handles.clone() };
+        self.stands(Standing::Running(Box::new(running)));
+    }
+
+    fn stands(&self, standing: Standing) {
+        if let Some(shipment) = self.live.lock().get_mut(&self.key) {
+            shipment.standing = standing;
+        }
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.live.lock().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shipment_is_there_as_long_as_its_entry() {
+        let live = Live::default();
+        let (slot, other) = (Path::new("/journal/slot-0"), Path::new("/journal/slot-1"));
+        let near = live.enter(slot, "near", false);
+        let far = live.enter(slot, "far", false);
+        let _adopted = live.enter(other, "near", true);
+        far.waits("no servers".to_owned(), 7);
+        let names = |shipments: Vec<Shipment>| -> Vec<String> {
+            shipments.iter().map(|one| format!("{} {}", one.slot_name(), one.key.destination)).collect()
+        };
+        assert_eq!(names(live.shipments()), ["slot-0 far", "slot-0 near", "slot-1 near"]);
+        let far_stands = live.of_slot(slot).remove(0).standing;
+        assert!(
+            matches!(far_stands, Standing::Waiting { reason, backlog_bytes: 7 } if reason == "no servers")
+        );
+        drop(near);
+        assert_eq!(names(live.of_slot(slot)), ["slot-0 far"]);
+    }
+}
