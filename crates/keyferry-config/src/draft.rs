@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::model::{Delivery, Headers, InDoubt, Journal, Log, Mechanism, PropertyValue, Protocol, Tuner};
+use crate::model::{
+    Delivery, Headers, InDoubt, Journal, Log, Mechanism, Pool, PropertyValue, Protocol, TopicCare, Tuner,
+};
 use crate::names::{BootstrapServers, DestinationName, TopicName};
 use crate::secret::Secret;
 use crate::stores::StoreFormat;
@@ -23,6 +25,8 @@ pub(crate) struct DestinationDraft {
     pub(crate) topic_events: Option<TopicName>,
     pub(crate) topic_admin_events: Option<TopicName>,
     pub(crate) client_id: Option<String>,
+    pub(crate) pool: Pool,
+    pub(crate) topics: TopicCare,
     pub(crate) tuner: Tuner,
     pub(crate) delivery: Delivery,
     pub(crate) security: SecurityDraft,
@@ -79,6 +83,8 @@ impl Default for DestinationDraft {
             topic_events: None,
             topic_admin_events: None,
             client_id: None,
+            pool: Pool::default(),
+            topics: TopicCare::default(),
             tuner: Tuner::default(),
             delivery: Delivery::default(),
             security: SecurityDraft::default(),

@@ -237,6 +237,8 @@ impl Context<'_> {
             topic_events,
             topic_admin_events: draft.topic_admin_events,
             client_id,
+            pool: draft.pool,
+            topics: draft.topics,
             tuner: draft.tuner,
             delivery: draft.delivery,
             security,

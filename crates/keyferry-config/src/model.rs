@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -141,6 +142,10 @@ pub struct Destination {
     pub topic_admin_events: Option<TopicName>,
     /// How the client introduces itself to the brokers.
     pub client_id: String,
+    /// How many connections there may be.
+    pub pool: Pool,
+    /// What is done about the topics.
+    pub topics: TopicCare,
     /// What batching is fitted to.
     pub tuner: Tuner,
     /// Batching, retries and limits.
@@ -166,6 +171,64 @@ impl Destination {
     /// Whether a source gives the setting with this key, so that nobody else may choose its value.
     pub fn is_given(&self, key: &str) -> bool {
         self.given.contains(key)
+    }
+}
+
+/// How many connections to one destination there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Pool {
+    /// The least, and how many there are at first.
+    pub min_connections: u8,
+    /// The most. Less than the least counts as the least.
+    pub max_connections: u8,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { min_connections: 1, max_connections: 4 }
+    }
+}
+
+/// What is done about the topics of one destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TopicCare {
+    /// Whether topics that do not exist are created.
+    pub create: bool,
+    /// How many partitions a created topic gets; `None` is the broker's default.
+    pub partitions: Option<u16>,
+    /// How many brokers keep each of them; `None` is the broker's default.
+    pub replication: Option<u16>,
+    /// The configuration of a created topic where it differs from the broker's default.
+    pub config: TopicConfig,
+    /// For how long consumers may be away without missing anything; zero is not to be checked.
+    #[serde(serialize_with = "serialize_duration")]
+    pub outage_budget: Duration,
+}
+
+/// Entries of a topic's configuration, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TopicConfig(BTreeMap<String, String>);
+
+impl TopicConfig {
+    /// The entries, as names and values.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl FromStr for TopicConfig {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let entry = |entry: &str| {
+            let (name, value) = entry.split_once('=')?;
+            let (name, value) = (name.trim(), value.trim());
+            let is_name =
+                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'.');
+            (is_name && !value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+        };
+        let entries: Option<BTreeMap<_, _>> = text.split(';').map(entry).collect();
+        entries.map(Self).ok_or("entries `name=value`, separated by semicolons")
     }
 }
 

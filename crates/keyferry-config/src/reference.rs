@@ -63,10 +63,12 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 10] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
+    ("Topics", "destination.topics"),
+    ("Connections", "destination.pool"),
     ("Tuning", "destination.tuner"),
     ("Delivery", "destination.delivery"),
     ("Encryption", "destination.security.tls"),

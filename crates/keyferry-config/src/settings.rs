@@ -269,6 +269,83 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Destination(|draft, input| set(&mut draft.gap_records, input.boolean())),
     },
     Setting {
+        key: "destination.topics.create",
+        option: Some("topics-create"),
+        takes: || "`true` or `false`".into(),
+        default: "`false`",
+        purpose: "Whether topics that do not exist are created. A topic that cannot be created is asked for again and again; its events wait in the journal.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| set(&mut draft.topics.create, input.boolean())),
+    },
+    Setting {
+        key: "destination.topics.partitions",
+        option: Some("topics-partitions"),
+        takes: || "whole number from 1 to 10000".into(),
+        default: "the broker's",
+        purpose: "How many partitions a created topic gets.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            let parsed = input.integer(1..=10_000, "")?;
+            set_some(&mut draft.topics.partitions, Ok(parsed.map(|partitions| partitions as u16)))
+        }),
+    },
+    Setting {
+        key: "destination.topics.replication",
+        option: Some("topics-replication"),
+        takes: || "whole number from 1 to 100".into(),
+        default: "the broker's",
+        purpose: "How many brokers keep each partition of a created topic.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            let parsed = input.integer(1..=100, "")?;
+            set_some(&mut draft.topics.replication, Ok(parsed.map(|brokers| brokers as u16)))
+        }),
+    },
+    Setting {
+        key: "destination.topics.config",
+        option: Some("topics-config"),
+        takes: || "entries `name=value`, separated by semicolons".into(),
+        default: "none",
+        purpose: "How a created topic is configured where that differs from the broker's default: `retention.ms=1209600000; min.insync.replicas=2`.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| set(&mut draft.topics.config, input.parse())),
+    },
+    Setting {
+        key: "destination.topics.outage_budget",
+        option: Some("topics-outage-budget"),
+        takes: || "duration".into(),
+        default: "`0ms`: it is not checked",
+        purpose: "For how long consumers may be away without missing anything: a topic that keeps records for a shorter time is warned of.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.topics.outage_budget, input.duration(0..=LONGEST_KEEP_MS))
+        }),
+    },
+    Setting {
+        key: "destination.pool.min_connections",
+        option: Some("pool-min-connections"),
+        takes: || "whole number from 1 to 16".into(),
+        default: "`1`",
+        purpose: "The least number of connections to the cluster, and how many there are at first. Each is a producer of its own; a key always goes by the same.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            let parsed = input.integer(1..=16, "")?;
+            set(&mut draft.pool.min_connections, Ok(parsed.map(|connections| connections as u8)))
+        }),
+    },
+    Setting {
+        key: "destination.pool.max_connections",
+        option: Some("pool-max-connections"),
+        takes: || "whole number from 1 to 16".into(),
+        default: "`4`",
+        purpose: "The largest number of connections to the cluster that the tuner or an operator may ask for. Less than `min_connections` counts as that.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            let parsed = input.integer(1..=16, "")?;
+            set(&mut draft.pool.max_connections, Ok(parsed.map(|connections| connections as u8)))
+        }),
+    },
+    Setting {
         key: "destination.tuner.profile",
         option: Some("tuner-profile"),
         takes: one_of::<TunerProfile>,

@@ -507,3 +507,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn how_topics_are_created_and_how_many_connections_there_may_be_is_configured() {
+    let options = [
+        ("topics-create", "true"),
+        ("topics-partitions", "12"),
+        ("topics-replication", "3"),
+        ("topics-config", "retention.ms=1209600000; min.insync.replicas = 2"),
+        ("topics-outage-budget", "7d"),
+        ("pool-min-connections", "2"),
+        ("pool-max-connections", "6"),
+    ];
+    let destination = complete(&needed().with_options(options));
+    let topics = &destination.topics;
+    assert_eq!((topics.create, topics.partitions, topics.replication), (true, Some(12), Some(3)));
+    let entries: Vec<_> = topics.config.entries().collect();
+    assert_eq!(entries, [("min.insync.replicas", "2"), ("retention.ms", "1209600000")]);
+    assert_eq!(topics.outage_budget.as_secs(), 7 * 86_400);
+    assert_eq!((destination.pool.min_connections, destination.pool.max_connections), (2, 6));
+    let unchanged = complete(&needed());
+    assert!(!unchanged.topics.create && unchanged.topics.outage_budget.is_zero());
+}
