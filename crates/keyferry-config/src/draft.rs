@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::flow::Breaker;
 use crate::model::{
     Delivery, Headers, InDoubt, Journal, Log, Mechanism, Pool, PropertyValue, Protocol, TopicCare, Tuner,
 };
@@ -29,6 +30,7 @@ pub(crate) struct DestinationDraft {
     pub(crate) topics: TopicCare,
     pub(crate) tuner: Tuner,
     pub(crate) delivery: Delivery,
+    pub(crate) breaker: Breaker,
     pub(crate) security: SecurityDraft,
     pub(crate) headers: Headers,
     pub(crate) in_doubt: InDoubt,
@@ -87,6 +89,7 @@ impl Default for DestinationDraft {
             topics: TopicCare::default(),
             tuner: Tuner::default(),
             delivery: Delivery::default(),
+            breaker: Breaker::default(),
             security: SecurityDraft::default(),
             headers: Headers::CloudEvents,
             in_doubt: InDoubt::Publish,

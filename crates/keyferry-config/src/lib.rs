@@ -16,6 +16,7 @@ mod draft;
 mod dropin;
 mod error;
 mod file;
+mod flow;
 mod input;
 mod jaas;
 pub mod librdkafka;
@@ -36,6 +37,7 @@ pub mod units;
 pub use dropin::{DROP_IN, DropIn, Property, Treatment};
 pub use error::{ConfigError, ConfigErrors, Got, Warning};
 pub use load::{Loaded, load};
+pub use flow::{Backpressure, Breaker};
 pub use model::{
     ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
     InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, MissingOption, Overflow, PropertyValue, Protocol,

@@ -241,6 +241,7 @@ impl Context<'_> {
             topics: draft.topics,
             tuner: draft.tuner,
             delivery: draft.delivery,
+            breaker: draft.breaker,
             security,
             headers: draft.headers,
             in_doubt: draft.in_doubt,

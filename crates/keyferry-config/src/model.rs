@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::flow::{Backpressure, Breaker};
 use crate::names::{BootstrapServers, DestinationName, TopicName};
 use crate::secret::{REDACTED, Secret};
 use crate::units::{ByteSize, serialize_duration};
@@ -47,6 +48,8 @@ pub struct Journal {
     pub overflow: Overflow,
     /// Whether the provider settles what is in doubt when it starts again.
     pub settle: Settle,
+    /// When a destination that lags behind counts as how serious.
+    pub backpressure: Backpressure,
 }
 
 impl Default for Journal {
@@ -59,6 +62,7 @@ impl Default for Journal {
             max_size: None,
             overflow: Overflow::DropNew,
             settle: Settle::None,
+            backpressure: Backpressure::default(),
         }
     }
 }
@@ -150,6 +154,8 @@ pub struct Destination {
     pub tuner: Tuner,
     /// Batching, retries and limits.
     pub delivery: Delivery,
+    /// When sending is interrupted.
+    pub breaker: Breaker,
     /// Encryption and authentication.
     pub security: Security,
     /// Which headers a record carries.
@@ -499,6 +505,19 @@ pub struct Security {
 }
 
 impl Security {
+    /// The files that the Kafka client reads itself: certificates and keys in PEM.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let trust = self.tls.iter().filter_map(|tls| match &tls.trust {
+            Trust::File(path) => Some(path),
+            Trust::System | Trust::Pem(_) => None,
+        });
+        let identity = self.tls.iter().filter_map(|tls| match &tls.identity {
+            Some(ClientIdentity::PemFiles { certificate, key, .. }) => Some([certificate, key]),
+            Some(ClientIdentity::Pem { .. }) | None => None,
+        });
+        trust.chain(identity.flatten()).map(PathBuf::as_path)
+    }
+
     /// Kafka's name for the combination.
     pub const fn protocol(&self) -> Protocol {
         match (&self.tls, &self.sasl) {

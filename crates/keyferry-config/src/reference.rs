@@ -63,7 +63,7 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 12] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
@@ -71,8 +71,10 @@ const SECTIONS: [(&str, &str); 10] = [
     ("Connections", "destination.pool"),
     ("Tuning", "destination.tuner"),
     ("Delivery", "destination.delivery"),
+    ("Circuit breaker", "destination.breaker"),
     ("Encryption", "destination.security.tls"),
     ("Authentication", "destination.security.sasl"),
+    ("Backpressure", "backpressure"),
     ("Log", "log"),
 ];
 

@@ -474,6 +474,98 @@ pub static SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
+        key: "destination.breaker.failures",
+        option: None,
+        takes: || "whole number".into(),
+        default: "`3`",
+        purpose: "The circuit breaker opens after so many failed attempts without progress between them.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            let parsed = input.integer(1..=1000, "")?;
+            set(&mut draft.breaker.failures, Ok(parsed.map(|number| number as u32)))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.failure_rate",
+        option: None,
+        takes: || "whole number from 1 to 100".into(),
+        default: "`50`",
+        purpose: "The circuit breaker opens when so many percent of the outcomes of ten seconds are failures, of a hundred outcomes at least.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            let parsed = input.integer(1..=100, "")?;
+            set(&mut draft.breaker.failure_rate, Ok(parsed.map(|number| number as u8)))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.slow_rate",
+        option: None,
+        takes: || "whole number from 1 to 100".into(),
+        default: "`90`",
+        purpose: "The circuit breaker opens when so many percent of the acknowledgements of ten seconds are slow, of a hundred at least.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            let parsed = input.integer(1..=100, "")?;
+            set(&mut draft.breaker.slow_rate, Ok(parsed.map(|number| number as u8)))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.slow_after",
+        option: None,
+        takes: || "duration".into(),
+        default: "`30s`",
+        purpose: "An acknowledgement is slow when it comes so long after its record was sent. Longer than 24 MiB take on the link when all is well.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.breaker.slow_after, input.duration(100..=3_600_000))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.oldest_unacknowledged",
+        option: None,
+        takes: || "duration".into(),
+        default: "`5s`",
+        purpose: "The circuit breaker opens when nothing has been acknowledged for so long although something is in flight.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.breaker.oldest_unacknowledged, input.duration(100..=3_600_000))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.longest_pause",
+        option: None,
+        takes: || "duration".into(),
+        default: "`3s`",
+        purpose: "No pause of the circuit breaker is longer: so long a recovered destination may wait at most.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.breaker.longest_pause, input.duration(200..=300_000))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.probe_records",
+        option: None,
+        takes: || "whole number".into(),
+        default: "`16`",
+        purpose: "How many records the circuit breaker lets through to find out whether a destination has recovered.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            let parsed = input.integer(1..=10_000, "")?;
+            set(&mut draft.breaker.probe_records, Ok(parsed.map(|number| number as u32)))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.probe_timeout",
+        option: None,
+        takes: || "duration".into(),
+        default: "`5s`",
+        purpose: "A probe without progress for so long has failed.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.breaker.probe_timeout, input.duration(100..=300_000))
+        }),
+    },
+    Setting {
         key: "destination.security.protocol",
         option: Some("security-protocol"),
         takes: one_of::<Protocol>,
@@ -709,6 +801,85 @@ pub static SETTINGS: &[Setting] = &[
         secret: true,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.sasl.jaas_config, input.secret())
+        }),
+    },
+    Setting {
+        key: "backpressure.elevated_backlog",
+        option: None,
+        takes: || "size".into(),
+        default: "`8MiB`",
+        purpose: "Backpressure is elevated when so much is not delivered.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.journal.backpressure.elevated_backlog, input.size(0..=u64::MAX))
+        }),
+    },
+    Setting {
+        key: "backpressure.elevated_age",
+        option: None,
+        takes: || "duration".into(),
+        default: "`10s`",
+        purpose: "Backpressure is elevated when the oldest event that is not delivered is so old.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.journal.backpressure.elevated_age, input.duration(0..=LONGEST_KEEP_MS))
+        }),
+    },
+    Setting {
+        key: "backpressure.high_age",
+        option: None,
+        takes: || "duration".into(),
+        default: "`1m`",
+        purpose: "Backpressure is high when the oldest event that is not delivered is so old.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.journal.backpressure.high_age, input.duration(0..=LONGEST_KEEP_MS))
+        }),
+    },
+    Setting {
+        key: "backpressure.high_time_to_full",
+        option: None,
+        takes: || "duration".into(),
+        default: "`1h`",
+        purpose: "Backpressure is high when the journal, growing as it does, reaches its ceiling or fills its file system in this time.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.journal.backpressure.high_time_to_full, input.duration(0..=LONGEST_KEEP_MS))
+        }),
+    },
+    Setting {
+        key: "backpressure.high_used",
+        option: None,
+        takes: || "whole number from 1 to 100".into(),
+        default: "`50`",
+        purpose: "Backpressure is high when so many percent of what the journal may have are used.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            let parsed = input.integer(1..=100, "")?;
+            set(&mut draft.journal.backpressure.high_used, Ok(parsed.map(|number| number as u8)))
+        }),
+    },
+    Setting {
+        key: "backpressure.critical_time_to_full",
+        option: None,
+        takes: || "duration".into(),
+        default: "`10m`",
+        purpose: "Backpressure is critical when the journal, growing as it does, reaches its ceiling or fills its file system in this time.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.journal.backpressure.critical_time_to_full, input.duration(0..=LONGEST_KEEP_MS))
+        }),
+    },
+    Setting {
+        key: "backpressure.critical_used",
+        option: None,
+        takes: || "whole number from 1 to 100".into(),
+        default: "`80`",
+        purpose: "Backpressure is critical when so many percent of what the journal may have are used.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            let parsed = input.integer(1..=100, "")?;
+            set(&mut draft.journal.backpressure.critical_used, Ok(parsed.map(|number| number as u8)))
         }),
     },
     Setting {
