@@ -7,6 +7,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyferry_config::{Loaded, Sources};
@@ -16,6 +17,7 @@ use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, run as run
 
 use crate::adoption;
 use crate::cli::{RunArguments, SinkKind};
+use crate::control;
 use crate::credentials;
 use crate::error::Error;
 use crate::handover::HandOver;
@@ -61,20 +63,32 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
     let task = Task::of(arguments)?;
     let is_child = matches!(task.what, What::Parents(_));
     let mut stop = StopSources::listen(is_child)?;
+    let live = Arc::new(Live::default());
+    // Before anything is waited for, so that an operator can see what.
+    let _api = (arguments.sink() == SinkKind::Kafka).then(|| control::serve(task.what.directory(), &live));
     match (&task.what, arguments.sink()) {
         (What::Parents(slot) | What::Slot(slot), SinkKind::Stdout) => print(slot, &task, &mut stop),
         (What::Journal(_), SinkKind::Stdout) => Err(Error::Incomplete(
             "records of one slot at a time can be printed: give `--slot` in place of `--journal`".to_owned(),
         )),
-        (What::Parents(slot), SinkKind::Kafka) => Child::new(slot, &task, &mut stop)?.run(),
+        (What::Parents(slot), SinkKind::Kafka) => Child::new(slot, &task, &live, &mut stop)?.run(),
         (What::Slot(slot), SinkKind::Kafka) => {
             let lock = SlotLock::acquire(slot)?;
             let plan = task.plan()?;
             plan.check()?;
-            serve(slot, lock, &plan, &mut stop)
+            serve(slot, lock, &plan, &live, &mut stop)
         }
         (What::Journal(journal), SinkKind::Kafka) => {
-            sidecar::serve(journal, &task.plan()?, &Live::default(), &mut stop)
+            sidecar::serve(journal, &task.plan()?, &live, &mut stop)
+        }
+    }
+}
+
+impl What {
+    /// What is shipped, and where the agent can be reached.
+    fn directory(&self) -> &Path {
+        match self {
+            Self::Parents(directory) | Self::Slot(directory) | Self::Journal(directory) => directory,
         }
     }
 }
@@ -131,14 +145,20 @@ fn configured_journal(sources: &Sources) -> Result<PathBuf, Error> {
 }
 
 /// Ships the agent's own slot until told to stop, and adopts what others have left behind.
-fn serve(slot: &Path, lock: SlotLock, plan: &Plan, stop: &mut StopSources) -> Result<(), Error> {
-    let (over, live) = (Broadcast::new()?, Live::default());
+fn serve(
+    slot: &Path,
+    lock: SlotLock,
+    plan: &Plan,
+    live: &Live,
+    stop: &mut StopSources,
+) -> Result<(), Error> {
+    let over = Broadcast::new()?;
     let ended = std::thread::scope(|scope| {
         let _end = over.at_the_end();
         if plan.complete().next().is_some() {
-            scope.spawn(|| adoption::adopt_siblings(slot, plan, &live, &over));
+            scope.spawn(|| adoption::adopt_siblings(slot, plan, live, &over));
         }
-        let service = Service { slot, tenure: Tenure::Own, plan, live: &live, limits: DRAIN };
+        let service = Service { slot, tenure: Tenure::Own, plan, live, limits: DRAIN };
         // What is adopted is let go of while the own slot drains.
         service.run(stop, &mut || over.give())
     })?;
@@ -154,21 +174,27 @@ fn serve(slot: &Path, lock: SlotLock, plan: &Plan, stop: &mut StopSources) -> Re
 struct Child<'a> {
     slot: &'a Path,
     task: &'a Task,
+    live: &'a Live,
     stop: &'a mut StopSources,
     storage: SlotDirectory,
     status: StatusFile,
 }
 
 impl<'a> Child<'a> {
-    fn new(slot: &'a Path, task: &'a Task, stop: &'a mut StopSources) -> Result<Self, Error> {
+    fn new(
+        slot: &'a Path,
+        task: &'a Task,
+        live: &'a Live,
+        stop: &'a mut StopSources,
+    ) -> Result<Self, Error> {
         let storage = SlotDirectory::open(slot)?;
-        Ok(Self { slot, task, stop, storage, status: StatusFile::of_waiting(slot) })
+        Ok(Self { slot, task, live, stop, storage, status: StatusFile::of_waiting(slot) })
     }
 
     fn run(mut self) -> Result<(), Error> {
         let Some(lock) = self.lock()? else { return Ok(()) };
         let Some(plan) = self.plan() else { return Ok(()) };
-        serve(self.slot, lock, &plan, self.stop)
+        serve(self.slot, lock, &plan, self.live, self.stop)
     }
 
     /// The slot's lock, as soon as it is free; `None` if the word to stop came first.
@@ -207,6 +233,7 @@ impl<'a> Child<'a> {
         interval: Duration,
         mut ready: impl FnMut() -> Option<T>,
     ) -> Option<T> {
+        self.live.waits(Some(reason.to_owned()));
         loop {
             let backlog = self.journal_bytes();
             self.status.write(Status::waiting(reason.to_owned(), backlog), wall_ms());
@@ -215,6 +242,7 @@ impl<'a> Child<'a> {
                 return None;
             }
             if let Some(ready) = ready() {
+                self.live.waits(None);
                 return Some(ready);
             }
         }

@@ -19,6 +19,8 @@ pub struct Live {
     shipments: Mutex<BTreeMap<Key, Shipment>>,
     /// Destinations whose credentials have changed since the configuration was read, by name.
     renewed: Mutex<BTreeMap<String, Destination>>,
+    /// What the whole agent waits for.
+    waiting: Mutex<Option<String>>,
 }
 
 /// What makes out a shipment.
@@ -99,6 +101,16 @@ impl Shipment {
 }
 
 impl Live {
+    /// The agent cannot begin to ship anything yet, and what it waits for; `None` if it can.
+    pub fn waits(&self, reason: Option<String>) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// What the whole agent waits for, if it does.
+    pub fn waiting(&self) -> Option<String> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Everything, by slot and destination.
     pub fn shipments(&self) -> Vec<Shipment> {
         self.lock().values().cloned().collect()

@@ -1,0 +1,266 @@
+//! What this agent shows of itself and takes from others: the registry of what runs, in the words of the API.
+//!
+//! The invariant: **nothing here waits for a thread that ships.** What is read are the copies in [`Live`]; what is asked for is left with a pipeline's
+//! [`Controls`](keyferry_pipeline::Controls), or a pool's handle.
+
+use std::sync::Arc;
+
+use keyferry_kafka::pool::{ConnectionSnapshot, ConnectionState, PoolSnapshot, Quantiles, SwapPhase};
+use keyferry_pipeline::backpressure::{BackpressureReport, Level};
+use keyferry_pipeline::breaker::{BreakerReport, BreakerState, Forced, Trip};
+use keyferry_pipeline::{Controls, Phase, Report, State};
+use keyferry_server::{Agent, Change, Refusal, model};
+
+use crate::live::{Handles, Live, Running, Shipment, Standing};
+use crate::shipment::wall_ms;
+
+/// More connections than this help nobody.
+const MOST_CONNECTIONS: u32 = 64;
+
+/// The agent of this process.
+#[derive(Debug)]
+pub struct LiveAgent {
+    live: Arc<Live>,
+    started_ms: u64,
+}
+
+impl LiveAgent {
+    /// The one that ships what is in `live`, started now.
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live, started_ms: wall_ms() }
+    }
+}
+
+impl Agent for LiveAgent {
+    fn about(&self) -> model::About {
+        model::About {
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started_ms,
+            waiting: self.live.waiting(),
+        }
+    }
+
+    fn shipments(&self) -> Vec<model::Shipment> {
+        self.live.shipments().iter().map(shipment).collect()
+    }
+
+    fn change(&self, slot: &str, destination: &str, change: &Change) -> Result<(), Refusal> {
+        let shipments = self.live.shipments();
+        let meant =
+            |shipment: &&Shipment| shipment.key.destination == destination && shipment.slot_name() == slot;
+        match shipments.iter().find(meant).map(|shipment| &shipment.standing) {
+            Some(Standing::Running(running)) => make(&running.handles, change),
+            Some(Standing::Waiting { reason, .. }) => {
+                Err(Refusal::NotNow(format!("{destination} of {slot} is not being shipped: {reason}")))
+            }
+            None => Err(Refusal::NotNow(format!("{destination} of {slot} is not shipped any more"))),
+        }
+    }
+}
+
+fn make(handles: &Handles, change: &Change) -> Result<(), Refusal> {
+    match change {
+        Change::Breaker(mode) => handles.controls.force_breaker(match mode {
+            model::BreakerMode::Auto => None,
+            model::BreakerMode::Open => Some(Forced::Open),
+            model::BreakerMode::Closed => Some(Forced::Closed),
+        }),
+        Change::Reconnect => handles.pool.reconnect("an operator wants it"),
+        Change::Resize(connections @ 1..=MOST_CONNECTIONS) => handles.pool.resize(*connections as usize),
+        Change::Resize(connections) => {
+            return Err(Refusal::Invalid(format!(
+                "a pool cannot have {connections} connections; give a number from 1 to {MOST_CONNECTIONS}"
+            )));
+        }
+        Change::Freeze(_) | Change::Profile(_) => {
+            return Err(Refusal::NotNow("no tuner is at work".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn shipment(shipment: &Shipment) -> model::Shipment {
+    let (slot, adopted) = (shipment.slot_name(), shipment.adopted);
+    let destination = shipment.key.destination.clone();
+    match &shipment.standing {
+        Standing::Running(running) => model::Shipment {
+            destination,
+            delivery: delivery(slot, adopted, running),
+            pool: Some(pool(running.handles.pool.snapshot())),
+            tuner: None,
+        },
+        Standing::Waiting { reason, backlog_bytes } => model::Shipment {
+            destination,
+            delivery: model::Delivery {
+                slot,
+                adopted,
+                state: model::State::Waiting,
+                reason: Some(reason.clone()),
+                counts: model::Counts::default(),
+                last_delivery: None,
+                backlog: model::Backlog { bytes: *backlog_bytes, ..model::Backlog::default() },
+                breaker: model::Breaker::default(),
+            },
+            pool: None,
+            tuner: None,
+        },
+    }
+}
+
+fn delivery(slot: String, adopted: bool, running: &Running) -> model::Delivery {
+    let Running { report, phase, handles } = running;
+    model::Delivery {
+        slot,
+        adopted,
+        state: state(*phase, report.state),
+        reason: report.reason.clone(),
+        counts: counts(report),
+        last_delivery: report.last_delivery_ms,
+        backlog: backlog(&report.backpressure, report.backlog_bytes),
+        breaker: breaker(&report.breaker, &handles.controls),
+    }
+}
+
+fn state(phase: Phase, state: State) -> model::State {
+    match (phase, state) {
+        (Phase::Stopped, _) => model::State::Stopped,
+        (Phase::Draining, _) => model::State::Draining,
+        (Phase::Running, State::Idle) => model::State::Idle,
+        (Phase::Running, State::Delivering) => model::State::Delivering,
+        (Phase::Running, State::Blocked) => model::State::Blocked,
+    }
+}
+
+fn counts(report: &Report) -> model::Counts {
+    model::Counts {
+        published: report.published,
+        filtered: report.filtered,
+        in_doubt: report.in_doubt,
+        held: report.held,
+        dead_letters: report.dead_letters,
+        gap_records: report.gap_records,
+        missing_events: report.missing_events,
+        damaged_ranges: report.damaged_ranges,
+        dropped_old_user_events: report.dropped_old_user_events,
+        dropped_old_admin_events: report.dropped_old_admin_events,
+        resets: report.resets,
+    }
+}
+
+fn backlog(pressure: &BackpressureReport, bytes: u64) -> model::Backlog {
+    model::Backlog {
+        level: match pressure.level {
+            Level::Normal => model::Level::Normal,
+            Level::Elevated => model::Level::Elevated,
+            Level::High => model::Level::High,
+            Level::Critical => model::Level::Critical,
+        },
+        reason: pressure.reason.clone(),
+        since: pressure.since_ms,
+        bytes,
+        oldest_ms: pressure.oldest_ms,
+        growth_bytes_per_s: pressure.growth_bytes_per_s,
+        time_to_full_s: pressure.time_to_full_s,
+        room_bytes: pressure.room_bytes,
+        used_percent: pressure.used_percent,
+    }
+}
+
+/// The mode is what was asked for last, which the report may not have yet.
+fn breaker(report: &BreakerReport, controls: &Controls) -> model::Breaker {
+    let times = report.time_in_state_ms;
+    model::Breaker {
+        mode: match controls.forced_breaker() {
+            None => model::BreakerMode::Auto,
+            Some(Forced::Open) => model::BreakerMode::Open,
+            Some(Forced::Closed) => model::BreakerMode::Closed,
+        },
+        state: match report.state {
+            BreakerState::Closed => model::BreakerState::Closed,
+            BreakerState::Open => model::BreakerState::Open,
+            BreakerState::HalfOpen => model::BreakerState::HalfOpen,
+        },
+        cause: report.reason.map(|trip| cause(trip).to_owned()),
+        reason: report.detail.clone(),
+        since: report.since_ms,
+        next_attempt: report.next_attempt_ms,
+        consecutive_failures: report.consecutive_failures,
+        opened_total: report.opened_total,
+        half_opened_total: report.half_opened_total,
+        closed_total: report.closed_total,
+        time_in_state_ms: model::TimeInState {
+            closed: times.closed,
+            open: times.open,
+            half_open: times.half_open,
+        },
+    }
+}
+
+fn cause(trip: Trip) -> &'static str {
+    match trip {
+        Trip::ConsecutiveFailures => "consecutive-failures",
+        Trip::FailureRate => "failure-rate",
+        Trip::SlowCalls => "slow-calls",
+        Trip::OldestUnacknowledged => "oldest-unacknowledged",
+        Trip::Authentication => "authentication",
+        Trip::Authorisation => "authorisation",
+        Trip::Configuration => "configuration",
+        Trip::Forced => "forced",
+    }
+}
+
+fn pool(snapshot: PoolSnapshot) -> model::Pool {
+    model::Pool {
+        generation: snapshot.generation,
+        size: u32::try_from(snapshot.size).unwrap_or(u32::MAX),
+        connections: snapshot.connections.into_iter().map(connection).collect(),
+        swap: snapshot.swap.map(|swap| model::Swap {
+            generation: swap.generation,
+            phase: match swap.phase {
+                SwapPhase::WarmingUp => "warming-up",
+                SwapPhase::Draining => "draining",
+            }
+            .to_owned(),
+            cause: swap.cause,
+            since_ms: swap.since_ms,
+        }),
+        last_swap: snapshot.last_swap.map(|swap| model::EndedSwap {
+            generation: swap.generation,
+            cause: swap.cause,
+            took_ms: swap.took_ms,
+            failure: swap.failure,
+        }),
+        swaps_completed: snapshot.swaps_completed,
+        swaps_rolled_back: snapshot.swaps_rolled_back,
+        resets: snapshot.resets,
+    }
+}
+
+fn connection(snapshot: ConnectionSnapshot) -> model::Connection {
+    let quantiles = |times: Quantiles| model::Quantiles { p50: times.p50, p99: times.p99 };
+    model::Connection {
+        id: snapshot.id,
+        generation: snapshot.generation,
+        state: match snapshot.state {
+            ConnectionState::WarmingUp => "warming-up",
+            ConnectionState::Standby => "standby",
+            ConnectionState::Active => "active",
+            ConnectionState::Draining => "draining",
+        }
+        .to_owned(),
+        age_ms: snapshot.age_ms,
+        round_trip_ms: snapshot.round_trip_ms.map(quantiles),
+        queue_time_ms: snapshot.queue_time_ms.map(quantiles),
+        requests_in_flight: snapshot.requests_in_flight,
+        queue_records: snapshot.queue_messages,
+        queue_bytes: snapshot.queue_bytes,
+        delivered: snapshot.delivered,
+        connects: snapshot.connects,
+        reconnects: snapshot.reconnects,
+        throttle_ms: snapshot.throttle_ms,
+        batch_fill: snapshot.batch_fill,
+        compression_ratio: snapshot.compression_ratio,
+        last_error: snapshot.last_error,
+    }
+}
