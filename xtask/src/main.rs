@@ -60,6 +60,8 @@ enum Task {
     IoFaults(trials::PassedOn),
     /// Start the agent on a large backlog and measure how soon it delivers and what memory it takes (`--help` says more).
     Backlog(trials::PassedOn),
+    /// Let Kafka and the way to it fail under load, and print the table of docs/outages.md (`--help` says more).
+    Outages(trials::PassedOn),
     /// Compare the tuner's profiles on real Kafka: latency at a low rate, throughput in a drain (`--help` says more).
     Tuner(trials::PassedOn),
     /// Record the provider's journal writer under load, and read what every crash could have left of its files.
@@ -101,6 +103,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Crash(arguments) => trials::run(&cache, "crash", &arguments),
         Task::IoFaults(arguments) => trials::run(&cache, "io-faults", &arguments),
         Task::Backlog(arguments) => trials::run(&cache, "backlog", &arguments),
+        Task::Outages(arguments) => trials::run(&cache, "outages", &arguments),
         Task::Tuner(arguments) => trials::run(&cache, "tuner", &arguments),
         Task::CrashStates(arguments) => crash_states::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&cache, &arguments),

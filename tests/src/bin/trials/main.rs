@@ -1,11 +1,12 @@
 //! Trials on real servers, as many as wanted: each breaks something by a seed and looks for what was lost or invented.
 //!
-//! Started by `cargo xtask crash`, `io-faults`, `backlog` and `tuner`, which build the jar first. Whatever ends it, its servers end with it (see
+//! Started by `cargo xtask crash`, `io-faults`, `backlog`, `outages` and `tuner`, which build the jar first. Whatever ends it, its servers end with it (see
 //! [`keyferry_tests::process`]).
 
 mod backlog;
 mod crash;
 mod io_faults;
+mod outages;
 mod seed;
 mod tuner;
 
@@ -33,6 +34,8 @@ enum Trial {
     IoFaults(io_faults::Arguments),
     /// Start the agent on a large backlog.
     Backlog(backlog::Arguments),
+    /// Let Kafka and the way to it fail under load.
+    Outages(outages::Arguments),
     /// Compare the tuner's profiles: latency at a low rate, throughput in a drain.
     Tuner(tuner::Arguments),
 }
@@ -55,6 +58,7 @@ fn run(trial: Trial) -> Result<bool> {
         Trial::Crash(arguments) => crash::run(&arguments),
         Trial::IoFaults(arguments) => io_faults::run(&arguments),
         Trial::Backlog(arguments) => backlog::run(&arguments),
+        Trial::Outages(arguments) => outages::run(&arguments),
         Trial::Tuner(arguments) => tuner::run(&arguments),
     }
 }
