@@ -46,6 +46,11 @@ pub enum Command {
     ///
     /// Exit codes: 0 done, 1 an id was not found, 2 the files cannot be read or written (or the command line is wrong).
     InDoubt(InDoubtArguments),
+    /// Look at and decide on records that Kafka can never take where they belong, and that lie in the dead-letter file because of that.
+    ///
+    /// Exit codes: 0 done, 1 an id was not found or Kafka refused a record again, 2 the files cannot be read or written, or Kafka takes nothing (or the
+    /// command line is wrong).
+    DeadLetter(DeadLetterArguments),
     /// Tell what running agents do: of a journal, or of one slot. Without a running agent, what was written down last, and how old that is.
     ///
     /// Exit codes: 0 everything is delivered or on its way, 1 it is not or no agent runs, 2 an agent or a file cannot be read (or the
@@ -191,6 +196,76 @@ pub struct ManArguments {
     /// Where to write the pages. Default: print that of `keyferry` itself.
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
+}
+
+/// The arguments of `keyferry dead-letter`.
+#[derive(Args, Debug)]
+pub struct DeadLetterArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DeadLetterCommand,
+}
+
+/// What `keyferry dead-letter` can do.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetterCommand {
+    /// List dead letters, one line each, with their causes.
+    Ls(LookAtLetters),
+    /// Print all of a dead letter: cause, key, headers and value.
+    Show(ChosenLetters),
+    /// Send dead letters to the topics that they were for, and take out those that Kafka takes now.
+    ///
+    /// They carry the same id, number, key, headers and value, and the header `ce_replay`, because they come out of their order.
+    Retry(RetryArguments),
+    /// Give dead letters up.
+    Drop(ChosenLetters),
+}
+
+/// Where the dead letters lie, and how to print.
+#[derive(Args, Debug)]
+pub struct LookAtLetters {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR", env = "KEYFERRY_JOURNAL_DIR", default_value = ".")]
+    pub directory: PathBuf,
+    /// Only those of this destination.
+    #[arg(long, value_name = "NAME")]
+    pub destination: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which dead letters.
+#[derive(Args, Debug)]
+pub struct WhichLetters {
+    /// The one with this id, its own or that of its event. May be repeated.
+    #[arg(long = "id", value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    pub ids: Vec<String>,
+    /// All of them.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Certain dead letters.
+#[derive(Args, Debug)]
+pub struct ChosenLetters {
+    /// Where they lie.
+    #[command(flatten)]
+    pub look: LookAtLetters,
+    /// Which they are.
+    #[command(flatten)]
+    pub which: WhichLetters,
+}
+
+/// The arguments of `keyferry dead-letter retry`.
+#[derive(Args, Debug)]
+pub struct RetryArguments {
+    /// What to send.
+    #[command(flatten)]
+    pub chosen: ChosenLetters,
+    /// How to get to Kafka.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
 }
 
 /// The arguments of `keyferry in-doubt`.

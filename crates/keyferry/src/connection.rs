@@ -13,6 +13,26 @@ use crate::shipment::Plan;
 /// # Errors
 /// The configuration is wrong or lacks something.
 pub fn destination(arguments: &ConnectionArguments, topic: Option<&str>) -> Result<Destination, Error> {
+    let plan = plan(arguments, topic)?;
+    plan.complete().next().cloned().ok_or_else(|| Error::Incomplete(plan.lacks()))
+}
+
+/// The destination of this name, of the configuration and of what the command line adds to it.
+///
+/// # Errors
+/// The configuration is wrong, lacks something, or knows no such destination.
+pub fn destination_named(arguments: &ConnectionArguments, name: &str) -> Result<Destination, Error> {
+    let plan = plan(arguments, None)?;
+    let found = plan.complete().find(|destination| destination.name.as_str() == name);
+    found.cloned().ok_or_else(|| match plan.lacks() {
+        lacks if lacks.is_empty() => {
+            Error::Incomplete(format!("the configuration has no destination {name}; give the agent's by `--config`"))
+        }
+        lacks => Error::Incomplete(lacks),
+    })
+}
+
+fn plan(arguments: &ConnectionArguments, topic: Option<&str>) -> Result<Plan, Error> {
     let mut sources = credentials::sources();
     if let Some(file) = &arguments.config {
         sources = sources.with_file(file)?;
@@ -20,8 +40,7 @@ pub fn destination(arguments: &ConnectionArguments, topic: Option<&str>) -> Resu
     let servers = arguments.bootstrap_servers.iter().map(|servers| ("bootstrap-servers", servers.clone()));
     let topic = topic.map(|topic| ("topic-events", topic.to_owned()));
     let loaded = keyferry_config::load(&sources.with_options(servers.chain(topic)))?;
-    let plan = Plan::of(loaded.config);
-    plan.complete().next().cloned().ok_or_else(|| Error::Incomplete(plan.lacks()))
+    Ok(Plan::of(loaded.config))
 }
 
 /// librdkafka's properties for it.

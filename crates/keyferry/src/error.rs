@@ -76,6 +76,21 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// Another command decides on the dead letters of a slot.
+    #[error("another `keyferry dead-letter` is at work in {path}; try again when it has ended", path = .0.display())]
+    Busy(PathBuf),
+    /// Not all dead letters could be sent.
+    #[error(
+        "{delivered} dead letters are delivered and taken out, {left} stay in the file: {reason}; try again when that is mended"
+    )]
+    Retry {
+        /// Those that Kafka has taken.
+        delivered: u64,
+        /// Those that stay.
+        left: usize,
+        /// What happened.
+        reason: String,
+    },
     /// Topics cannot be read to their end.
     #[error(transparent)]
     Topics(#[from] ConsumeError),
@@ -133,6 +148,8 @@ impl Error {
             | Self::Output(_)
             | Self::Numbers { .. }
             | Self::Replay { .. }
+            | Self::Busy(_)
+            | Self::Retry { .. }
             | Self::Topics(_)
             | Self::Agent(_)
             | Self::NoAgent(_)

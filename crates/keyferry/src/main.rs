@@ -17,7 +17,7 @@
 //! - `stdout`: a sink for a first look without Kafka.
 //! - `journal`, `verify`: the tools that look at a journal and at topics, and change nothing.
 //! - `replay`: what was delivered, sent again.
-//! - `in_doubt`: what an operator decides on.
+//! - `in_doubt`, `dead_letter`: what an operator decides on.
 //! - `control`: the operator's way to a running agent, from both ends.
 //! - `manual`: manual pages and completions.
 //! - `connection`: how a tool gets to Kafka.
@@ -30,6 +30,7 @@ mod cli;
 mod connection;
 mod control;
 mod credentials;
+mod dead_letter;
 mod error;
 mod handover;
 mod in_doubt;
@@ -69,6 +70,10 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => {
             log::init(log::Format::Text);
             finish(&replay::run(&arguments))
+        }
+        Command::DeadLetter(arguments) => {
+            log::init(log::Format::Text);
+            finish(&dead_letter::run(&arguments))
         }
         Command::InDoubt(arguments) => {
             log::init(log::Format::Text);

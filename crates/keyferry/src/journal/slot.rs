@@ -128,8 +128,21 @@ impl Slot {
     /// # Errors
     /// The slot cannot be listed.
     pub fn held_files(&self) -> Result<BTreeMap<String, PathBuf>, Error> {
+        self.files_of_destinations(".held.jsonl")
+    }
+
+    /// The dead-letter files, by destination.
+    ///
+    /// # Errors
+    /// The slot cannot be listed.
+    pub fn dead_letter_files(&self) -> Result<BTreeMap<String, PathBuf>, Error> {
+        self.files_of_destinations(".dead-letters.jsonl")
+    }
+
+    /// The files whose names end like this, after a destination's name.
+    fn files_of_destinations(&self, suffix: &str) -> Result<BTreeMap<String, PathBuf>, Error> {
         let names = names(&self.path)?;
-        let destinations = names.iter().filter_map(|name| Some((name.strip_suffix(HELD_SUFFIX)?, name)));
+        let destinations = names.iter().filter_map(|name| Some((name.strip_suffix(suffix)?, name)));
         Ok(destinations.map(|(destination, name)| (destination.to_owned(), self.path.join(name))).collect())
     }
 
@@ -227,9 +240,6 @@ impl Slot {
         })
     }
 }
-
-/// How the file of held events ends, after its destination's name.
-const HELD_SUFFIX: &str = ".held.jsonl";
 
 /// How many lines a file has, whatever its size.
 fn count_lines(path: &Path) -> io::Result<u64> {
