@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keyferry_config::{ByteSize, Config, Destination, Journal, Readiness, Settle, librdkafka};
+use keyferry_config::{ByteSize, Config, Destination, Journal, Readiness, Settle, TopicCare, librdkafka};
 use keyferry_event::{HeaderMode, Topics};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
+use keyferry_kafka::topics::{TopicPolicy, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, ProducerSettings};
 use keyferry_pipeline::{
     Ceiling, Credit, DrainLimits, Ended, InDoubt, Overflow, Phase, Pipeline, Report, Retention, RunError,
@@ -130,10 +131,35 @@ pub fn kafka_settings(destination: &Destination) -> ProducerSettings {
     ProducerSettings::new(properties.into_iter().map(|(name, value)| (name, value.expose().to_owned())))
 }
 
-/// How the connections to a destination are kept.
+/// How the connections to a destination are kept, and what is done about its topics.
 pub fn pool_settings(destination: &Destination) -> PoolSettings {
     let Topics { events, admin_events } = topics(destination);
-    PoolSettings::for_topics(events.into_iter().chain(admin_events))
+    let dead_letters = destination.dead_letter_topic.as_ref().map(ToString::to_string);
+    let (min_connections, max_connections) =
+        (destination.pool.min_connections.into(), destination.pool.max_connections.into());
+    PoolSettings {
+        connections: min_connections,
+        min_connections,
+        max_connections,
+        topic_policy: topic_policy(&destination.topics),
+        ..PoolSettings::for_topics([events, admin_events, dead_letters].into_iter().flatten())
+    }
+}
+
+fn topic_policy(care: &TopicCare) -> TopicPolicy {
+    let template = TopicTemplate {
+        partitions: care.partitions,
+        replication: care.replication,
+        configuration: care
+            .config
+            .entries()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    };
+    TopicPolicy {
+        create: care.create.then_some(template),
+        outage_budget: (!care.outage_budget.is_zero()).then_some(care.outage_budget),
+    }
 }
 
 /// What the pipeline is told.
