@@ -22,6 +22,9 @@ static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::ne
 /// What a developer looks for, module by module (`info,keyferry_kafka=debug`); it wins over the configuration.
 const DIRECTIVES: &str = "RUST_LOG";
 
+/// What operators change is told at every level.
+const AUDIT: &str = "keyferry_server::audit=info";
+
 /// Begins logging, at level `info` until [`set_level`] says otherwise.
 pub fn init(format: Format) {
     let filter = EnvFilter::try_from_env(DIRECTIVES).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -54,6 +57,6 @@ pub fn set_level(level: LogLevel) {
     if std::env::var_os(DIRECTIVES).is_none()
         && let Some(set) = SET_FILTER.get()
     {
-        set(EnvFilter::new(level.as_str()));
+        set(EnvFilter::new(format!("{},{AUDIT}", level.as_str())));
     }
 }

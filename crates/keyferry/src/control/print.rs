@@ -16,11 +16,12 @@ const NONE: &str = "-";
 
 /// An agent and all that it ships.
 pub fn status(status: &Status, out: &mut dyn Write) -> io::Result<()> {
-    let verdict = match &status.reason {
-        None => styled(GOOD, "delivering"),
-        Some(reason) => styled(BAD, format_args!("not delivering: {}", plain(reason))),
-    };
     let about = &status.about;
+    let verdict = match (&about.waiting, &status.reason) {
+        (Some(waiting), _) => styled(BAD, format_args!("waiting: {}", plain(waiting))),
+        (None, Some(_)) => styled(BAD, "not delivering"),
+        (None, None) => styled(GOOD, "delivering"),
+    };
     let title =
         format_args!("agent {} (process {}, since {})", plain(&about.agent), about.pid, time(about.started));
     writeln!(out, "{}: {verdict}", styled(TITLE, title))?;
@@ -70,7 +71,7 @@ fn row(destination: &str, delivery: &Delivery) -> [String; 9] {
 
 /// What a row has no room for, and an operator should know.
 fn notes(destination: &str, delivery: &Delivery, out: &mut dyn Write) -> io::Result<()> {
-    let Delivery { slot, adopted, state, reason, counts, backlog, breaker, .. } = delivery;
+    let Delivery { slot, adopted, state, counts, backlog, .. } = delivery;
     let mut note = |style: Style, text: String| {
         let whose = styled(FAINT, format_args!("{} {}:", plain(destination), plain(slot)));
         writeln!(out, "  {whose} {}", styled(style, plain(&text)))
@@ -78,19 +79,13 @@ fn notes(destination: &str, delivery: &Delivery, out: &mut dyn Write) -> io::Res
     if *adopted {
         note(FAINT, "adopted: another process left the slot behind".to_owned())?;
     }
-    if let Some(reason) = reason {
-        note(if *state >= State::Blocked { BAD } else { ODD }, reason.clone())?;
-    }
-    if let Some(why) = &breaker.reason
-        && reason.as_ref() != Some(why)
-    {
-        note(ODD, format!("breaker {}: {why}", breaker_word(breaker)))?;
+    for reason in reasons(delivery) {
+        note(if *state >= State::Blocked { BAD } else { ODD }, reason)?;
     }
     if let Some(why) = &backlog.reason {
-        let full = backlog.time_to_full_s.map(|seconds| {
-            let left = Duration::from_secs(seconds);
-            format!("; the journal is full in {}", humantime::format_duration(left))
-        });
+        let full = backlog
+            .time_to_full_s
+            .map(|seconds| format!("; the journal is full in {}", duration(seconds.saturating_mul(1_000))));
         let style = if backlog.level >= Level::High { BAD } else { ODD };
         note(style, format!("pressure {}: {why}{}", backlog.level, full.unwrap_or_default()))?;
     }
@@ -111,6 +106,16 @@ fn notes(destination: &str, delivery: &Delivery, out: &mut dyn Write) -> io::Res
         .map(|(number, one, many)| format!("{number} {}", if *number == 1 { one } else { many }))
         .collect();
     if odd.is_empty() { Ok(()) } else { note(ODD, odd.join(", ")) }
+}
+
+/// Why it does not deliver. Where the breaker quotes the whole reason, or the other way round, only the one that quotes is told.
+fn reasons(delivery: &Delivery) -> Vec<String> {
+    let Delivery { reason, breaker, .. } = delivery;
+    let quotes = |text: &Option<String>, part: &str| text.as_ref().is_some_and(|text| text.contains(part));
+    let own = reason.clone().filter(|own| !quotes(&breaker.reason, own));
+    let of_breaker = breaker.reason.as_ref().filter(|why| !quotes(&own, why));
+    let of_breaker = of_breaker.map(|why| format!("breaker {}: {why}", breaker_word(breaker)));
+    own.into_iter().chain(of_breaker).collect()
 }
 
 /// State and, if that is not its own decision, whose it is.
@@ -322,10 +327,10 @@ fn or_none(text: Option<String>) -> String {
     text.unwrap_or_else(|| NONE.to_owned())
 }
 
-/// A duration in whole seconds, or in milliseconds if it is shorter than ten.
+/// A duration, as exactly as it matters: its two largest units.
 fn duration(milliseconds: u64) -> String {
-    let coarse = if milliseconds < 10_000 { milliseconds } else { milliseconds / 1_000 * 1_000 };
-    humantime::format_duration(Duration::from_millis(coarse)).to_string()
+    let exact = humantime::format_duration(Duration::from_millis(milliseconds)).to_string();
+    exact.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// What a broker or a user wrote must not move the operator's cursor.
@@ -339,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_duration_is_as_exact_as_it_matters() {
-        assert_eq!([7, 9_999, 10_001, 3_725_900].map(duration), ["7ms", "9s 999ms", "10s", "1h 2m 5s"]);
+        assert_eq!([0, 7, 10_001, 3_725_900].map(duration), ["0s", "7ms", "10s 1ms", "1h 2m"]);
     }
 
     #[test]
