@@ -18,7 +18,7 @@ use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, run as run
 use crate::adoption;
 use crate::cli::{RunArguments, SinkKind};
 use crate::control;
-use crate::credentials;
+use crate::credentials::{self, Watched};
 use crate::error::Error;
 use crate::handover::HandOver;
 use crate::live::Live;
@@ -74,12 +74,13 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
         (What::Parents(slot), SinkKind::Kafka) => Child::new(slot, &task, &live, &mut stop)?.run(),
         (What::Slot(slot), SinkKind::Kafka) => {
             let lock = SlotLock::acquire(slot)?;
-            let plan = task.plan()?;
+            let (plan, watched) = task.watched_plan()?;
             plan.check()?;
-            serve(slot, lock, &plan, &live, &mut stop)
+            serve(slot, lock, &plan, watched, &live, &mut stop)
         }
         (What::Journal(journal), SinkKind::Kafka) => {
-            sidecar::serve(journal, &task.plan()?, &live, &mut stop)
+            let (plan, watched) = task.watched_plan()?;
+            sidecar::serve(journal, &plan, watched, &live, &mut stop)
         }
     }
 }
@@ -137,6 +138,13 @@ impl Task {
     fn plan(&self) -> Result<Plan, Error> {
         Ok(Plan::of(self.load()?.config))
     }
+
+    /// The plan, and the files that it may change with.
+    fn watched_plan(&self) -> Result<(Plan, Watched), Error> {
+        let loaded = self.load()?;
+        let watched = Watched::new(self.sources.clone(), &loaded);
+        Ok((Plan::of(loaded.config), watched))
+    }
 }
 
 fn configured_journal(sources: &Sources) -> Result<PathBuf, Error> {
@@ -149,12 +157,14 @@ fn serve(
     slot: &Path,
     lock: SlotLock,
     plan: &Plan,
+    watched: Watched,
     live: &Live,
     stop: &mut StopSources,
 ) -> Result<(), Error> {
     let over = Broadcast::new()?;
     let ended = std::thread::scope(|scope| {
         let _end = over.at_the_end();
+        scope.spawn(|| credentials::run(watched, live, &over));
         if plan.complete().next().is_some() {
             scope.spawn(|| adoption::adopt_siblings(slot, plan, live, &over));
         }
@@ -193,8 +203,8 @@ impl<'a> Child<'a> {
 
     fn run(mut self) -> Result<(), Error> {
         let Some(lock) = self.lock()? else { return Ok(()) };
-        let Some(plan) = self.plan() else { return Ok(()) };
-        serve(self.slot, lock, &plan, self.live, self.stop)
+        let Some((plan, watched)) = self.plan() else { return Ok(()) };
+        serve(self.slot, lock, &plan, watched, self.live, self.stop)
     }
 
     /// The slot's lock, as soon as it is free; `None` if the word to stop came first.
@@ -214,14 +224,15 @@ impl<'a> Child<'a> {
         .map_err(Error::from)
     }
 
-    /// The plan, if the configuration is legal; else `None` when the word to stop comes: a child's configuration never changes, but a new child is
-    /// started with another one.
-    fn plan(&mut self) -> Option<Plan> {
-        match self.task.plan() {
+    /// The plan, as soon as the configuration is legal; `None` if the word to stop came first. A child's options never change, but a file that they
+    /// name may appear.
+    fn plan(&mut self) -> Option<(Plan, Watched)> {
+        let task = self.task;
+        match task.watched_plan() {
             Ok(plan) => Some(plan),
             Err(error) => {
                 tracing::error!("{error}");
-                self.wait_for(&error.to_string(), CONFIGURATION_INTERVAL, || None)
+                self.wait_for(&error.to_string(), CONFIGURATION_INTERVAL, || task.watched_plan().ok())
             }
         }
     }

@@ -147,7 +147,7 @@ impl Context<'_, '_> {
         let _several = (self.service.plan.destinations.len() > 1).then(|| span.enter());
         let Some((destination, sink)) = self.usable(member) else { return Ok(Ended::Undelivered) };
         let Service { slot, plan, limits, .. } = *self.service;
-        let route = Route { slot, destination, journal: &plan.journal, share: &member.share };
+        let route = Route { slot, destination: &destination, journal: &plan.journal, share: &member.share };
         route.ship(sink, &mut self.over.listener(), limits, &mut |report, phase, handles| {
             member.entry.runs(report, phase, handles);
             self.status.tell();
@@ -155,18 +155,21 @@ impl Context<'_, '_> {
     }
 
     /// The destination and its sink, as soon as it can be used; `None` if the word to stop came first.
-    fn usable<'m>(
+    fn usable(
         self,
-        member: &'m Member<'_>,
-    ) -> Option<(&'m Destination, (ConnectionPoolManager, PoolHandle))> {
+        member: &Member<'_>,
+    ) -> Option<(Destination, (ConnectionPoolManager, PoolHandle))> {
         let mut told = None;
         loop {
             let reason = match member.readiness.complete() {
                 None => lack(member.readiness).unwrap_or_default(),
-                Some(destination) => match sink(destination) {
-                    Ok(sink) => return Some((destination, sink)),
-                    Err(error) => error.to_string(),
-                },
+                Some(destination) => {
+                    let destination = self.service.live.present(destination);
+                    match sink(&destination) {
+                        Ok(sink) => return Some((destination, sink)),
+                        Err(error) => error.to_string(),
+                    }
+                }
             };
             if told.as_ref() != Some(&reason) {
                 match member.readiness {

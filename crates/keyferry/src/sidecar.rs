@@ -13,6 +13,7 @@ use keyferry_pipeline::Ended;
 
 use crate::adoption::slots;
 use crate::agent::DRAIN;
+use crate::credentials::{self, Watched};
 use crate::error::Error;
 use crate::live::Live;
 use crate::service::{Service, Tenure};
@@ -29,13 +30,20 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 ///
 /// # Errors
 /// The Kafka client refuses the configuration, or the directory cannot be listed when the agent starts.
-pub fn serve(journal: &Path, plan: &Plan, live: &Live, stop: &mut StopSources) -> Result<(), Error> {
+pub fn serve(
+    journal: &Path,
+    plan: &Plan,
+    watched: Watched,
+    live: &Live,
+    stop: &mut StopSources,
+) -> Result<(), Error> {
     std::fs::read_dir(journal).map_err(|source| Error::Directory { path: journal.to_owned(), source })?;
     // A configuration that is refused is refused for every slot: better told once, and at once.
     plan.check()?;
     let over = Broadcast::new()?;
     std::thread::scope(|scope| {
         let _end = over.at_the_end();
+        scope.spawn(|| credentials::run(watched, live, &over));
         let mut fleet = Fleet { plan, live, over: &over, crews: HashMap::new() };
         loop {
             for slot in slots(journal) {
