@@ -9,3 +9,4 @@ mod cluster;
 mod delivery;
 mod outages;
 mod pool;
+mod security;
