@@ -169,6 +169,7 @@ fn options_that_agent_and_provider_share_are_read_from_the_one_map_and_from_a_si
         max_size: Some(ByteSize::mib(1024)),
         overflow: Overflow::DropOld,
         settle: Settle::EventStore,
+        ..Journal::default()
     };
     for sources in [file("").with_options(options), file(text)] {
         assert_eq!(loaded(&sources).config.journal, expected);
