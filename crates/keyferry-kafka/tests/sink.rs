@@ -14,7 +14,9 @@ fn settings(options: &[(&str, &str)]) -> ProducerSettings {
     let needed = [("bootstrap-servers", "127.0.0.1:1"), ("topic-events", "events")];
     let sources = Sources::new().with_options(needed.iter().chain(options).copied());
     let config = keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
-    let Readiness::Complete(destination) = config.destination else { panic!("incomplete: {options:?}") };
+    let Some(Readiness::Complete(destination)) = config.destinations.into_iter().next() else {
+        panic!("incomplete: {options:?}")
+    };
     let properties = librdkafka::properties(&destination);
     ProducerSettings::new(properties.into_iter().map(|(name, value)| (name, value.expose().to_owned())))
 }
