@@ -64,7 +64,7 @@ fn no_secret_comes_out_of_the_agent_wherever_it_stands() {
             vec![],
         ),
         (format!("[destination.security]\nprotocol = {CANARY}\n"), vec![]),
-        (format!("[destination.delivery]\nlinger = \"${{env:SECRET}}\"\n"), vec![("SECRET", CANARY)]),
+        ("[destination.delivery]\nlinger = \"${env:SECRET}\"\n".to_owned(), vec![("SECRET", CANARY)]),
         (format!("[destination.librdkafka]\n\"sasl.password\" = \"{CANARY}\"\n"), vec![]),
         (format!("[destination.librdkafka]\n\"ssl.key.pem\" = \"{CANARY}\"\n"), vec![]),
     ];
