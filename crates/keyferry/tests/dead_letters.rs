@@ -14,7 +14,7 @@ use support::running::{Agent, NOWHERE, SlotWriter, begin, cluster, commit, recor
 use support::{keyferry, transcript};
 
 /// What is larger can never be delivered.
-const LIMIT: &str = "delivery.max_request_size = 2000";
+const LIMIT: &str = "delivery.max_request_size = \"2000B\"";
 /// What an operator does about it.
 const RAISED: &str = "message.max.bytes=1000000";
 
@@ -126,7 +126,7 @@ fn nothing_leaves_the_file_that_kafka_has_not_taken() {
 fn two_operators_do_not_decide_at_the_same_time() {
     let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
     let (slot, agent) = deliver(journal.path(), &cluster.bootstrap_servers());
-    let other = File::open(&slot).unwrap();
+    let other = File::create(slot.join("dead-letters.lock")).unwrap();
     flock(&other, FlockOperation::LockExclusive).unwrap();
     for command in ["drop", "retry"] {
         let refused = tool(journal.path(), &[command, "--all"]);

@@ -1,7 +1,8 @@
 //! What lies in the slots, and what of it is asked for.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use keyferry_pipeline::{DeadLetterFile, LaidAside};
@@ -90,7 +91,10 @@ pub fn choose<'a>(boxes: &'a [LetterBox], which: &'a WhichLetters) -> Chosen<'a>
     }
 }
 
-/// The right to change what lies in the slots of `directory`, until it is dropped.
+/// The file in a slot whose lock is the right to decide on the dead letters there. It is empty, and stays.
+const LOCK: &str = "dead-letters.lock";
+
+/// The right to decide on what lies in the slots of `directory`, until it is dropped.
 ///
 /// # Errors
 /// [`Error::Busy`] if another command has it.
@@ -99,10 +103,11 @@ pub fn lock(directory: &Path) -> Result<Vec<File>, Error> {
 }
 
 fn lock_slot(slot: &Path) -> Result<File, Error> {
-    let failed = |source| Error::Directory { path: slot.to_owned(), source };
-    let directory = File::open(slot).map_err(failed)?;
-    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(directory),
+    let path = slot.join(LOCK);
+    let failed = |source| Error::Directory { path: path.clone(), source };
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => Err(Error::Busy(slot.to_owned())),
         Err(errno) => Err(failed(errno.into())),
     }

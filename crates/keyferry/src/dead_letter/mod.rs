@@ -5,7 +5,7 @@
 //!
 //! The agent may add to the file at any moment, also while this runs. Each side holds the file's own lock for the moment of its change only, so that the agent never waits
 //! for a retry; and no line is lost, because a change that takes lines out reads the file anew under that lock. What two operators must not do at the same time is
-//! to send the same letters: so a retry or a drop holds the lock of the slot's directory from its first look to its end, which nobody else takes.
+//! to send the same letters: so a retry or a drop holds the lock of the slot's `dead-letters.lock` from its first look to its end, which no agent ever takes.
 //!
 //! - `letters`: what lies in the slots, and what of it is asked for.
 //! - `printing`: what people see of it.

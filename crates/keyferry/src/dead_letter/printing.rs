@@ -125,6 +125,10 @@ pub fn done(letter_box: &LetterBox, done: &Done, json: bool, out: &mut dyn Write
 /// Ids that nobody knows. On standard error, so that they disturb no program that reads the rest.
 pub fn not_found(unknown: &[&str]) {
     for id in unknown {
-        eprintln!("{} {}: there is no dead letter with this id", styled(BAD, "not found"), id.escape_debug());
+        anstream::eprintln!(
+            "{} {}: there is no dead letter with this id",
+            styled(BAD, "not found"),
+            id.escape_debug()
+        );
     }
 }
