@@ -16,7 +16,7 @@ use support::running::{
 };
 
 const SEGMENT: u64 = 4096;
-const EVENTS: usize = 200;
+const EVENTS: usize = 100;
 
 fn destination(name: &str, servers: &str) -> String {
     format!(
@@ -82,7 +82,7 @@ fn a_destination_that_is_down_delays_only_itself_and_misses_nothing() {
     let told = status(&slot).unwrap();
     assert!(told["reason"].as_str().unwrap().starts_with("far: "), "{told}");
     let kept = segments(&slot);
-    assert!(kept > 4, "segments went that one destination needs: {kept} are left");
+    assert!(kept > 2, "segments went that one destination needs: {kept} are left");
 
     far.broker_up(1).unwrap();
     ids.extend(commit_many(&mut writer, "b"));
@@ -154,12 +154,15 @@ fn at_the_ceiling_only_the_destination_gives_up_that_still_needs_the_oldest() {
     let ceiling = "[journal]\nsegment_size = \"4KiB\"\nmax_size = \"32KiB\"\noverflow = \"drop-old\"\n";
     let config = two(&near.bootstrap_servers(), &far.bootstrap_servers()) + ceiling;
     let agent = Agent::configured(journal.path(), &config, &["--slot", "slot-0"]);
-    let mut ids = commit_many(&mut writer, "a");
+    let mut ids = Vec::new();
+    // In portions, so that the one that is up always has what is older than the ceiling allows.
+    for portion in 1..=6 {
+        ids.extend(commit_many(&mut writer, &format!("{portion}")));
+        until("the other is served", || (published(&slot, "near")? == ids.len() as u64).then_some(()));
+    }
     until("the one that is down gives up", || {
         (destination_status(&slot, "far")?["dropped_old_user_events"].as_u64()? > 0).then_some(())
     });
-    ids.extend(commit_many(&mut writer, "b"));
-    until("the other is served", || (published(&slot, "near")? == 2 * EVENTS as u64).then_some(()));
     let near_status = destination_status(&slot, "near").unwrap();
     assert_eq!(
         (near_status["dropped_old_user_events"].as_u64(), near_status["gap_records"].as_u64()),
@@ -177,6 +180,6 @@ fn at_the_ceiling_only_the_destination_gives_up_that_still_needs_the_oldest() {
     let dropped = destination_status(&slot, "far").unwrap()["dropped_old_user_events"].as_u64().unwrap();
     let found = records(&far.bootstrap_servers(), "events");
     let events = found.iter().filter(|headers| headers.contains_key("ce_outcome")).count();
-    assert_eq!(events as u64 + dropped, 2 * EVENTS as u64, "each event was delivered or counted");
+    assert_eq!(events as u64 + dropped, ids.len() as u64, "each event was delivered or counted");
     assert_eq!(agent.stop(), Some(0));
 }

@@ -54,8 +54,8 @@ fn noise(seed: u64) -> String {
 fn fill(servers: &str, records: &[Sent]) {
     let sources = Sources::new().with_options([("bootstrap-servers", servers), ("topic-events", "events")]);
     let config = keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
-    let Readiness::Complete(destination) = config.destination else { panic!("incomplete") };
-    let properties = librdkafka::properties(&destination).into_iter();
+    let [Readiness::Complete(destination)] = &config.destinations[..] else { panic!("incomplete") };
+    let properties = librdkafka::properties(destination).into_iter();
     let mut sink = KafkaSink::new(ProducerSettings::new(
         properties.map(|(name, value)| (name, value.expose().to_owned())),
     ))
