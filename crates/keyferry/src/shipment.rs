@@ -9,6 +9,7 @@ use keyferry_event::{HeaderMode, Topics};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
 use keyferry_kafka::topics::{TopicPolicy, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, ProducerSettings};
+use keyferry_pipeline::backpressure::Thresholds;
 use keyferry_pipeline::{
     Ceiling, Credit, DrainLimits, Ended, InDoubt, Overflow, Phase, Pipeline, Report, Retention, RunError,
     Settings, Share, SideFiles, Start, Stop, backpressure, breaker, run as run_pipeline,
@@ -115,7 +116,10 @@ impl Route<'_> {
         let feed = Feed::open(storage, start.resume(), feed_options(self.journal))?;
         let mut pipeline = Pipeline::new(feed, start, sink, aside, settings).sharing(self.share.clone());
         let mut watch = Watch::new(self.slot);
-        let mut observe = |report: &Report, phase| observe(report, phase, &handles);
+        let mut observe = |report: &Report, phase| {
+            handles.controls.set_free_bytes(free_bytes(self.slot));
+            observe(report, phase, &handles);
+        };
         Ok(run_pipeline(&mut pipeline, &mut watch, stop, limits, &mut observe)?)
     }
 }
@@ -173,8 +177,54 @@ pub fn settings(destination: &Destination, journal: &Journal) -> Settings {
         ceiling: ceiling(journal),
         retention: Retention { keep: journal.keep, keep_bytes: journal.keep_size.map(ByteSize::as_bytes) },
         delivery_timeout: destination.delivery.delivery_timeout,
+        breaker: breaker(&destination.breaker),
+        backpressure: backpressure(&journal.backpressure),
         ..default_settings()
     }
+}
+
+fn breaker(breaker: &keyferry_config::Breaker) -> breaker::Settings {
+    let default = breaker::Settings::default();
+    breaker::Settings {
+        consecutive_failures: breaker.failures,
+        failure_rate_percent: breaker.failure_rate,
+        slow_rate_percent: breaker.slow_rate,
+        slow_call: breaker.slow_after,
+        oldest_unacknowledged: breaker.oldest_unacknowledged,
+        open_ceiling: breaker.longest_pause,
+        probe: Credit { records: breaker.probe_records as usize, ..default.probe },
+        probe_timeout: breaker.probe_timeout,
+        ..default
+    }
+}
+
+fn backpressure(levels: &keyferry_config::Backpressure) -> backpressure::Settings {
+    let never = Thresholds::default();
+    backpressure::Settings {
+        elevated: Thresholds {
+            backlog_bytes: Some(levels.elevated_backlog.as_bytes()),
+            oldest: Some(levels.elevated_age),
+            ..never
+        },
+        high: Thresholds {
+            oldest: Some(levels.high_age),
+            time_to_full: Some(levels.high_time_to_full),
+            used_percent: Some(levels.high_used),
+            ..never
+        },
+        critical: Thresholds {
+            time_to_full: Some(levels.critical_time_to_full),
+            used_percent: Some(levels.critical_used),
+            ..never
+        },
+        ..backpressure::Settings::default()
+    }
+}
+
+/// How many bytes the file system of `slot` has left for its owner; `None` if it does not say.
+fn free_bytes(slot: &Path) -> Option<u64> {
+    let space = rustix::fs::statvfs(slot).ok()?;
+    Some(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 /// What becomes of events in doubt.
@@ -277,6 +327,13 @@ mod tests {
         let keep = Duration::from_secs(7 * 86_400);
         assert_eq!(settings.retention, Retention { keep, keep_bytes: Some(2 << 30) });
         assert!(feed_options(&plan.journal).wait_for_settlement);
+    }
+
+    #[test]
+    fn the_defaults_of_configuration_and_pipeline_are_the_same() {
+        let settings = only(&plan(&[]));
+        assert_eq!(settings.breaker, breaker::Settings::default());
+        assert_eq!(settings.backpressure, backpressure::Settings::default());
     }
 
     #[test]
