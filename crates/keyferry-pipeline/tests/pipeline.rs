@@ -16,8 +16,8 @@ use keyferry_journal::format::{GapCause, GapPayload};
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
 use keyferry_pipeline::{
-    Ceiling, Clock, Credit, HeldFile, InDoubt, Overflow, Pipeline, Report, Retention, Settings, SideFiles,
-    Start, State, backpressure, breaker,
+    BreakerState, Ceiling, Clock, Credit, Forced, HeldFile, InDoubt, Overflow, Pipeline, Report, Retention,
+    Settings, SideFiles, Start, State, Trip, backpressure, breaker, in_flight,
 };
 
 /// A sink that does what the test says.
@@ -836,4 +836,80 @@ fn at_the_ceiling_the_oldest_give_way_are_counted_and_told_of_until_that_is_ackn
     bench.restart();
     bench.deliver();
     assert_eq!(bench.sink.log(), [], "what is acknowledged is told again");
+}
+
+/// Everything that a breaker can be in: closed, tripped, half-open, forced, and with another credit.
+#[test]
+fn what_is_in_flight_never_exceeds_the_credit_by_more_than_a_transaction() {
+    const BODY: usize = 400;
+    let most = |credit: Credit| credit.bytes + 2 * BODY + 2 * in_flight::RECORD_OVERHEAD;
+    let credit = Credit { bytes: 20_000, records: 1_000 };
+    let probe = Credit { bytes: 3_000, records: 1_000 };
+    let breaker = breaker::Settings { probe, ..breaker::Settings::default() };
+    let mut bench = Bench::with(Settings { credit, breaker, ..settings(None) }, 1 << 20);
+    for _ in 0..200 {
+        bench.commit(EventKind::User, &"x".repeat(BODY));
+    }
+    let controls = Arc::clone(&bench.settings.controls);
+    let report = bench.after(1);
+    assert!((credit.bytes..=most(credit)).contains(&report.in_flight_bytes), "{}", report.in_flight_bytes);
+    // Nothing is acknowledged: it opens, and what is in flight stays.
+    let report = bench.after(5_000);
+    assert_eq!(
+        (report.breaker.state, report.breaker.reason),
+        (BreakerState::Open, Some(Trip::OldestUnacknowledged))
+    );
+    let (in_flight, sent) = (report.in_flight_bytes, bench.sink.log().len());
+    for _ in 0..50 {
+        assert_eq!(bench.after(500).in_flight_bytes, in_flight);
+    }
+    assert_eq!(
+        (bench.sink.log().len(), sent > 0),
+        (0, true),
+        "an open breaker has sent, or a probe although much is in flight"
+    );
+    // An attempt fails: everything is taken back, and only a probe is sent.
+    bench.sink.fail(FailureClass::Authentication, "login refused");
+    assert_eq!(bench.after(1).in_flight_bytes, 0);
+    let report = bench.after(3_000);
+    assert_eq!(report.breaker.state, BreakerState::HalfOpen);
+    assert!((probe.bytes..=most(probe)).contains(&report.in_flight_bytes), "{}", report.in_flight_bytes);
+    controls.force_breaker(Some(Forced::Open));
+    let report = bench.after(10_000);
+    assert!(report.in_flight_bytes <= most(probe));
+    assert_eq!(report.reason.as_deref(), Some("the circuit breaker is forced open"));
+    // Forced closed, with half of the credit.
+    controls.force_breaker(Some(Forced::Closed));
+    let half = Credit { bytes: 10_000, records: 1_000 };
+    controls.set_credit(Some(half));
+    let report = bench.after(1);
+    assert!((half.bytes..=most(half)).contains(&report.in_flight_bytes), "{}", report.in_flight_bytes);
+    controls.set_credit(None);
+    controls.force_breaker(None);
+    assert_eq!((bench.deliver().published, bench.after(1).in_flight_bytes), (200, 0));
+}
+
+#[test]
+fn a_trouble_that_stays_opens_the_breaker_and_a_probe_finds_that_it_is_over() {
+    let mut bench = Bench::new(None, InDoubt::Publish);
+    bench.after(1);
+    bench.sink.0.borrow_mut().trouble =
+        Some(Failure { class: FailureClass::Authentication, reason: "login refused".to_owned() });
+    let report = bench.after(1);
+    assert_eq!(
+        (report.breaker.state, report.breaker.reason),
+        (BreakerState::Open, Some(Trip::Authentication))
+    );
+    assert_eq!((report.state, report.reason.as_deref()), (State::Blocked, Some("login refused")));
+    bench.commit(EventKind::User, "1");
+    assert!(!bench.pipeline.is_drained(), "what comes while nothing is read is not settled");
+    assert_eq!(bench.after(3_000).breaker.state, BreakerState::HalfOpen);
+    assert_eq!(bench.sink.values(), ["1"]);
+    bench.sink.0.borrow_mut().trouble = None;
+    bench.sink.acknowledge_all();
+    let report = bench.after(1);
+    assert_eq!(
+        (report.breaker.state, report.state, report.published),
+        (BreakerState::Closed, State::Idle, 1)
+    );
 }

@@ -137,4 +137,32 @@ pub(super) const BUGS: &[Bug] = &[
         wrong: "(!settings.gap_records).then(|| topics_of",
         test: Test::Simulation,
     },
+    Bug {
+        name: "an open circuit breaker sends",
+        file: "crates/keyferry-pipeline/src/breaker/mod.rs",
+        right: "            State::Open => Permit::Nothing,\n",
+        wrong: "            State::Open => Permit::All,\n",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "a probe is not bounded",
+        file: "crates/keyferry-pipeline/src/breaker/mod.rs",
+        right: "Permit::Probe(self.settings.probe)",
+        wrong: "Permit::All",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "an open circuit breaker never probes",
+        file: "crates/keyferry-pipeline/src/breaker/mod.rs",
+        right: "State::Open if self.forced.is_none() && now_ms",
+        wrong: "State::Open if self.forced.is_some() && now_ms",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "a refused login does not open the circuit breaker",
+        file: "crates/keyferry-pipeline/src/breaker/mod.rs",
+        right: "FailureClass::Authentication => Some(Trip::Authentication)",
+        wrong: "FailureClass::Authentication => None",
+        test: Test::Simulation,
+    },
 ];
