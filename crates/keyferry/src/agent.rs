@@ -42,7 +42,9 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(250);
 /// What the agent was told to ship, and how.
 struct Task {
     what: What,
+    /// All but the file.
     sources: Sources,
+    file: Option<PathBuf>,
 }
 
 /// What the agent was told to ship.
@@ -96,23 +98,21 @@ impl What {
 
 impl Task {
     fn of(arguments: &RunArguments) -> Result<Self, Error> {
-        let environment = credentials::sources();
+        let (environment, file) = (credentials::sources(), arguments.config.clone());
         if arguments.child {
-            return Self::handed_over(environment);
+            return Self::handed_over(environment, file);
         }
-        let sources = match &arguments.config {
-            Some(file) => environment.with_file(file)?,
-            None => environment,
-        };
         let what = match (&arguments.slot, &arguments.journal) {
             (Some(slot), _) => What::Slot(slot.clone()),
             (None, Some(journal)) => What::Journal(journal.clone()),
-            (None, None) => What::Journal(configured_journal(&sources)?),
+            (None, None) => {
+                What::Journal(configured_journal(&with_file(environment.clone(), file.as_deref())?)?)
+            }
         };
-        Ok(Self { what, sources })
+        Ok(Self { what, sources: environment, file })
     }
 
-    fn handed_over(environment: Sources) -> Result<Self, Error> {
+    fn handed_over(environment: Sources, file: Option<PathBuf>) -> Result<Self, Error> {
         let hand_over = HandOver::read(&mut io::stdin())?;
         tracing::info!(
             "agent {} serves {} for provider {} in Keycloak {}",
@@ -122,12 +122,16 @@ impl Task {
             hand_over.keycloak
         );
         let sources = environment.with_options(hand_over.options).with_node(hand_over.node);
-        Ok(Self { what: What::Parents(hand_over.slot), sources })
+        Ok(Self { what: What::Parents(hand_over.slot), sources, file })
+    }
+
+    fn sources(&self) -> Result<Sources, keyferry_config::ConfigErrors> {
+        with_file(self.sources.clone(), self.file.as_deref())
     }
 
     /// The configuration's warnings are logged here.
     fn load(&self) -> Result<Loaded, keyferry_config::ConfigErrors> {
-        let loaded = keyferry_config::load(&self.sources)?;
+        let loaded = keyferry_config::load(&self.sources()?)?;
         log::set_level(loaded.config.log.level);
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
@@ -142,8 +146,15 @@ impl Task {
     /// The plan, and the files that it may change with.
     fn watched_plan(&self) -> Result<(Plan, Watched), Error> {
         let loaded = self.load()?;
-        let watched = Watched::new(self.sources.clone(), &loaded);
+        let watched = Watched::new(self.sources()?, &loaded);
         Ok((Plan::of(loaded.config), watched))
+    }
+}
+
+fn with_file(sources: Sources, file: Option<&Path>) -> Result<Sources, keyferry_config::ConfigErrors> {
+    match file {
+        Some(file) => sources.with_file(file),
+        None => Ok(sources),
     }
 }
 
@@ -191,12 +202,7 @@ struct Child<'a> {
 }
 
 impl<'a> Child<'a> {
-    fn new(
-        slot: &'a Path,
-        task: &'a Task,
-        live: &'a Live,
-        stop: &'a mut StopSources,
-    ) -> Result<Self, Error> {
+    fn new(slot: &'a Path, task: &'a Task, live: &'a Live, stop: &'a mut StopSources) -> Result<Self, Error> {
         let storage = SlotDirectory::open(slot)?;
         Ok(Self { slot, task, live, stop, storage, status: StatusFile::of_waiting(slot) })
     }

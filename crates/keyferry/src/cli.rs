@@ -406,6 +406,9 @@ pub struct VerifyArguments {
     /// A topic to read. Sequence numbers run over all topics of a destination, so name all of them. Default: those of the configuration.
     #[arg(long = "topic", value_name = "TOPIC")]
     pub topics: Vec<String>,
+    /// The destination of the configuration whose servers and topics are meant. Default: the first.
+    #[arg(long, value_name = "NAME")]
+    pub destination: Option<String>,
     /// How to get to Kafka.
     #[command(flatten)]
     pub connection: ConnectionArguments,
@@ -432,9 +435,9 @@ pub struct ReplayArguments {
     /// The topic to send to. Default: the configured topics, where the records were sent first.
     #[arg(long, value_name = "TOPIC")]
     pub topic: Option<String>,
-    /// The destination whose numbers they had.
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    pub destination: String,
+    /// The destination that they were sent to, and are sent to again. Default: the first of the configuration.
+    #[arg(long, value_name = "NAME")]
+    pub destination: Option<String>,
     /// Count what would be sent, and send nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -476,7 +479,7 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
 #[derive(Args, Debug)]
 pub struct RunArguments {
     /// Run as the child of the Keycloak provider: slot and options arrive as one line on standard input, whose end means stop.
-    #[arg(long, conflicts_with_all = ["slot", "journal", "config"])]
+    #[arg(long, conflicts_with_all = ["slot", "journal"])]
     pub child: bool,
     /// The slot directory to ship, such as `/opt/keycloak/data/keyferry/slot-0`.
     #[arg(long, value_name = "DIR")]

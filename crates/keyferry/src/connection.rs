@@ -5,16 +5,37 @@ use keyferry_config::{Destination, librdkafka};
 use crate::cli::ConnectionArguments;
 use crate::credentials;
 use crate::error::Error;
-use crate::shipment::Plan;
+use crate::shipment::{Plan, lack};
 
-/// The destination of the configuration and of what the command line adds to it. `topic` stands in for the topic of user events, without which a
-/// destination is not complete.
+/// The destination of the configuration and of what the command line adds to it: the one called `name`, or the first. `topic` stands in for the topic of
+/// user events, without which a destination is not complete.
 ///
 /// # Errors
 /// The configuration is wrong or lacks something.
-pub fn destination(arguments: &ConnectionArguments, topic: Option<&str>) -> Result<Destination, Error> {
+pub fn destination(
+    arguments: &ConnectionArguments,
+    topic: Option<&str>,
+    name: Option<&str>,
+) -> Result<Destination, Error> {
     let plan = plan(arguments, topic)?;
-    plan.complete().next().cloned().ok_or_else(|| Error::Incomplete(plan.lacks()))
+    // Where there is one, a name only says whose files are meant: maybe those of one that was configured before.
+    let chosen = match (&plan.destinations[..], name) {
+        ([_, _, ..], Some(name)) => plan.destinations.iter().find(|one| one.name().as_str() == name),
+        (all, _) => all.first(),
+    };
+    let Some(chosen) = chosen else {
+        let names: Vec<&str> = plan.destinations.iter().map(|one| one.name().as_str()).collect();
+        return Err(Error::Incomplete(format!(
+            "the configuration has no destination {}; it has {}",
+            name.unwrap_or_default(),
+            names.join(", ")
+        )));
+    };
+    if arguments.bootstrap_servers.is_some() && plan.destinations.first() != Some(chosen) {
+        let text = "`--bootstrap-servers` speaks to the first destination of the configuration; set those of another one in the file";
+        return Err(Error::Incomplete(text.to_owned()));
+    }
+    chosen.complete().cloned().ok_or_else(|| Error::Incomplete(lack(chosen).unwrap_or_default()))
 }
 
 /// The destination of this name, of the configuration and of what the command line adds to it.
@@ -25,9 +46,9 @@ pub fn destination_named(arguments: &ConnectionArguments, name: &str) -> Result<
     let plan = plan(arguments, None)?;
     let found = plan.complete().find(|destination| destination.name.as_str() == name);
     found.cloned().ok_or_else(|| match plan.lacks() {
-        lacks if lacks.is_empty() => {
-            Error::Incomplete(format!("the configuration has no destination {name}; give the agent's by `--config`"))
-        }
+        lacks if lacks.is_empty() => Error::Incomplete(format!(
+            "the configuration has no destination {name}; give the agent's by `--config`"
+        )),
         lacks => Error::Incomplete(lacks),
     })
 }

@@ -66,6 +66,15 @@ impl Holding {
     }
 }
 
+impl Holding {
+    /// Takes the events with these keys out of the file.
+    fn remove(&mut self, keys: &BTreeSet<Key>) -> Result<(), Error> {
+        let path = self.file.path().to_owned();
+        let removed = self.file.remove(|event| keys.contains(&key(event)));
+        removed.map(|_| ()).map_err(|source| Error::Directory { path, source })
+    }
+}
+
 /// A held event as JSON.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -144,7 +153,8 @@ fn key(event: &HeldEvent) -> Key {
     (event.epoch.clone(), event.transaction, event.index)
 }
 
-/// Does with the chosen events what `carry_out` does, and takes them out of their files then.
+/// Does with the chosen events what `carry_out` does, and takes them out of their files then. An event that several destinations hold is decided on once, and
+/// for all of them: what is published goes to each.
 fn decide(
     arguments: &DecideArguments,
     out: &mut dyn Write,
@@ -152,23 +162,22 @@ fn decide(
 ) -> Result<Finding, Error> {
     let journal = journal_of(&arguments.directory)?;
     let mut unknown: BTreeSet<&str> = arguments.ids.iter().map(String::as_str).collect();
-    for mut holding in Holding::all_of(&arguments.directory)? {
-        let chosen: Vec<_> = holding.events.iter().filter(|event| arguments.chooses(event)).collect();
+    let mut holdings = Holding::all_of(&arguments.directory)?;
+    for slot in holdings.chunk_by_mut(|one, other| one.slot == other.slot) {
+        let mut keys = BTreeSet::new();
+        let events = slot.iter().flat_map(|holding| &holding.events);
+        let chosen: Vec<_> =
+            events.filter(|event| arguments.chooses(event) && keys.insert(key(event))).collect();
         for id in chosen.iter().filter_map(|event| event.id()) {
             unknown.remove(id);
         }
-        if chosen.is_empty() {
-            continue;
-        }
+        let Some(Holding { slot: name, .. }) = slot.first().filter(|_| !chosen.is_empty()) else { continue };
         let decided = carry_out(&journal, &chosen)?;
-        let keys: BTreeSet<Key> = chosen.into_iter().map(key).collect();
-        let path = holding.file.path().to_owned();
-        holding
-            .file
-            .remove(|event| keys.contains(&key(event)))
-            .map_err(|source| Error::Directory { path, source })?;
         let events = styled(GOOD, count(decided.events as u64, "event"));
-        writeln!(out, "{}: {events} {}", holding.slot, decided.what)?;
+        writeln!(out, "{name}: {events} {}", decided.what)?;
+        for holding in slot {
+            holding.remove(&keys)?;
+        }
     }
     for id in &unknown {
         writeln!(out, "{} {}: no event with this id is held", styled(BAD, "not found"), id.escape_debug())?;

@@ -39,7 +39,7 @@ pub fn init(format: Format) {
             builder.init();
         }
         Format::Json => {
-            let builder = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            let builder = builder.json().flatten_event(true).with_current_span(true).with_span_list(false);
             let builder = builder.with_env_filter(filter).with_filter_reloading();
             keep(builder.reload_handle());
             builder.init();

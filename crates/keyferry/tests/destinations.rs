@@ -92,7 +92,7 @@ fn a_destination_that_is_down_delays_only_itself_and_misses_nothing() {
         assert_contiguous(&servers);
     }
     until("segments go when both have delivered them", || (segments(&slot) == 1).then_some(()));
-    assert_eq!(status(&slot).unwrap()["published"], 4 * EVENTS);
+    until("the sum of both is told", || (status(&slot)?["published"] == 4 * EVENTS).then_some(()));
     assert_eq!(agent.stop(), Some(0));
     assert_eq!(status(&slot).unwrap()["state"], "stopped");
 }
@@ -182,4 +182,54 @@ fn at_the_ceiling_only_the_destination_gives_up_that_still_needs_the_oldest() {
     let events = found.iter().filter(|headers| headers.contains_key("ce_outcome")).count();
     assert_eq!(events as u64 + dropped, ids.len() as u64, "each event was delivered or counted");
     assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_child_learns_of_several_destinations_from_a_file_and_says_what_it_cannot_read() {
+    let ([near, far], journal) = ([cluster(), cluster()], tempfile::tempdir().unwrap());
+    let (mut writer, slot) = begin(journal.path(), 0);
+    commit(&mut writer, &["a-1"]);
+    let file = journal.path().join("keyferry.toml");
+    let child = Agent::start_child_with(&slot, &near.bootstrap_servers(), &file);
+    let waiting = until("it waits", || status(&slot).filter(|status| status["state"] == "waiting"));
+    assert!(waiting["reason"].as_str().unwrap().contains("cannot read the configuration file"), "{waiting}");
+    assert_eq!(child.stop(), Some(0));
+    // What the options say, they say of the first.
+    let first = "[[destination]]\nname = \"near\"\n".to_owned();
+    std::fs::write(&file, first + &destination("far", &far.bootstrap_servers())).unwrap();
+    let child = Agent::start_child_with(&slot, &near.bootstrap_servers(), &file);
+    for servers in [near.bootstrap_servers(), far.bootstrap_servers()] {
+        until("each is served", || (delivered(&servers) == ["a-1"]).then_some(()));
+    }
+    assert_eq!(child.stop(), Some(0));
+}
+
+#[test]
+fn tools_take_the_destination_that_is_named() {
+    let ([near, far], journal) = ([cluster(), cluster()], tempfile::tempdir().unwrap());
+    let (mut writer, slot) = begin(journal.path(), 0);
+    let config = format!(
+        "[journal]\nkeep = \"1d\"\n{}{}",
+        destination("near", NOWHERE),
+        destination("far", &far.bootstrap_servers())
+    );
+    let agent = Agent::configured(journal.path(), &config, &["--slot", "slot-0"]);
+    commit(&mut writer, &["a-1", "a-2"]);
+    until("one is served", || (published(&slot, "far")? == 2).then_some(()));
+    assert_eq!(agent.stop(), Some(0));
+    let tool = |arguments: &[&str]| {
+        let arguments = [arguments, &["--config", "keyferry.toml"]].concat();
+        support::transcript(&keyferry(journal.path(), &arguments).output().unwrap())
+    };
+    let verified = tool(&["verify", "--destination", "far"]);
+    assert!(verified.ends_with("exit code 0\n"), "{verified}");
+    let unknown = tool(&["verify", "--destination", "nobody"]);
+    assert!(unknown.contains("has no destination nobody; it has near, far"), "{unknown}");
+    let range = ["--from", "1970-01-01T00:00:00Z", "--to", "2030-01-01T00:00:00Z"];
+    let counted =
+        tool(&[&["replay", ".", "--dry-run", "--json", "--destination", "far"], &range[..]].concat());
+    assert!(counted.contains("\"records\":2"), "{counted}");
+    let elsewhere =
+        tool(&["verify", "--destination", "far", "--bootstrap-servers", &near.bootstrap_servers()]);
+    assert!(elsewhere.contains("speaks to the first destination"), "{elsewhere}");
 }

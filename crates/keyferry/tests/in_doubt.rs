@@ -56,6 +56,32 @@ fn what_is_held_is_listed_published_by_its_id_and_dropped() {
 }
 
 #[test]
+fn what_several_destinations_hold_is_published_once_and_reaches_each() {
+    let ([near, far], journal) = ([cluster(), cluster()], tempfile::tempdir().unwrap());
+    let (mut writer, slot) = begin(journal.path(), 0);
+    prepare(&mut writer, "doubt-1");
+    drop(writer.kill());
+    let destination = |name: &str, servers: &str| {
+        format!(
+            "[[destination]]\nname = \"{name}\"\nbootstrap_servers = \"{servers}\"\ntopic_events = \"events\"\n{HOLD}\n"
+        )
+    };
+    let config =
+        destination("near", &near.bootstrap_servers()) + &destination("far", &far.bootstrap_servers());
+    let agent = Agent::configured(journal.path(), &config, &["--slot", slot.to_str().unwrap()]);
+    until("both hold it", || status(&slot).filter(|status| status["held"] == 2));
+    let listed = tool(journal.path(), &["ls"]);
+    assert!(listed.contains("1 event held for near") && listed.contains("1 event held for far"), "{listed}");
+    let published = tool(journal.path(), &["publish", "--all"]);
+    assert!(published.starts_with("slot-0: 1 event written to slot-0;"), "{published}");
+    assert!(tool(journal.path(), &["ls"]).starts_with("nothing is held"));
+    for servers in [near.bootstrap_servers(), far.bootstrap_servers()] {
+        until("it is published", || (outcomes(&servers, "doubt-1") == ["unknown"]).then_some(()));
+    }
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
 fn what_is_published_while_every_slot_is_written_goes_to_a_slot_of_its_own_and_is_adopted() {
     let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
     let servers = cluster.bootstrap_servers();

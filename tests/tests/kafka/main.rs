@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod cluster;
-mod control;
 mod delivery;
+mod destinations;
 mod outages;
 mod pool;
 mod security;

@@ -94,13 +94,19 @@ struct Sent<'a> {
 
 impl<'a> Replay<'a> {
     fn of(arguments: &'a ReplayArguments) -> Result<Self, Error> {
-        let destination = connection::destination(&arguments.connection, arguments.topic.as_deref())?;
+        let (topic, name) = (arguments.topic.as_deref(), arguments.destination.as_deref());
+        let destination = connection::destination(&arguments.connection, topic, name)?;
         let rules = Rules::of(&destination);
         let topics = match &arguments.topic {
             Some(topic) => Topics { events: Some(topic.clone()), admin_events: Some(topic.clone()) },
             None => rules.topics.clone(),
         };
         Ok(Self { arguments, slots: Slot::all_of(&arguments.directory)?, destination, rules, topics })
+    }
+
+    /// The destination whose numbers are meant.
+    fn name(&self) -> &str {
+        self.arguments.destination.as_deref().unwrap_or(self.destination.name.as_str())
     }
 
     fn count(&self) -> Result<Summary, Error> {
@@ -150,7 +156,7 @@ impl<'a> Replay<'a> {
     /// Calls `visit` for each event that is asked for, in the order in which it was sent.
     fn each(&self, mut visit: impl FnMut(&Sent<'_>) -> Result<(), Error>) -> Result<(), Error> {
         for slot in &self.slots {
-            each_kept(slot, &self.arguments.destination, &self.rules, |transaction, mut sequence| {
+            each_kept(slot, self.name(), &self.rules, |transaction, mut sequence| {
                 for event in transaction.events() {
                     let event = event?;
                     if self.rules.topics.of(event.kind()).is_none() {

@@ -35,8 +35,9 @@ const STROKE: u64 = 4096;
 /// # Errors
 /// See [`Error`]: the topics cannot be read to their end.
 pub fn run(arguments: &VerifyArguments) -> Result<Finding, Error> {
+    let topic = arguments.topics.first().map(String::as_str);
     let destination =
-        connection::destination(&arguments.connection, arguments.topics.first().map(String::as_str))?;
+        connection::destination(&arguments.connection, topic, arguments.destination.as_deref())?;
     let topics = topics(arguments, &destination);
     let reader = TopicReader::open(
         connection::properties(&arguments.connection, &destination),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use keyferry_journal::event::{EventEncoder, EventKind, Field};
@@ -66,7 +66,18 @@ impl Agent {
     }
 
     pub fn start_child(slot: &Path, servers: &str) -> Self {
-        let mut child = keyferry(slot, &["run", "--child"]).stdin(Stdio::piped()).spawn().unwrap();
+        Self::hand_over(keyferry(slot, &["run", "--child"]), slot, servers)
+    }
+
+    /// The same with a configuration file, named as a parent names it.
+    pub fn start_child_with(slot: &Path, servers: &str, config: &Path) -> Self {
+        let mut command = keyferry(slot, &["run", "--child"]);
+        command.env("KEYFERRY_CONFIG", config);
+        Self::hand_over(command, slot, servers)
+    }
+
+    fn hand_over(mut command: Command, slot: &Path, servers: &str) -> Self {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let line = serde_json::json!({
             "version": 1, "slot": slot, "node": "kc-1", "provider": "0", "keycloak": "0",
             "options": { "bootstrap-servers": servers, "topic-events": "events" },

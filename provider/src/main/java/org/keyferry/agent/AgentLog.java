@@ -37,7 +37,7 @@ final class AgentLog {
       return;
     }
     JsonNode entry = parse(line);
-    String message = entry == null ? line : entry.path("message").asText();
+    String message = entry == null ? line : message(entry);
     log.log(entry == null ? Logger.Level.WARN : level(entry), message);
   }
 
@@ -48,6 +48,13 @@ final class AgentLog {
     } catch (JsonProcessingException e) {
       return null;
     }
+  }
+
+  /** The message; of several destinations the one that it is about comes first. */
+  private static String message(JsonNode entry) {
+    String destination = entry.path("span").path("destination").asText();
+    String message = entry.path("message").asText();
+    return destination.isEmpty() ? message : "[" + destination + "] " + message;
   }
 
   private static Logger.Level level(JsonNode entry) {
