@@ -36,8 +36,8 @@ pub mod units;
 
 pub use dropin::{DROP_IN, DropIn, Property, Treatment};
 pub use error::{ConfigError, ConfigErrors, Got, Warning};
-pub use load::{Loaded, load};
 pub use flow::{Backpressure, Breaker};
+pub use load::{Loaded, load};
 pub use model::{
     ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
     InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, MissingOption, Overflow, Pool, PropertyValue,

@@ -364,7 +364,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             Ok(_) => self.removal.succeeded(),
             Err(error) => {
                 if self.removal.failed(clock.monotonic_ms) {
-                    tracing::error!("{error}; delivery goes on, and the removal of delivered segments is tried again");
+                    tracing::error!(
+                        "{error}; delivery goes on, and the removal of delivered segments is tried again"
+                    );
                 }
             }
         }

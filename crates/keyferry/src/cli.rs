@@ -544,14 +544,17 @@ mod tests {
 
     #[test]
     fn an_aspect_is_shown_unless_an_order_is_given() {
-        let parse = |words: &[&str]| Cli::try_parse_from([&["keyferry"], words].concat()).map(|cli| cli.command);
+        let parse =
+            |words: &[&str]| Cli::try_parse_from([&["keyferry"], words].concat()).map(|cli| cli.command);
         let Ok(Command::Breaker(breaker)) = parse(&["breaker", "dir"]) else { panic!("no breaker") };
         assert_eq!((breaker.order, breaker.aspect.directory), (None, PathBuf::from("dir")));
-        let Ok(Command::Breaker(breaker)) = parse(&["breaker", "dir", "open", "--destination", "siem"]) else {
+        let Ok(Command::Breaker(breaker)) = parse(&["breaker", "dir", "open", "--destination", "siem"])
+        else {
             panic!("no breaker")
         };
         assert_eq!(breaker.order, Some(BreakerOrder::Open));
-        let Ok(Command::Tuner(tuner)) = parse(&["tuner", "dir", "profile", "latency", "--destination", "siem"])
+        let Ok(Command::Tuner(tuner)) =
+            parse(&["tuner", "dir", "profile", "latency", "--destination", "siem"])
         else {
             panic!("no tuner")
         };

@@ -11,7 +11,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyferry_config::{Destination, Loaded, OpenedStore, Readiness, Secret, Sources, StoreIdentity, StorePasswords};
+use keyferry_config::{
+    Destination, Loaded, OpenedStore, Readiness, Secret, Sources, StoreIdentity, StorePasswords,
+};
 use keyferry_kafka::security::store::{Passwords, Store};
 
 use crate::live::Live;
@@ -213,7 +215,9 @@ mod tests {
             fs::write(directory.join(name), content).unwrap();
         }
         let destination = |name: &str| {
-            format!("[[destination]]\nname = \"{name}\"\nbootstrap_servers = [\"k:1\"]\ntopic_events = \"e\"\n")
+            format!(
+                "[[destination]]\nname = \"{name}\"\nbootstrap_servers = [\"k:1\"]\ntopic_events = \"e\"\n"
+            )
         };
         let text = format!(
             "{}[destination.security]\nprotocol = \"SASL_PLAINTEXT\"\n[destination.security.sasl]\nmechanism = \"PLAIN\"\n\

@@ -155,10 +155,7 @@ impl Context<'_, '_> {
     }
 
     /// The destination and its sink, as soon as it can be used; `None` if the word to stop came first.
-    fn usable(
-        self,
-        member: &Member<'_>,
-    ) -> Option<(Destination, (ConnectionPoolManager, PoolHandle))> {
+    fn usable(self, member: &Member<'_>) -> Option<(Destination, (ConnectionPoolManager, PoolHandle))> {
         let mut told = None;
         loop {
             let reason = match member.readiness.complete() {
