@@ -22,8 +22,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
 
-use crate::raw_verify;
 use crate::raw_admin::{self, Asked};
+use crate::raw_verify;
 use crate::settings::Mark;
 use crate::topics::{Answer, Request};
 

@@ -17,7 +17,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use sys::rd_kafka_admin_op_t as op;
 
 use crate::error::class_of_trouble;
-use crate::topics::{Answer, Creation, Described, Description, NewTopic, Question, Request};
+use crate::topics::{Answer, Creation, Described, Description, Entries, NewTopic, Question, Request};
 
 /// A client and the queue that its answers go to, both live.
 #[derive(Clone, Copy)]
@@ -137,9 +137,7 @@ unsafe fn new_topic(topic: &NewTopic) -> Result<*mut sys::rd_kafka_NewTopic_t, F
     }
 }
 
-unsafe fn described(
-    result: *const sys::rd_kafka_DescribeTopics_result_t,
-) -> Vec<(String, Described)> {
+unsafe fn described(result: *const sys::rd_kafka_DescribeTopics_result_t) -> Vec<(String, Described)> {
     // SAFETY: by the caller's promise.
     unsafe {
         let mut count = 0;
@@ -205,7 +203,7 @@ unsafe fn may_write(topic: *const sys::rd_kafka_TopicDescription_t) -> Option<bo
 
 unsafe fn configured(
     result: *const sys::rd_kafka_DescribeConfigs_result_t,
-) -> Vec<(String, Result<Vec<(String, String)>, Failure>)> {
+) -> Vec<(String, Result<Entries, Failure>)> {
     // SAFETY: by the caller's promise.
     unsafe {
         let mut count = 0;
@@ -222,7 +220,7 @@ unsafe fn configured(
     }
 }
 
-unsafe fn entries(resource: *const sys::rd_kafka_ConfigResource_t) -> Vec<(String, String)> {
+unsafe fn entries(resource: *const sys::rd_kafka_ConfigResource_t) -> Entries {
     // SAFETY: by the caller's promise.
     unsafe {
         let mut count = 0;

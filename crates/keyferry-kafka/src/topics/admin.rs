@@ -37,15 +37,21 @@ pub struct NewTopic {
     pub configuration: Vec<(String, String)>,
 }
 
+/// Something for each topic, by its name, or why there is nothing at all.
+pub type OfTopics<T> = Result<Vec<(String, T)>, Failure>;
+
+/// A topic's configuration, by name.
+pub type Entries = Vec<(String, String)>;
+
 /// What the cluster answered to a question of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// One for each topic, in any order.
-    Described(Result<Vec<(String, Described)>, Failure>),
+    Described(OfTopics<Described>),
     /// One for each topic, in any order: its configuration entries.
-    Configuration(Result<Vec<(String, Result<Vec<(String, String)>, Failure>)>, Failure>),
+    Configuration(OfTopics<Result<Entries, Failure>>),
     /// One for each topic, in any order.
-    Created(Result<Vec<(String, Result<(), Creation>)>, Failure>),
+    Created(OfTopics<Result<(), Creation>>),
 }
 
 /// What the cluster says of a topic.

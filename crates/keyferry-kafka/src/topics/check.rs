@@ -9,7 +9,9 @@ use std::time::Duration;
 use keyferry_event::Failure;
 use serde::Serialize;
 
-use super::admin::{Answer, Creation, Described, Description, NewTopic, Question, Request};
+use super::admin::{
+    Answer, Creation, Described, Description, Entries, NewTopic, OfTopics, Question, Request,
+};
 use super::findings::{Expected, of_configuration, of_description};
 
 /// For how long an answer is awaited.
@@ -226,7 +228,7 @@ impl TopicCheck {
         }
     }
 
-    fn configured(&mut self, result: Result<Vec<(String, Result<Vec<(String, String)>, Failure>)>, Failure>) {
+    fn configured(&mut self, result: OfTopics<Result<Entries, Failure>>) {
         let topics = match result {
             Ok(topics) => topics,
             Err(failure) => {
@@ -246,7 +248,7 @@ impl TopicCheck {
         }
     }
 
-    fn created(&mut self, result: Result<Vec<(String, Result<(), Creation>)>, Failure>, now_ms: u64) {
+    fn created(&mut self, result: OfTopics<Result<(), Creation>>, now_ms: u64) {
         let topics = match result {
             Ok(topics) => topics,
             Err(failure) => {

@@ -10,5 +10,5 @@ pub(crate) mod admin;
 pub(crate) mod check;
 mod findings;
 
-pub(crate) use admin::{Answer, Creation, Described, Description, NewTopic, Question, Request};
+pub(crate) use admin::{Answer, Creation, Described, Description, Entries, NewTopic, Question, Request};
 pub use check::{Finding, Severity, TopicPolicy, TopicPresence, TopicSnapshot, TopicTemplate};
