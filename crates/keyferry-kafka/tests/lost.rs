@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use keyferry_event::{Encoder, Envelope, HeaderMode, Sink as _, Token};
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
-use keyferry_kafka::{KafkaSink, ProducerSettings};
+use keyferry_kafka::{ConnectionPoolManager, KafkaSink, PoolSettings, ProducerSettings};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// What the protocol calls its requests ([Kafka protocol guide](https://kafka.apache.org/protocol#protocol_api_keys)).
 const METADATA: i16 = 3;
@@ -123,4 +124,26 @@ fn a_client_that_has_not_met_the_cluster_yet_or_knows_its_broker_is_not_lost() {
         sink.poll(&mut |token, outcome| panic!("{token:?} has the outcome {outcome:?}"));
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Statistics come once a second, and nobody wakes for them.
+#[test]
+fn a_pool_over_which_nothing_flows_does_not_wake_its_owner() {
+    let servers = serve(1).to_string();
+    let settings = ProducerSettings::new([("bootstrap.servers".to_owned(), servers)]);
+    let (mut pool, handle) = ConnectionPoolManager::new(settings, PoolSettings::default()).unwrap();
+    let quiet = Timespec { tv_sec: 3, tv_nsec: 0 };
+    let mut wakes = 0;
+    loop {
+        let waited =
+            poll(&mut [PollFd::from_borrowed_fd(pool.readiness().unwrap(), PollFlags::IN)], Some(&quiet));
+        pool.poll(&mut |token, outcome| panic!("{token:?} has the outcome {outcome:?}"));
+        if waited.unwrap() == 0 {
+            break;
+        }
+        wakes += 1;
+        assert!(wakes < 20, "it wakes again and again");
+    }
+    // What came meanwhile was not thrown away.
+    assert!(handle.snapshot().connections[0].connects > 0, "{:?}", handle.snapshot());
 }
