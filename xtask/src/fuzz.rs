@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use clap::Args;
 
@@ -31,7 +32,7 @@ pub struct Arguments {
     grow: bool,
 }
 
-/// Fuzzes the targets, one after the other. Inputs that make one fail are left in `fuzz/artifacts`.
+/// Fuzzes the targets, two at a time: a fuzzer is busy with one processor. Inputs that make one fail are left in `fuzz/artifacts`.
 ///
 /// # Errors
 /// [`Error::ToolMissing`] without the nightly compiler, [`Error::CommandFailed`] where a target fails or does not build.
@@ -40,13 +41,13 @@ pub fn run(cache: &Cache, arguments: &Arguments) -> Result<()> {
     let fuzzer = Fuzzer { program: CargoTool::Fuzz.fetch(cache)?, grow: arguments.grow };
     let targets = if arguments.targets.is_empty() { fuzzer.targets()? } else { arguments.targets.clone() };
     progress::step("build the fuzz targets", || tool::run_silently(&mut fuzzer.command("build")))?;
-    for target in &targets {
-        progress::step(&format!("fuzz {target} for {} s", arguments.seconds), || {
-            fuzzer.fuzz(target, arguments.seconds)
+    for pair in targets.chunks(2) {
+        progress::step(&format!("fuzz {} for {} s", pair.join(" and "), arguments.seconds), || {
+            fuzzer.fuzz_at_once(pair, arguments.seconds)
         })?;
-        if arguments.grow {
-            progress::step(&format!("minimise the corpus of {target}"), || fuzzer.minimise(target))?;
-        }
+    }
+    for target in targets.iter().filter(|_| arguments.grow) {
+        progress::step(&format!("minimise the corpus of {target}"), || fuzzer.minimise(target))?;
     }
     println!("{} targets, {} s each, nothing found", targets.len(), arguments.seconds);
     Ok(())
@@ -71,6 +72,18 @@ impl Fuzzer {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// Fuzzes several targets beside each other, all to their end.
+    fn fuzz_at_once(&self, targets: &[String], seconds: u32) -> Result<()> {
+        thread::scope(|scope| {
+            let running: Vec<_> =
+                targets.iter().map(|target| scope.spawn(move || self.fuzz(target, seconds))).collect();
+            let outcomes: Vec<_> = running.into_iter().map(thread::ScopedJoinHandle::join).collect();
+            outcomes
+                .into_iter()
+                .try_for_each(|outcome| outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
     }
 
     fn fuzz(&self, target: &str, seconds: u32) -> Result<()> {

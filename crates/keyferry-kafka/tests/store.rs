@@ -1,5 +1,7 @@
 //! Java's key and trust stores, as keytool writes them, and what becomes of them.
 
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
 use std::fs;
 use std::path::Path;
 

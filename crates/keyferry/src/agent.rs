@@ -30,6 +30,7 @@ use crate::sidecar;
 use crate::slot_lock::SlotLock;
 use crate::stdout::StdoutSink;
 use crate::stop::{Broadcast, StopSources};
+use crate::tuning;
 
 /// How long draining may take. The provider's `drain-timeout` (default 10 s) is longer, so that the agent ends by itself.
 pub const DRAIN: DrainLimits = DrainLimits { total: Duration::from_secs(9), stalled: Duration::from_secs(3) };
@@ -176,6 +177,7 @@ fn serve(
     let ended = std::thread::scope(|scope| {
         let _end = over.at_the_end();
         scope.spawn(|| credentials::run(watched, live, &over));
+        scope.spawn(|| tuning::run(live, &over));
         if plan.complete().next().is_some() {
             scope.spawn(|| adoption::adopt_siblings(slot, plan, live, &over));
         }

@@ -24,6 +24,9 @@ pub enum Error {
     /// The Kafka client refuses the configuration.
     #[error("{0}")]
     Sink(String),
+    /// Settings that decide on batches do not go together.
+    #[error("{0}")]
+    Tuning(String),
     /// The journal cannot be read, or is served by another agent.
     #[error(transparent)]
     Journal(#[from] keyferry_journal::Error),
@@ -133,7 +136,11 @@ impl Error {
     /// The exit code, see `docs/provider-agent.md`; the numbers are those of BSD's sysexits(3).
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::HandOver(_) | Self::Configuration(_) | Self::Incomplete(_) | Self::Sink(_) => 64,
+            Self::HandOver(_)
+            | Self::Configuration(_)
+            | Self::Incomplete(_)
+            | Self::Sink(_)
+            | Self::Tuning(_) => 64,
             Self::Journal(keyferry_journal::Error::Locked { .. }) => 73,
             Self::Journal(error)
             | Self::Run(RunError::Pipeline(keyferry_pipeline::Error::Journal(error))) => {

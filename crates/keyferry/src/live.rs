@@ -11,7 +11,7 @@ use keyferry_config::Destination;
 use keyferry_kafka::PoolHandle;
 use keyferry_pipeline::{Controls, Phase, Report};
 
-use crate::shipment::kafka_settings;
+use crate::tuning::Tuned;
 
 /// Everything that runs. Cheap to share: behind an `Arc`, for any thread.
 #[derive(Debug, Default)]
@@ -75,12 +75,14 @@ pub struct Handles {
     pub pool: PoolHandle,
     /// Its pipeline.
     pub controls: Arc<Controls>,
+    /// What fits its connections to what flows.
+    pub tuner: Arc<Tuned>,
 }
 
 impl Handles {
     /// Replaces the connections by ones to `destination` as it is now.
     fn renew(&self, destination: &Destination, cause: &str) {
-        self.pool.replace(kafka_settings(destination), cause);
+        self.tuner.renew(destination, cause);
     }
 }
 

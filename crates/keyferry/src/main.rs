@@ -10,6 +10,7 @@
 //! - `sidecar`: all slots of a journal.
 //! - `service`: a slot on its way to every destination.
 //! - `shipment`: a slot on its way to one of them.
+//! - `tuning`: the tuners of everything that is shipped.
 //! - `live`: what runs, for those who look at it and steer it.
 //! - `slot_lock`: two agents never serve one slot.
 //! - `read_only`: a slot that is only looked at.
@@ -47,6 +48,7 @@ mod slot_lock;
 mod stdout;
 mod stop;
 mod terminal;
+mod tuning;
 mod verify;
 
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ use keyferry_pipeline::{
 
 use crate::error::Error;
 use crate::live::Handles;
+use crate::tuning::{self, Tuned};
 
 /// What may be in flight: enough to keep a distant broker busy, small enough to be forgotten on any machine.
 const CREDIT: Credit = Credit { bytes: 24 << 20, records: 20_000 };
@@ -44,7 +45,7 @@ impl Plan {
     /// That something can be delivered to somebody. One destination that the Kafka client accepts is enough: the others delay only themselves.
     ///
     /// # Errors
-    /// [`Error::Incomplete`] or [`Error::Sink`], if it is so for every destination.
+    /// [`Error::Incomplete`], [`Error::Tuning`] or [`Error::Sink`], if it is so for every destination.
     pub fn check(&self) -> Result<(), Error> {
         let mut refused = None;
         for destination in self.complete() {
@@ -75,9 +76,11 @@ pub fn lack(readiness: &Readiness) -> Option<String> {
 /// A sink of the destination, and how to steer it.
 ///
 /// # Errors
-/// [`Error::Sink`] if the Kafka client refuses the configuration.
+/// [`Error::Tuning`] if its settings do not go together, [`Error::Sink`] if the Kafka client refuses them.
 pub fn sink(destination: &Destination) -> Result<(ConnectionPoolManager, PoolHandle), Error> {
-    ConnectionPoolManager::new(kafka_settings(destination), pool_settings(destination))
+    let tuning = tuning::tuner(destination)?.tuning();
+    let pool = PoolSettings { connections: tuning.connections, ..pool_settings(destination) };
+    ConnectionPoolManager::new(tuning::producer_settings(destination, tuning), pool)
         .map_err(|failure| Error::Sink(failure.reason))
 }
 
@@ -107,8 +110,10 @@ impl Route<'_> {
         observe: &mut dyn FnMut(&Report, Phase, &Handles),
     ) -> Result<Ended, Error> {
         let settings = settings(self.destination, self.journal);
-        let handles = Handles { pool, controls: Arc::clone(&settings.controls) };
         let name = self.destination.name.as_str();
+        let of = format!("{} to {name}", self.slot.display());
+        let tuner = Arc::new(Tuned::new(of, self.destination, pool.clone())?);
+        let handles = Handles { pool, controls: Arc::clone(&settings.controls), tuner };
         let mut storage = SlotDirectory::open(self.slot)?;
         let mut aside = SideFiles::of(self.slot, name);
         let start = Start::find(&mut storage, &mut aside, name, &settings.topics, wall_ms())

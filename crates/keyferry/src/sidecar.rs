@@ -20,6 +20,7 @@ use crate::service::{Service, Tenure};
 use crate::shipment::Plan;
 use crate::slot_lock::SlotLock;
 use crate::stop::{Broadcast, StopSources};
+use crate::tuning;
 
 /// How often the directory is looked at.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,6 +45,7 @@ pub fn serve(
     std::thread::scope(|scope| {
         let _end = over.at_the_end();
         scope.spawn(|| credentials::run(watched, live, &over));
+        scope.spawn(|| tuning::run(live, &over));
         let mut fleet = Fleet { plan, live, over: &over, crews: HashMap::new() };
         loop {
             for slot in slots(journal) {

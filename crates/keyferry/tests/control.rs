@@ -125,6 +125,26 @@ fn a_pool_hears_what_is_asked_of_it() {
 }
 
 #[test]
+fn a_tuner_does_what_it_is_told() {
+    let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
+    let servers = cluster.bootstrap_servers();
+    let (_writer, slot) = begin(journal.path(), 0);
+    let place = slot.to_str().unwrap();
+    let agent = Agent::start(journal.path(), &servers, &["--slot", place]);
+    until("it is idle", || (delivery(&slot)?["state"] == "idle").then_some(()));
+    assert_eq!(json_of(&["tuner", place, "freeze"]).remove(0)["slots"][0]["frozen"], true);
+    let profile = json_of(&["tuner", place, "profile", "latency"]).remove(0);
+    assert_eq!(
+        (&profile["slots"][0]["profile"], &profile["slots"][0]["frozen"]),
+        (&json!("latency"), &json!(true))
+    );
+    let for_people = run(&["tuner", place]).text;
+    assert!(for_people.contains("latency") && for_people.contains("frozen by hand"), "{for_people}");
+    assert_eq!(json_of(&["tuner", place, "unfreeze"]).remove(0)["slots"][0]["frozen"], false);
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
 fn an_agent_of_a_journal_is_asked_for_all_slots_or_one() {
     let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
     let servers = cluster.bootstrap_servers();

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use keyferry_kafka::pool::{ConnectionSnapshot, ConnectionState, PoolSnapshot, Quantiles, SwapPhase};
+use keyferry_kafka::tuner::{Explicit, Profile, TunerState};
 use keyferry_pipeline::backpressure::{BackpressureReport, Level};
 use keyferry_pipeline::breaker::{BreakerReport, BreakerState, Forced, Trip};
 use keyferry_pipeline::{Controls, Phase, Report, State};
@@ -73,9 +74,14 @@ fn make(handles: &Handles, change: &Change) -> Result<(), Refusal> {
                 "a pool cannot have {connections} connections; give a number from 1 to {MOST_CONNECTIONS}"
             )));
         }
-        Change::Freeze(_) | Change::Profile(_) => {
-            return Err(Refusal::NotNow("no tuner is at work".to_owned()));
-        }
+        Change::Freeze(frozen) => handles.tuner.freeze(*frozen),
+        Change::Profile(profile) => handles.tuner.choose(match profile {
+            model::TunerProfile::Auto => Profile::Auto,
+            model::TunerProfile::Latency => Profile::Latency,
+            model::TunerProfile::Balanced => Profile::Balanced,
+            model::TunerProfile::Throughput => Profile::Throughput,
+            model::TunerProfile::Reliability => Profile::Reliability,
+        }),
     }
     Ok(())
 }
@@ -88,7 +94,7 @@ fn shipment(shipment: &Shipment) -> model::Shipment {
             destination,
             delivery: delivery(slot, adopted, running),
             pool: Some(pool(running.handles.pool.snapshot())),
-            tuner: None,
+            tuner: Some(tuner(running.handles.tuner.state())),
         },
         Standing::Waiting { reason, backlog_bytes } => model::Shipment {
             destination,
@@ -208,6 +214,51 @@ fn cause(trip: Trip) -> &'static str {
         Trip::Configuration => "configuration",
         Trip::Forced => "forced",
     }
+}
+
+fn tuner(state: TunerState) -> model::Tuner {
+    let tuning = state.tuning;
+    model::Tuner {
+        profile: match state.profile {
+            Profile::Auto => model::TunerProfile::Auto,
+            Profile::Latency => model::TunerProfile::Latency,
+            Profile::Balanced => model::TunerProfile::Balanced,
+            Profile::Throughput => model::TunerProfile::Throughput,
+            Profile::Reliability => model::TunerProfile::Reliability,
+        },
+        frozen: state.frozen,
+        pace: state.pace.to_string(),
+        records_per_s: state.rate,
+        tuning: model::Tuning {
+            batch_size: tuning.batch_size,
+            linger_ms: tuning.linger_ms,
+            compression: tuning.compression.to_string(),
+            max_in_flight: u32::from(tuning.max_in_flight),
+            connections: u32::try_from(tuning.connections).unwrap_or(u32::MAX),
+        },
+        configured: configured(&state.explicit),
+        decisions: state
+            .history
+            .into_iter()
+            .map(|entry| model::Decision { time: entry.at_ms, text: entry.text })
+            .collect(),
+    }
+}
+
+/// The names of what is configured.
+fn configured(explicit: &Explicit) -> Vec<String> {
+    let Explicit { batch_size, linger_ms, compression, max_in_flight, connections } = explicit;
+    [
+        ("batch_size", batch_size.is_some()),
+        ("linger", linger_ms.is_some()),
+        ("compression", compression.is_some()),
+        ("max_in_flight", max_in_flight.is_some()),
+        ("connections", connections.is_some()),
+    ]
+    .into_iter()
+    .filter(|(_, is_given)| *is_given)
+    .map(|(name, _)| name.to_owned())
+    .collect()
 }
 
 fn pool(snapshot: PoolSnapshot) -> model::Pool {
