@@ -98,8 +98,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "a record is dropped when the sink's queue is full",
         file: "crates/keyferry-pipeline/src/sender.rs",
-        right: "                self.sink_is_full = true;\n                return Offered::Full;",
-        wrong: "                self.sink_is_full = true;\n                return Offered::Taken;",
+        right: "                self.sink_is_full = true;\n                Offered::Full",
+        wrong: "                self.sink_is_full = true;\n                Offered::Taken",
         test: Test::Simulation,
     },
     Bug {
@@ -111,16 +111,30 @@ pub(super) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "after a failure delivery goes on without going back",
-        file: "crates/keyferry-pipeline/src/pipeline.rs",
+        file: "crates/keyferry-pipeline/src/recovery.rs",
         right: "        self.sender.rewind(self.settled);\n        self.feed.seek",
         wrong: "        self.sender.rewind(self.settled);\n        if self.settled.is_none() {\n            return Ok(());\n        }\n        self.feed.seek",
         test: Test::Simulation,
     },
     Bug {
         name: "the producer is not replaced after a failure: what it holds passes what is sent again",
-        file: "crates/keyferry-pipeline/src/pipeline.rs",
-        right: "self.flow = match self.sender.outbox.sink.reset() {",
-        wrong: "self.flow = match Ok::<(), Failure>(()) {",
+        file: "crates/keyferry-pipeline/src/recovery.rs",
+        right: "let reset = self.sender.outbox.sink.reset();",
+        wrong: "let reset = Ok::<(), Failure>(());",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "a record that was refused for good counts as laid aside without lying anywhere",
+        file: "crates/keyferry-pipeline/src/sender.rs",
+        right: "if let Err(error) = self.aside.lay_aside(&letter) {",
+        wrong: "if let Err(error) = if false { self.aside.lay_aside(&letter) } else { Ok(()) } {",
+        test: Test::Simulation,
+    },
+    Bug {
+        name: "a record is dropped when the dead-letter topic cannot take it",
+        file: "crates/keyferry-pipeline/src/sender.rs",
+        right: "                    _ => Offered::Failed(failure),",
+        wrong: "                    _ => Offered::Taken,",
         test: Test::Simulation,
     },
     Bug {
