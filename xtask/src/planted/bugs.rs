@@ -58,7 +58,7 @@ pub(super) const BUGS: &[Bug] = &[
         file: "crates/keyferry-journal/src/feed.rs",
         right: "Kind::Commit if !returned || self.is_settled_since(met)",
         wrong: "Kind::Commit if !returned || (false && self.is_settled_since(met))",
-        test: Test::Simulation,
+        test: Test::Package("keyferry-journal", "reading"),
     },
     Bug {
         name: "what was reached before a step back says what may be removed",
