@@ -1,0 +1,226 @@
+//! What series have been in the past, as far as rules look back.
+//!
+//! The invariant: **memory is bounded by the rules, not by time or load.** Only metrics that a rule names are kept, each as far back as
+//! its rules look; what is older than a quarter of an hour is thinned to a point a minute, or to one in five where a rule looks back for more than a day.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::labels::{Labels, Selector};
+use crate::metric::Sample;
+
+/// How far back every point is kept.
+const FINE_MS: u64 = 15 * 60_000;
+/// The distance of older points, of what is kept for a day at most and of what is kept for longer.
+const COARSE_STEPS_MS: (u64, u64) = (60_000, 300_000);
+/// Series of one metric. Collectors bound cardinality themselves; this is against one that does not.
+const MOST_SERIES: usize = 2_000;
+const DAY_MS: u64 = 86_400_000;
+
+/// A value at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Point {
+    at_ms: u64,
+    value: f64,
+}
+
+/// Series of the metrics that rules name.
+#[derive(Debug, Default)]
+pub struct History {
+    metrics: BTreeMap<String, Metric>,
+    looks: u64,
+    last_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Metric {
+    span_ms: u64,
+    series: BTreeMap<Labels, Series>,
+}
+
+/// One series.
+#[derive(Debug, Default)]
+pub struct Series {
+    coarse: VecDeque<Point>,
+    fine: VecDeque<Point>,
+}
+
+impl History {
+    /// Keeps `metric` for `span_ms` at least from now on.
+    pub fn keep(&mut self, metric: &str, span_ms: u64) {
+        let kept = self.metrics.entry(metric.to_owned()).or_default();
+        kept.span_ms = kept.span_ms.max(span_ms);
+    }
+
+    /// Whether a rule names the metric.
+    pub fn wants(&self, metric: &str) -> bool {
+        self.metrics.contains_key(metric)
+    }
+
+    /// Takes in how all series are at `now_ms`.
+    pub fn take_in(&mut self, samples: Vec<Sample>, now_ms: u64) {
+        let before_ms = (self.looks > 0).then_some(self.last_ms);
+        for Sample { metric, labels, value } in samples {
+            let counts = is_counter(&metric);
+            let Some(metric) = self.metrics.get_mut(&metric) else { continue };
+            if value.is_nan() || (metric.series.len() >= MOST_SERIES && !metric.series.contains_key(&labels))
+            {
+                continue;
+            }
+            let series = metric.series.entry(labels).or_default();
+            // A counter that was not there a moment ago has counted from zero since.
+            if let (true, Some(at_ms)) = (counts && series.fine.is_empty(), before_ms) {
+                series.fine.push_back(Point { at_ms, value: 0.0 });
+            }
+            let step_ms = if metric.span_ms > DAY_MS { COARSE_STEPS_MS.1 } else { COARSE_STEPS_MS.0 };
+            series.push(Point { at_ms: now_ms, value }, step_ms);
+        }
+        for metric in self.metrics.values_mut() {
+            let oldest = now_ms.saturating_sub(metric.span_ms);
+            metric.series.retain(|_, series| series.forget(oldest));
+        }
+        self.looks += 1;
+        self.last_ms = now_ms;
+    }
+
+    /// The time of the last look, and the series that `selector` chooses.
+    pub fn select<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = (&'a Labels, &'a Series)> {
+        let metric = self.metrics.get(&selector.metric);
+        metric.into_iter().flat_map(|metric| &metric.series).filter(|(labels, _)| selector.selects(labels))
+    }
+
+    /// When it was looked last.
+    pub fn last_ms(&self) -> u64 {
+        self.last_ms
+    }
+}
+
+/// Whether a metric counts, by the conventions of Prometheus for names.
+fn is_counter(metric: &str) -> bool {
+    ["_total", "_count", "_bucket", "_sum"].iter().any(|end| metric.ends_with(end))
+}
+
+impl Series {
+    fn push(&mut self, point: Point, step_ms: u64) {
+        self.fine.push_back(point);
+        while let Some(oldest) = self.fine.front().copied()
+            && oldest.at_ms + FINE_MS < point.at_ms
+        {
+            self.fine.pop_front();
+            if self.coarse.back().is_none_or(|last| last.at_ms + step_ms <= oldest.at_ms) {
+                self.coarse.push_back(oldest);
+            }
+        }
+    }
+
+    /// Forgets what is older than `oldest_ms`, but for the last point before it, from which an increase is counted. Whether anything recent is left.
+    fn forget(&mut self, oldest_ms: u64) -> bool {
+        for points in [&mut self.coarse, &mut self.fine] {
+            while points.get(1).is_some_and(|second| second.at_ms <= oldest_ms) {
+                points.pop_front();
+            }
+        }
+        let newest = self.fine.back().map_or(0, |point| point.at_ms);
+        newest >= oldest_ms.saturating_sub(FINE_MS)
+    }
+
+    fn points(&self) -> impl DoubleEndedIterator<Item = Point> + '_ {
+        self.coarse.iter().chain(&self.fine).copied()
+    }
+
+    /// The value at `at_ms`, if the series was looked at then.
+    pub fn value_at(&self, at_ms: u64) -> Option<f64> {
+        self.fine.back().filter(|point| point.at_ms == at_ms).map(|point| point.value)
+    }
+
+    /// By how much a counter has grown from `from_ms` to `to_ms`. A fall is a restart: it has counted from zero since.
+    pub fn increase(&self, from_ms: u64, to_ms: u64) -> f64 {
+        let (mut grown, mut before): (f64, Option<f64>) = (0.0, None);
+        for point in self.points().filter(|point| point.at_ms <= to_ms) {
+            if point.at_ms > from_ms
+                && let Some(before) = before
+            {
+                grown += if point.value >= before { point.value - before } else { point.value };
+            }
+            before = Some(point.value);
+        }
+        grown
+    }
+
+    /// By how much a gauge changes a second, from the last point before `from_ms` to the newest; `None` with less than two points.
+    pub fn slope(&self, from_ms: u64) -> Option<f64> {
+        let newest = self.fine.back()?;
+        let first = self.points().rfind(|point| point.at_ms <= from_ms).or_else(|| self.points().next())?;
+        let seconds = newest.at_ms.checked_sub(first.at_ms).filter(|ms| *ms > 0)? as f64 / 1e3;
+        Some((newest.value - first.value) / seconds)
+    }
+
+    /// When the oldest point was.
+    pub fn begins_ms(&self) -> Option<u64> {
+        self.points().next().map(|point| point.at_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(history: &mut History, at_s: u64, value: f64) {
+        history.take_in(vec![Sample::new("c_total", Labels::default(), value)], at_s * 1_000);
+    }
+
+    fn only(history: &History) -> &Series {
+        history.metrics["c_total"].series.values().next().unwrap()
+    }
+
+    #[test]
+    fn an_increase_survives_a_restart_of_what_counts() {
+        let mut history = History::default();
+        history.keep("c_total", 60_000);
+        for (at, value) in [(0, 10.0), (10, 15.0), (20, 2.0), (30, 4.0)] {
+            look(&mut history, at, value);
+        }
+        assert_eq!(only(&history).increase(0, 30_000), 5.0 + 2.0 + 2.0);
+        assert_eq!(only(&history).increase(15_000, 30_000), 2.0 + 2.0);
+    }
+
+    #[test]
+    fn a_counter_that_appears_has_counted_from_zero() {
+        let mut history = History::default();
+        history.keep("c_total", 60_000);
+        history.take_in(Vec::new(), 0);
+        look(&mut history, 10, 3.0);
+        assert_eq!(only(&history).increase(0, 10_000), 3.0);
+        let mut begun = History::default();
+        begun.keep("c_total", 60_000);
+        look(&mut begun, 10, 3.0);
+        assert_eq!(
+            only(&begun).increase(0, 10_000),
+            0.0,
+            "what was counted before the first look is no increase"
+        );
+    }
+
+    #[test]
+    fn a_day_costs_a_point_a_minute() {
+        let mut history = History::default();
+        history.keep("c_total", 86_400_000);
+        for step in 0..2 * 86_400 / 5 {
+            look(&mut history, step * 5, step as f64);
+        }
+        let series = only(&history);
+        assert!(series.points().count() < 86_400 / 60 + 15 * 60 / 5 + 10, "{}", series.points().count());
+        let grown = series.increase(history.last_ms() - 3_600_000, history.last_ms());
+        assert!((grown - 720.0).abs() <= 12.0, "{grown}");
+    }
+
+    #[test]
+    fn a_series_that_is_gone_is_forgotten() {
+        let mut history = History::default();
+        history.keep("c_total", 60_000);
+        look(&mut history, 0, 1.0);
+        for at in 1..400 {
+            history.take_in(Vec::new(), at * 10_000);
+        }
+        assert!(history.metrics["c_total"].series.is_empty());
+    }
+}
