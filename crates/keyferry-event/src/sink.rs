@@ -37,6 +37,11 @@ pub trait Sink {
         None
     }
 
+    /// Whether other connections have taken over since this was asked last: what was learnt of those before says nothing of them.
+    fn take_renewed(&mut self) -> bool {
+        false
+    }
+
     /// A descriptor that becomes readable when [`Sink::poll`] has something to report; `None` if outcomes are always known at once.
     fn readiness(&self) -> Option<BorrowedFd<'_>>;
 

@@ -20,7 +20,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::{Verdict, advice, verdict};
 use crate::raw::{Event, RawProducer, Undelivered};
-use crate::security::diagnosis::Diagnosis;
+use crate::security::diagnosis::{Diagnosis, is_of_token};
 use crate::settings::{Batching, ProducerSettings, Role};
 use crate::statistics::Traffic;
 use crate::topics::{Answer, Request};
@@ -54,6 +54,8 @@ pub struct KafkaSink {
     /// How the next producer will be made.
     role: Role,
     trouble: Option<Failure>,
+    /// Whether it has got no token since a record was delivered last.
+    lacks_token: bool,
     diagnosis: Diagnosis,
     answers: VecDeque<Answer>,
     traffic: Traffic,
@@ -89,6 +91,7 @@ impl KafkaSink {
             settings,
             role,
             trouble: None,
+            lacks_token: false,
             answers: VecDeque::new(),
             traffic: Traffic::default(),
             record_size: 0.0,
@@ -115,6 +118,11 @@ impl KafkaSink {
     /// The oldest answer that was not taken yet.
     pub(crate) fn answer(&mut self) -> Option<Answer> {
         self.answers.pop_front()
+    }
+
+    /// Whether it cannot log in for want of a token. librdkafka asks for the next one ten seconds after a failure.
+    pub(crate) fn lacks_token(&self) -> bool {
+        self.lacks_token
     }
 
     /// How many batches were refused as too large.
@@ -147,14 +155,14 @@ impl KafkaSink {
         let Running { producer, batching, outstanding, handed_over } = running;
         let (trouble, answers, traffic) = (&mut self.trouble, &mut self.answers, &mut self.traffic);
         let (record_size, batch_size) = (&mut self.record_size, self.batch_size);
-        let diagnosis = &mut self.diagnosis;
+        let (diagnosis, lacks_token) = (&mut self.diagnosis, &mut self.lacks_token);
         producer.drain(&mut |event| match event {
             Event::Delivered(token, result) => {
                 *outstanding -= 1;
                 settled = true;
                 match result {
                     Ok(()) => {
-                        *trouble = None;
+                        (*trouble, *lacks_token) = (None, false);
                         outcome(token, Ok(()));
                     }
                     Err(undelivered) => {
@@ -165,7 +173,11 @@ impl KafkaSink {
                     }
                 }
             }
-            Event::Trouble { code, reason } => note_trouble(trouble, diagnosis.explain(code, &lossy(reason))),
+            Event::Trouble { code, reason } => {
+                let reason = lossy(reason);
+                *lacks_token |= is_of_token(code, &reason);
+                note_trouble(trouble, diagnosis.explain(code, &reason));
+            }
             Event::Log { level, facility, line } => {
                 let (facility, line) = (lossy(facility), lossy(line));
                 let is_told = diagnosis.hear(&facility, &line);
@@ -239,6 +251,7 @@ impl Sink for KafkaSink {
 
     fn reset(&mut self) -> Result<(), Failure> {
         self.running = None;
+        self.lacks_token = false;
         self.start()
     }
 

@@ -63,6 +63,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         if let Some(failure) = collected.failure.or_else(lost) {
             self.begin_anew(&failure, clock)?;
         }
+        if self.sender.outbox.sink.take_renewed() {
+            self.breaker.renewed(now_ms);
+        }
         self.watch_what_fails_no_record(now_ms);
         Ok(())
     }

@@ -22,6 +22,9 @@ use crate::stop::Broadcast;
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// How soon they are looked at again when one is not what it was: whoever waits for a mended password waits for this.
+const SECOND_LOOK: Duration = Duration::from_millis(250);
+
 /// What replaced connections are told to be for.
 const CAUSE: &str = "credentials changed";
 
@@ -43,7 +46,7 @@ fn open_store(bytes: &[u8], passwords: StorePasswords<'_>) -> Result<OpenedStore
 
 /// Takes up what changes in the files of `watched`, until `over` is given.
 pub fn run(mut watched: Watched, live: &Live, over: &Broadcast) {
-    while watched.has_files() && !over.wait(INTERVAL) {
+    while watched.has_files() && !over.wait(watched.pause()) {
         for destination in watched.look() {
             live.renew(&destination, CAUSE);
         }
@@ -68,6 +71,11 @@ impl Watched {
 
     fn has_files(&self) -> bool {
         !self.files.seen.is_empty()
+    }
+
+    /// The time until the next look.
+    fn pause(&self) -> Duration {
+        if self.files.is_steady { INTERVAL } else { SECOND_LOOK }
     }
 
     /// The destinations whose credentials are others than before.
@@ -109,6 +117,8 @@ impl Watched {
 #[derive(Debug)]
 struct Files {
     seen: BTreeMap<PathBuf, Seen>,
+    /// Whether all were the same at the last two looks.
+    is_steady: bool,
 }
 
 #[derive(Debug)]
@@ -137,24 +147,24 @@ struct Stamp {
 
 impl Files {
     fn new(paths: &BTreeSet<PathBuf>) -> Self {
-        let mut files = Self { seen: BTreeMap::new() };
+        let mut files = Self { seen: BTreeMap::new(), is_steady: true };
         files.settle(paths);
         files
     }
 
     /// The files that differ from what is in use, once they are the same as when they were looked at last.
     fn look(&mut self) -> BTreeSet<PathBuf> {
-        let mut is_steady = true;
+        self.is_steady = true;
         let mut changed = BTreeSet::new();
         for (path, seen) in &mut self.seen {
             let now = Look::at(path, Some(&seen.last));
-            is_steady &= now.content == seen.last.content;
+            self.is_steady &= now.content == seen.last.content;
             seen.last = now;
             if seen.last.content != seen.in_use {
                 changed.insert(path.clone());
             }
         }
-        if is_steady { changed } else { BTreeSet::new() }
+        if self.is_steady { changed } else { BTreeSet::new() }
     }
 
     /// The content of `paths` as it was looked at last is in use from now on, and no other file is watched.
@@ -260,9 +270,11 @@ mod tests {
         let mut watched = watched(directory.path());
         fs::write(directory.path().join("crt"), "another").unwrap();
         assert!(watched.look().is_empty());
+        assert_eq!(watched.pause(), SECOND_LOOK);
         fs::write(directory.path().join("key"), "another").unwrap();
         assert!(watched.look().is_empty());
         assert_eq!(names(watched.look()), ["certified"]);
+        assert_eq!(watched.pause(), INTERVAL);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) trait Connection {
     fn lost(&self) -> Option<Failure>;
     /// What it complained of last and no success has cleared since.
     fn trouble(&self) -> Option<Failure>;
+    /// Whether it cannot log in for want of a token, and will not ask for one for some time.
+    fn lacks_token(&self) -> bool;
     /// Asks the cluster.
     fn ask(&mut self, request: &Request) -> Result<(), Failure>;
     /// The oldest answer that was not taken yet.

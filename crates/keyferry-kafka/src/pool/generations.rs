@@ -6,6 +6,8 @@
 //!
 //! A replacement that was given up is tried again by and by: who asked for it (a changed password, say) asks only once, and the cause of its failure may be an
 //! outage of the cluster rather than the change itself.
+//!
+//! Connections that got no token are replaced without anybody's wish: librdkafka asks for another only seconds later, and a new client asks at once.
 
 use keyferry_event::{Failure, FailureClass, Record, SendError, Token};
 
@@ -40,11 +42,11 @@ const DOOMED_AFTER_MS: u64 = 2_000;
 /// The pause between two questions to a connection that is not healthy yet.
 const ASK_AGAIN_MS: u64 = 250;
 
-/// A replacement that was given up is tried again after the first of these, then at doubling intervals up to the second.
+/// A replacement that was given up is begun again after the first of these, then at doubling intervals up to the second.
 const RETRY_MS: (u64, u64) = (30_000, 600_000);
 
-/// It is tried again so soon while the old connections are in trouble themselves.
-const RETRY_IN_TROUBLE_MS: u64 = 1_000;
+/// It is begun again so soon while the old connections are in trouble themselves.
+const RETRY_IN_TROUBLE_MS: u64 = 2_000;
 
 /// The connections of a pool.
 pub(crate) struct Generations<C: Connector> {
@@ -60,6 +62,8 @@ pub(crate) struct Generations<C: Connector> {
     demand: Demand,
     /// Why what is outstanding has to be sent again.
     doomed: Option<Failure>,
+    /// Whether another generation has taken over since somebody asked.
+    renewed: bool,
     tally: Tally,
     looked_ms: u64,
     now_ms: u64,
@@ -127,7 +131,9 @@ enum Doubt {
 /// A replacement that was given up.
 struct Refused {
     change: Change,
-    at_ms: u64,
+    /// When it was begun.
+    since_ms: u64,
+    /// How long after that it is tried again.
     pause_ms: u64,
 }
 
@@ -164,6 +170,7 @@ impl<C: Connector> Generations<C> {
             size,
             demand,
             doomed: None,
+            renewed: false,
             tally,
             looked_ms: now_ms,
             now_ms,
@@ -238,6 +245,11 @@ impl<C: Connector> Generations<C> {
         self.serving.trouble()
     }
 
+    /// Whether another generation has taken over since this was asked last.
+    pub(crate) fn take_renewed(&mut self) -> bool {
+        std::mem::take(&mut self.renewed)
+    }
+
     /// How the producers that receive are made.
     pub(crate) fn serving(&self) -> &ProducerSettings {
         &self.serving.settings
@@ -309,8 +321,13 @@ impl<C: Connector> Generations<C> {
         }
         let waited_ms = self.now_ms - succession.since_ms;
         let trouble = succession.successor.trouble();
-        let is_refused = trouble.as_ref().is_some_and(is_refusal) && waited_ms >= REFUSED_AFTER_MS;
-        let is_late = waited_ms >= millis(self.limits.warm_up_timeout);
+        let is_refused = trouble.as_ref().is_some_and(is_refusal)
+            && (waited_ms >= REFUSED_AFTER_MS || succession.successor.lacks_token());
+        // One that has no token yet either may be waiting for the moment when it asks again.
+        let patience_ms = millis(self.limits.warm_up_timeout);
+        let patience_ms =
+            if self.serving.lacks_token() { patience_ms.min(REFUSED_AFTER_MS) } else { patience_ms };
+        let is_late = waited_ms >= patience_ms;
         let is_outdated = trouble.is_some() && self.wanted.is_some();
         if !(is_refused || is_late || is_outdated) {
             return Ok(());
@@ -327,8 +344,12 @@ impl<C: Connector> Generations<C> {
         else {
             return;
         };
-        let is_refused = self.serving.trouble().as_ref().is_some_and(is_refusal);
-        let patience_ms = if is_refused { LOST_AFTER_MS } else { millis(self.limits.drain_timeout) };
+        if self.serving.is_shut_out(self.now_ms) {
+            // The new one was let in, so nothing is to be waited for.
+            self.doomed = Some(superseded(successor.number));
+            return;
+        }
+        let patience_ms = millis(self.limits.drain_timeout);
         *hopeful_ms = self.serving.progress_ms().max(*hopeful_ms);
         *doubt = match *doubt {
             _ if self.now_ms < *hopeful_ms + patience_ms => Doubt::None,
@@ -341,10 +362,7 @@ impl<C: Connector> Generations<C> {
                 _ => Doubt::Asked,
             },
             Doubt::Confirmed(since_ms) if self.now_ms >= since_ms + DOOMED_AFTER_MS => {
-                self.doomed = Some(Failure::transient(format!(
-                    "the connections that are replaced deliver nothing any more: generation {} sends again what they have",
-                    successor.number
-                )));
+                self.doomed = Some(superseded(successor.number));
                 Doubt::Confirmed(since_ms)
             }
             confirmed => confirmed,
@@ -362,10 +380,13 @@ impl<C: Connector> Generations<C> {
         } else if let Some(Refused { change, pause_ms, .. }) = self.refused.take_if(|refused| {
             let in_trouble = self.serving.trouble().is_some();
             let pause_ms = if in_trouble { RETRY_IN_TROUBLE_MS } else { refused.pause_ms };
-            self.now_ms >= refused.at_ms + pause_ms
+            self.now_ms >= refused.since_ms + pause_ms
         }) {
             let pause_ms = (pause_ms * 2).min(RETRY_MS.1);
             self.start(change, is_idle, pause_ms);
+        } else if self.refused.is_none() && self.serving.lacks_token() {
+            let cause = "the issuer gave no token".to_owned();
+            self.start(Change { cause, ..Change::default() }, is_idle, RETRY_MS.0);
         } else if self.refused.is_none() && self.serving.members.len() != self.size_now(is_idle) {
             let cause = if is_idle { "little has flowed" } else { "more flows again" };
             self.start(Change { cause: cause.to_owned(), ..Change::default() }, is_idle, RETRY_MS.0);
@@ -431,10 +452,14 @@ impl<C: Connector> Generations<C> {
         pause_ms: u64,
         failure: Failure,
     ) {
-        tracing::warn!(
-            "{}: the connections to Kafka stay as they are, because new ones fail: {failure}",
-            change.cause
-        );
+        let text = format!("the connections to Kafka stay as they are, because new ones fail: {failure}");
+        let is_told =
+            |last: &EndedSwap| last.cause == change.cause && last.failure.as_ref() == Some(&failure.reason);
+        if self.tally.last.as_ref().is_some_and(is_told) {
+            tracing::debug!("{}: {text}", change.cause);
+        } else {
+            tracing::warn!("{}: {text}", change.cause);
+        }
         self.tally.rolled_back += 1;
         self.tally.last = Some(EndedSwap {
             generation,
@@ -447,7 +472,7 @@ impl<C: Connector> Generations<C> {
             Some(earlier) => earlier.change.and(change),
             None => change,
         };
-        self.refused = Some(Refused { change, at_ms: self.now_ms, pause_ms });
+        self.refused = Some(Refused { change, since_ms, pause_ms });
     }
 
     /// Puts the new generation in the place of the old one, which is returned.
@@ -464,6 +489,7 @@ impl<C: Connector> Generations<C> {
         for member in &mut self.serving.members {
             member.progress_ms = self.now_ms;
         }
+        self.renewed = true;
         self.tally.completed += 1;
         let generation = self.serving.number;
         self.tally.last = Some(EndedSwap { generation, cause: change.cause, took_ms, failure: None });
@@ -527,6 +553,16 @@ impl<T: Connection> Generation<T> {
         self.members.iter().find_map(|member| member.connection.trouble())
     }
 
+    /// Whether a connection that is not let in holds records.
+    fn is_shut_out(&self, now_ms: u64) -> bool {
+        self.members.iter().any(|member| member.is_shut_out(now_ms))
+    }
+
+    /// Whether one got no token.
+    fn lacks_token(&self) -> bool {
+        self.members.iter().any(|member| member.connection.lacks_token())
+    }
+
     /// When the connection that has waited longest settled something.
     fn progress_ms(&self) -> u64 {
         let waiting = self.members.iter().filter(|member| member.connection.outstanding() > 0);
@@ -581,6 +617,12 @@ impl<T: Connection> Member<T> {
         Ok(())
     }
 
+    fn is_shut_out(&self, now_ms: u64) -> bool {
+        self.connection.outstanding() > 0
+            && now_ms >= self.progress_ms + LOST_AFTER_MS
+            && self.connection.trouble().as_ref().is_some_and(is_refusal)
+    }
+
     fn reset(&mut self, now_ms: u64) -> Result<(), Failure> {
         (self.since_ms, self.progress_ms) = (now_ms, now_ms);
         self.connection.reset()
@@ -620,6 +662,13 @@ impl<T> Succession<T> {
 fn is_refusal(failure: &Failure) -> bool {
     use FailureClass as Class;
     matches!(failure.class, Class::Authentication | Class::Authorisation | Class::Configuration)
+}
+
+/// Why what the old generation has must be sent again.
+fn superseded(successor: u64) -> Failure {
+    Failure::transient(format!(
+        "the connections that are replaced deliver nothing any more: generation {successor} sends again what they have"
+    ))
 }
 
 /// Why a connection that hears this of a topic is worse than the one it shall replace. Everything but a missing right is the cluster's state and not the

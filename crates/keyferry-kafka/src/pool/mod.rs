@@ -135,6 +135,10 @@ impl Sink for ConnectionPoolManager {
         self.generations.lost()
     }
 
+    fn take_renewed(&mut self) -> bool {
+        self.generations.take_renewed()
+    }
+
     fn readiness(&self) -> Option<BorrowedFd<'_>> {
         Some(self.wake.as_fd())
     }

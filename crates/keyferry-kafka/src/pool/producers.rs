@@ -66,6 +66,10 @@ impl Connection for KafkaSink {
         Sink::trouble(self)
     }
 
+    fn lacks_token(&self) -> bool {
+        self.lacks_token()
+    }
+
     fn ask(&mut self, request: &Request) -> Result<(), Failure> {
         self.ask(request)
     }

@@ -63,6 +63,10 @@ struct State {
     answers: VecDeque<Answer>,
     /// When the question ends without an answer.
     asked_until: Option<u64>,
+    /// The issuer gave it no token.
+    lacks_token: bool,
+    /// The right to write is missing.
+    lacks_right: bool,
     /// It accepts nothing any more and fails what it has.
     is_fatal: bool,
     /// It will never deliver anything.
@@ -77,7 +81,7 @@ impl State {
     }
 
     fn can_deliver(&self) -> bool {
-        self.right_password && !self.is_fatal && !self.is_lost && !self.is_stuck
+        self.right_password && !self.lacks_token && !self.is_fatal && !self.is_lost && !self.is_stuck
     }
 }
 
@@ -91,6 +95,10 @@ struct World {
     arrived: BTreeMap<u64, Vec<u64>>,
     made: u64,
     group: (u64, usize),
+    /// The issuer of tokens is away.
+    is_without_issuer: bool,
+    /// New connections lack a right.
+    is_without_right: bool,
 }
 
 impl World {
@@ -172,10 +180,13 @@ impl Connection for Simulated {
     fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
         let (now_ms, is_reachable) = (self.world.borrow().now_ms, self.world.borrow().is_reachable);
         let outcomes = self.with(|state| {
-            if is_reachable && state.right_password && state.asked_until.is_some() {
+            if is_reachable && state.right_password && !state.lacks_token && state.asked_until.is_some() {
                 state.asked_until = None;
-                let topics = vec![("events".to_owned(), Described::Present(Description::default()))];
-                state.answers.push_back(Answer::Described(Ok(topics)));
+                let described = match state.lacks_right {
+                    true => Described::Refused(failure(FailureClass::Authorisation)),
+                    false => Described::Present(Description::default()),
+                };
+                state.answers.push_back(Answer::Described(Ok(vec![("events".to_owned(), described)])));
             }
             if state.asked_until.is_some_and(|until| now_ms >= until) {
                 state.asked_until = None;
@@ -208,9 +219,15 @@ impl Connection for Simulated {
         let is_reachable = self.world.borrow().is_reachable;
         self.with(|state| match state {
             _ if !is_reachable => Some(failure(FailureClass::Transient)),
-            state if !state.right_password => Some(failure(FailureClass::Authentication)),
+            state if !state.right_password || state.lacks_token => {
+                Some(failure(FailureClass::Authentication))
+            }
             _ => None,
         })
+    }
+
+    fn lacks_token(&self) -> bool {
+        self.with(|state| state.lacks_token)
     }
 
     fn ask(&mut self, request: &Request) -> Result<(), Failure> {
@@ -243,7 +260,9 @@ impl Connector for Maker {
         world.group = if count == 0 { (group + 1, of - 1) } else { (group, count - 1) };
         let (id, generation) = (world.made, world.group.0);
         let right_password = is_right(settings);
-        world.connections.insert(id, State { generation, right_password, ..State::default() });
+        let (lacks_token, lacks_right) = (world.is_without_issuer, world.is_without_right);
+        let state = State { generation, right_password, lacks_token, lacks_right, ..State::default() };
+        world.connections.insert(id, state);
         Ok(Simulated { id, world: Rc::clone(&self.world) })
     }
 
@@ -514,6 +533,47 @@ fn a_new_generation_that_is_not_let_in_leaves_the_old_one_at_work_and_says_why()
     let failure = snapshot.last_swap.and_then(|swap| swap.failure).unwrap_or_default();
     assert!(failure.contains("authentication"), "{failure}");
     assert!(sender.settled.iter().filter(|settled| **settled).count() > 30, "the old one was held up");
+}
+
+#[test]
+fn a_new_generation_that_may_not_write_leaves_the_old_one_at_work_and_names_topic_and_reason() {
+    let mut sender = pool(1);
+    sender.world.borrow_mut().is_without_right = true;
+    sender.wish(1, "right");
+    (0..3).for_each(|_| sender.after(10).turn(0));
+    let snapshot = sender.pool.snapshot();
+    assert!(sender.serves(0) && snapshot.swap.is_none(), "{snapshot:?}");
+    let failure = snapshot.last_swap.and_then(|swap| swap.failure);
+    assert_eq!(failure.as_deref(), Some("topic events: simulated: authorisation"));
+    sender.deliver_all(1);
+    sender.after(10).turn(0);
+    assert!(sender.send().is_ok(), "the old one was held up");
+}
+
+#[test]
+fn records_of_a_connection_that_was_never_let_in_leave_by_the_new_one_as_soon_as_that_is() {
+    let world =
+        Rc::new(RefCell::new(World { is_reachable: true, is_without_issuer: true, ..World::default() }));
+    let mut sender = Sender::new(world, limits(), 300);
+    sender.turn(10);
+    sender.after(1_000).turn(0);
+    sender.world.borrow_mut().is_without_issuer = false;
+    sender.wish(1, "right");
+    (0..4).for_each(|_| sender.after(10).turn(0));
+    assert!(sender.serves(1) && sender.pool.take_renewed() && !sender.pool.take_renewed());
+}
+
+#[test]
+fn connections_without_a_token_are_replaced_when_the_issuer_is_back() {
+    let world =
+        Rc::new(RefCell::new(World { is_reachable: true, is_without_issuer: true, ..World::default() }));
+    let mut sender = Sender::new(world, limits(), 300);
+    (0..100).for_each(|_| sender.after(100).turn(1));
+    let attempts = sender.pool.snapshot().swaps_rolled_back;
+    assert!((4..=6).contains(&attempts), "{attempts} attempts in ten seconds");
+    sender.world.borrow_mut().is_without_issuer = false;
+    (0..30).for_each(|_| sender.after(100).turn(0));
+    assert_eq!(sender.pool.snapshot().swaps_completed, 1);
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Diagnosis {
             RDKafkaErrorCode::SSL if reason.contains("certificate verify failed") => {
                 self.verification.as_ref()
             }
-            RDKafkaErrorCode::Authentication if reason.contains("OAUTHBEARER token") => self.token.as_ref(),
+            _ if is_of_token(code, reason) => self.token.as_ref(),
             _ => None,
         };
         let reason = match cause {
@@ -78,6 +78,11 @@ impl Diagnosis {
         };
         Failure { class: FailureClass::Authentication, reason: format!("authentication failed: {reason}") }
     }
+}
+
+/// Whether this error is that there is no token.
+pub(crate) fn is_of_token(code: RDKafkaErrorCode, reason: &str) -> bool {
+    code == RDKafkaErrorCode::Authentication && reason.contains("OAUTHBEARER token")
 }
 
 /// What a TLS alert says of the client's certificate.

@@ -350,6 +350,8 @@ impl TopicState {
 
 #[cfg(test)]
 mod tests {
+    use keyferry_event::FailureClass;
+
     use super::*;
 
     const SOUND: Description =
@@ -456,6 +458,55 @@ mod tests {
         check.answered(Answer::Configuration(Err(Failure::transient("no right"))), 0);
         assert!(texts(&check)[0].contains("no right"), "{:?}", texts(&check));
         assert_eq!(question(&mut check, u64::MAX), None);
+    }
+
+    #[test]
+    fn a_topic_that_the_cluster_does_not_tell_of_is_neither_missing_nor_created_and_is_looked_for_again() {
+        let mut check = check(Some(TopicTemplate::default()));
+        question(&mut check, 0);
+        let refused = Failure { class: FailureClass::Authorisation, reason: "no right".to_owned() };
+        check.answered(Answer::Described(Ok(events(Described::Refused(refused)))), 0);
+        assert_eq!(texts(&check), ["the cluster does not tell of it: no right"]);
+        assert_eq!(check.snapshot()[0].presence, TopicPresence::Unknown);
+        assert_eq!(question(&mut check, RETRY_MS.0 - 1), None);
+        assert_eq!(question(&mut check, RETRY_MS.0), describe());
+    }
+
+    #[test]
+    fn a_creation_that_nobody_answers_is_told_of_every_missing_topic() {
+        let policy = TopicPolicy { create: Some(TopicTemplate::default()), outage_budget: None };
+        let mut check = TopicCheck::new(&["admin".to_owned(), "events".to_owned()], policy, 1_000);
+        question(&mut check, 0);
+        let both = ["admin", "events"].map(|name| (name.to_owned(), Described::Missing));
+        check.answered(Answer::Described(Ok(both.into())), 0);
+        question(&mut check, 0);
+        check.answered(Answer::Created(Err(Failure::transient("timed out"))), 0);
+        let texts = texts(&check);
+        assert!(texts.len() == 2 && texts.iter().all(|text| text.contains("timed out")), "{texts:?}");
+    }
+
+    #[test]
+    fn a_configuration_of_one_topic_that_may_not_be_read_says_nothing_of_another() {
+        let policy = TopicPolicy { create: None, outage_budget: None };
+        let mut check = TopicCheck::new(&["admin".to_owned(), "events".to_owned()], policy, 1_000);
+        question(&mut check, 0);
+        let both = ["admin", "events"].map(|name| (name.to_owned(), Described::Present(SOUND)));
+        check.answered(Answer::Described(Ok(both.into())), 0);
+        question(&mut check, 0);
+        let read = ("admin".to_owned(), Ok(Vec::new()));
+        let unread = ("events".to_owned(), Err(Failure::transient("no right")));
+        check.answered(Answer::Configuration(Ok(vec![read, unread])), 0);
+        let of = |at: usize| check.snapshot()[at].findings.len();
+        assert_eq!((of(0), of(1)), (0, 1));
+    }
+
+    #[test]
+    fn topics_of_which_nobody_could_be_asked_are_asked_about_again() {
+        let mut check = check(None);
+        question(&mut check, 0);
+        check.failed(&Failure::transient("there is no producer"), 0);
+        assert_eq!((question(&mut check, RETRY_MS.0 - 1), texts(&check)), (None, Vec::new()));
+        assert_eq!(question(&mut check, RETRY_MS.0), describe());
     }
 
     #[test]

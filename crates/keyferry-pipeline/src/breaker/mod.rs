@@ -245,6 +245,11 @@ impl CircuitBreaker {
         }
     }
 
+    /// The sink has other connections than those that it has opened for, and they have reached the destination: they are tried at once.
+    pub fn renewed(&mut self, now_ms: u64) {
+        self.retry_at_ms = self.retry_at_ms.min(now_ms);
+    }
+
     /// Nothing has been acknowledged for `stalled_ms` although something is in flight; `complaint` is what the sink says of it.
     pub fn stalled(&mut self, stalled_ms: u64, complaint: impl FnOnce() -> Option<String>, now_ms: u64) {
         if self.may_trip() && stalled_ms >= millis(self.settings.oldest_unacknowledged) {

@@ -167,6 +167,18 @@ fn a_probe_that_fails_or_is_not_answered_opens_it_again() {
 }
 
 #[test]
+fn other_connections_are_tried_at_once_unless_an_operator_holds_it_open() {
+    let mut bench = Bench::new();
+    let mut refused = || bench.fail(FailureClass::Authentication);
+    assert_eq!([refused(), refused(), refused()], [BreakerState::Open; 3]);
+    bench.breaker.renewed(bench.now_ms);
+    assert_eq!(bench.after(0), BreakerState::HalfOpen);
+    bench.force(Some(Forced::Open));
+    bench.breaker.renewed(bench.now_ms);
+    assert_eq!(bench.after(60_000), BreakerState::Open);
+}
+
+#[test]
 fn an_acknowledgement_of_what_was_in_flight_closes_it_at_once() {
     let mut bench = Bench::new();
     bench.open();
