@@ -74,6 +74,11 @@ pub(crate) struct SaslDraft {
     pub(crate) client_id: Option<String>,
     pub(crate) client_secret: Option<Secret>,
     pub(crate) scope: Option<String>,
+    pub(crate) aws_region: Option<String>,
+    pub(crate) aws_profile: Option<String>,
+    pub(crate) kerberos_service_name: Option<String>,
+    pub(crate) kerberos_principal: Option<String>,
+    pub(crate) kerberos_keytab: Option<PathBuf>,
     pub(crate) jaas_config: Option<Secret>,
 }
 

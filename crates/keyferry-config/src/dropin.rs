@@ -108,7 +108,7 @@ impl DropIn {
 
 const NO_TRANSACTIONS: &str =
     "Keyferry uses no Kafka transactions: every copy of a record carries the same id and sequence number";
-const KERBEROS: &str = "it belongs to Kerberos, which is not built in";
+const KERBEROS: &str = "tickets are renewed by librdkafka, on a schedule of its own";
 const JAVA_TLS: &str = "it chooses a part of Java's TLS, and the agent uses OpenSSL";
 const TOKEN_REFRESH: &str = "librdkafka refreshes a token by itself when 80 % of its life are over";
 const JAVA_METRICS: &str = "it belongs to the metrics of Kafka's Java client; Keyferry has its own";
@@ -342,10 +342,10 @@ pub static DROP_IN: &[DropIn] = &[
         option: "sasl-client-callback-handler-class",
         variable: "KAFKA_SASL_CLIENT_CALLBACK_HANDLER_CLASS",
         treatment: Treatment::JavaClass {
-            known: &[(
-                "OAuthBearerSaslClientCallbackHandler",
-                "OAUTHBEARER with client credentials is built in",
-            )],
+            known: &[
+                ("OAuthBearerSaslClientCallbackHandler", "OAUTHBEARER with client credentials is built in"),
+                ("IAMClientCallbackHandler", "AWS_MSK_IAM is built in"),
+            ],
             replacement: "Java code cannot run in the agent. Remove the option and give user and password, or client id \
                           and secret, in `sasl-jaas-config`",
         },
@@ -358,8 +358,9 @@ pub static DROP_IN: &[DropIn] = &[
             key: "destination.security.sasl.jaas_config",
             note: "`PlainLoginModule` and `ScramLoginModule` (`username`, `password`) and `OAuthBearerLoginModule` \
                    (`clientId`, `clientSecret`, `scope`; also Strimzi's `oauth.client.id`, `oauth.client.secret`, \
-                   `oauth.scope`, `oauth.token.endpoint.uri`) are understood; any other module, such as \
-                   `Krb5LoginModule`, is refused",
+                   `oauth.scope`, `oauth.token.endpoint.uri`) and MSK's `IAMLoginModule` (`awsProfileName`) are understood, and \
+                   `Krb5LoginModule` (`principal`, `keyTab`, `serviceName`) where the agent is built with Kerberos; any \
+                   other module is refused",
         },
     },
     ignored("sasl.kerberos.kinit.cmd", "sasl-kerberos-kinit-cmd", "KAFKA_SASL_KERBEROS_KINIT_CMD", KERBEROS),
@@ -369,12 +370,15 @@ pub static DROP_IN: &[DropIn] = &[
         "KAFKA_SASL_KERBEROS_MIN_TIME_BEFORE_RELOGIN",
         KERBEROS,
     ),
-    ignored(
-        "sasl.kerberos.service.name",
-        "sasl-kerberos-service-name",
-        "KAFKA_SASL_KERBEROS_SERVICE_NAME",
-        KERBEROS,
-    ),
+    DropIn {
+        kafka: Some("sasl.kerberos.service.name"),
+        option: "sasl-kerberos-service-name",
+        variable: "KAFKA_SASL_KERBEROS_SERVICE_NAME",
+        treatment: Treatment::Setting {
+            key: "destination.security.sasl.kerberos_service_name",
+            note: "only where the agent is built with Kerberos",
+        },
+    },
     ignored(
         "sasl.kerberos.ticket.renew.jitter",
         "sasl-kerberos-ticket-renew-jitter",
@@ -436,7 +440,7 @@ pub static DROP_IN: &[DropIn] = &[
         variable: "KAFKA_SASL_MECHANISM",
         treatment: Treatment::Setting {
             key: "destination.security.sasl.mechanism",
-            note: "`GSSAPI`, Kafka's default, is refused: Kerberos is not built in",
+            note: "`GSSAPI`, Kafka's default, is refused unless the agent is built with Kerberos",
         },
     },
     added(

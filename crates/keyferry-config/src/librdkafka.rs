@@ -4,7 +4,9 @@
 //! can change them.
 
 use crate::input::Rejected;
-use crate::model::{ClientIdentity, Destination, PropertyValue, Sasl, Security, Tls, Trust};
+use crate::model::{
+    AwsMskIam, ClientIdentity, Destination, Kerberos, Mechanism, PropertyValue, Sasl, Security, Tls, Trust,
+};
 use crate::secret::Secret;
 
 /// A property's name and value.
@@ -155,7 +157,7 @@ fn identified(identity: &ClientIdentity) -> Vec<Property> {
 }
 
 fn authenticated(sasl: &Sasl, tls: Option<&Tls>) -> Vec<Property> {
-    let mut properties = vec![plain("sasl.mechanisms", sasl.mechanism().as_str())];
+    let mut properties = vec![plain("sasl.mechanisms", mechanism(sasl))];
     match sasl {
         Sasl::Plain(login) | Sasl::ScramSha256(login) | Sasl::ScramSha512(login) => {
             properties.push(plain("sasl.username", &login.username));
@@ -169,8 +171,27 @@ fn authenticated(sasl: &Sasl, tls: Option<&Tls>) -> Vec<Property> {
             properties.extend(client.scope.iter().map(|scope| plain("sasl.oauthbearer.scope", scope)));
             properties.push(issuer_trust(tls));
         }
+        Sasl::AwsMskIam(AwsMskIam { region, profile }) => {
+            // Free text for whoever makes the token, which is keyferry-kafka's `security::msk`.
+            let profile = profile.iter().map(|profile| format!(" profile={profile}")).collect::<String>();
+            properties
+                .push(plain("sasl.oauthbearer.config", format!("aws-msk-iam region={region}{profile}")));
+        }
+        Sasl::Gssapi(Kerberos { service_name, principal, keytab }) => {
+            properties.push(plain("sasl.kerberos.service.name", service_name));
+            properties.push(plain("sasl.kerberos.principal", principal));
+            properties.push(plain("sasl.kerberos.keytab", keytab.display()));
+        }
     }
     properties
+}
+
+/// librdkafka's name for it. What MSK takes is a token.
+fn mechanism(sasl: &Sasl) -> &'static str {
+    match sasl {
+        Sasl::AwsMskIam(_) => Mechanism::OAuthBearer.as_str(),
+        _ => sasl.mechanism().as_str(),
+    }
 }
 
 /// The issuer is believed by the same authorities as the brokers.
@@ -248,6 +269,13 @@ const RESERVED: &[(&[&str], &str)] = &[
         "use `destination.security.sasl.client_secret`",
     ),
     (&["sasl.oauthbearer.scope"], "use `destination.security.sasl.scope`"),
+    (
+        &["sasl.oauthbearer.config"],
+        "use `destination.security.sasl.mechanism` AWS_MSK_IAM with `destination.security.sasl.aws_region`",
+    ),
+    (&["sasl.kerberos.service.name"], "use `destination.security.sasl.kerberos_service_name`"),
+    (&["sasl.kerberos.principal"], "use `destination.security.sasl.kerberos_principal`"),
+    (&["sasl.kerberos.keytab"], "use `destination.security.sasl.kerberos_keytab`"),
     (&["https.ca.location", "https.ca.pem"], "use `destination.security.tls.ca_file`"),
 ];
 

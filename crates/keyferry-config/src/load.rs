@@ -47,6 +47,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         given: GivenDestination::default(),
         errors,
         warnings,
+        aws_region: AWS_REGION.iter().find_map(|name| sources.variable(name)).map(ToOwned::to_owned),
         system_trust: sources.variable(OPENSSL_CA_FILE).map(PathBuf::from),
         resolver: Resolver::new(sources.environment()),
         open_store: sources.open_store(),
@@ -89,6 +90,9 @@ const LEAST_SEGMENTS: u64 = 4;
 /// The variable by which OpenSSL is told where the system's authorities are.
 const OPENSSL_CA_FILE: &str = "SSL_CERT_FILE";
 
+/// The variables by which AWS's own tools are told the region, the first before the second.
+const AWS_REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+
 /// Why another value holds than one that must not be shown.
 const HIDDEN_REASON: &str =
     "what the reference stands for is out of range, and the nearest legal value is used";
@@ -100,6 +104,7 @@ pub(crate) struct Context<'a> {
     given: GivenDestination,
     errors: Vec<ConfigError>,
     warnings: Vec<Warning>,
+    pub(crate) aws_region: Option<String>,
     pub(crate) system_trust: Option<PathBuf>,
     pub(crate) resolver: Resolver<'a>,
     pub(crate) open_store: Option<OpenStore>,

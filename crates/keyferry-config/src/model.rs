@@ -451,6 +451,10 @@ keyword! {
         ScramSha512 = "SCRAM-SHA-512",
         /// A token from an OpenID Connect issuer, by client credentials.
         OAuthBearer = "OAUTHBEARER",
+        /// AWS credentials, as Amazon MSK takes them.
+        AwsMskIam = "AWS_MSK_IAM",
+        /// Kerberos.
+        Gssapi = "GSSAPI",
     }
 }
 
@@ -590,6 +594,10 @@ pub enum Sasl {
     ScramSha512(Credentials),
     /// A token from an OpenID Connect issuer.
     OAuthBearer(ClientCredentials),
+    /// AWS credentials, as Amazon MSK takes them.
+    AwsMskIam(AwsMskIam),
+    /// Kerberos.
+    Gssapi(Kerberos),
 }
 
 impl Sasl {
@@ -600,6 +608,8 @@ impl Sasl {
             Self::ScramSha256(_) => Mechanism::ScramSha256,
             Self::ScramSha512(_) => Mechanism::ScramSha512,
             Self::OAuthBearer(_) => Mechanism::OAuthBearer,
+            Self::AwsMskIam(_) => Mechanism::AwsMskIam,
+            Self::Gssapi(_) => Mechanism::Gssapi,
         }
     }
 }
@@ -624,6 +634,26 @@ pub struct ClientCredentials {
     pub client_secret: Secret,
     /// The scope that is asked for, if any.
     pub scope: Option<String>,
+}
+
+/// Where AWS credentials are used, and which. The credentials themselves are no part of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AwsMskIam {
+    /// The cluster's region.
+    pub region: String,
+    /// The profile of the shared credentials file; `None` for the first credentials that are found.
+    pub profile: Option<String>,
+}
+
+/// Who the client is for Kerberos.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kerberos {
+    /// The first part of the brokers' principal.
+    pub service_name: String,
+    /// The client's principal.
+    pub principal: String,
+    /// The client's keys.
+    pub keytab: PathBuf,
 }
 
 /// The value of a librdkafka property.

@@ -7,9 +7,11 @@ use crate::input::Rejected;
 use crate::jaas::LoginModule;
 use crate::load::{Context, missing_option};
 use crate::model::{
-    ClientCredentials, ClientIdentity, Credentials, Mechanism, MissingOption, Sasl, Security, Tls, Trust,
+    AwsMskIam, ClientCredentials, ClientIdentity, Credentials, Kerberos, Mechanism, MissingOption, Sasl,
+    Security, Tls, Trust,
 };
 use crate::secret::Secret;
+use crate::settings::NO_KERBEROS;
 use crate::stores::{OpenedStore, StoreFormat, StoreIdentity, StorePasswords};
 
 const CA_FILE: &str = "destination.security.tls.ca_file";
@@ -28,6 +30,11 @@ const TOKEN_ENDPOINT: &str = "destination.security.sasl.token_endpoint";
 const CLIENT_ID: &str = "destination.security.sasl.client_id";
 const CLIENT_SECRET: &str = "destination.security.sasl.client_secret";
 const SCOPE: &str = "destination.security.sasl.scope";
+const AWS_REGION: &str = "destination.security.sasl.aws_region";
+const AWS_PROFILE: &str = "destination.security.sasl.aws_profile";
+const KERBEROS_SERVICE_NAME: &str = "destination.security.sasl.kerberos_service_name";
+const KERBEROS_PRINCIPAL: &str = "destination.security.sasl.kerberos_principal";
+const KERBEROS_KEYTAB: &str = "destination.security.sasl.kerberos_keytab";
 pub(crate) const JAAS_CONFIG: &str = "destination.security.sasl.jaas_config";
 
 /// `None` if something is wrong (recorded in `context`) or missing (recorded in `missing`).
@@ -45,6 +52,13 @@ pub(crate) fn assemble(
     }
     let tls = if protocol.uses_tls() { Some(tls(draft.tls, context, missing)?) } else { None };
     let sasl = if protocol.uses_sasl() { Some(sasl(draft.sasl, context, missing)?) } else { None };
+    if tls.is_none() && matches!(sasl, Some(Sasl::AwsMskIam(_))) {
+        return refuse(
+            context,
+            MECHANISM,
+            "AWS_MSK_IAM is for TLS only; set the security protocol to SASL_SSL",
+        );
+    }
     Some(Security { tls, sasl })
 }
 
@@ -223,6 +237,8 @@ fn sasl(draft: SaslDraft, context: &mut Context, missing: &mut Vec<MissingOption
         Mechanism::ScramSha256 => credentials(draft, missing).map(Sasl::ScramSha256),
         Mechanism::ScramSha512 => credentials(draft, missing).map(Sasl::ScramSha512),
         Mechanism::OAuthBearer => client_credentials(draft, missing).map(Sasl::OAuthBearer),
+        Mechanism::AwsMskIam => aws_msk_iam(draft, context, missing).map(Sasl::AwsMskIam),
+        Mechanism::Gssapi => kerberos(draft, context, missing).map(Sasl::Gssapi),
     }
 }
 
@@ -262,6 +278,41 @@ fn client_credentials(draft: SaslDraft, missing: &mut Vec<MissingOption>) -> Opt
         client_secret: draft.client_secret?,
         scope: draft.scope,
     })
+}
+
+fn aws_msk_iam(
+    draft: SaslDraft,
+    context: &mut Context,
+    missing: &mut Vec<MissingOption>,
+) -> Option<AwsMskIam> {
+    let region = draft.aws_region.or_else(|| context.aws_region.clone());
+    require(&region, AWS_REGION, "the region of the MSK cluster, if AWS_REGION does not name it", missing);
+    let region = word(AWS_REGION, region?, context)?;
+    let profile = match draft.aws_profile {
+        Some(profile) => Some(word(AWS_PROFILE, profile, context)?),
+        None => None,
+    };
+    Some(AwsMskIam { region, profile })
+}
+
+fn kerberos(draft: SaslDraft, context: &mut Context, missing: &mut Vec<MissingOption>) -> Option<Kerberos> {
+    require(&draft.kerberos_principal, KERBEROS_PRINCIPAL, "the client's Kerberos principal", missing);
+    require(&draft.kerberos_keytab, KERBEROS_KEYTAB, "the file with the client's Kerberos keys", missing);
+    let service_name = draft.kerberos_service_name.unwrap_or_else(|| "kafka".to_owned());
+    let service_name = word(KERBEROS_SERVICE_NAME, service_name, context)?;
+    let principal = word(KERBEROS_PRINCIPAL, draft.kerberos_principal?, context)?;
+    let keytab = draft.kerberos_keytab?;
+    word(KERBEROS_KEYTAB, keytab.display().to_string(), context)?;
+    Some(Kerberos { service_name, principal, keytab })
+}
+
+/// A value that means nothing else where it is put together with others: in a command line of librdkafka's, say.
+fn word(key: &'static str, value: String, context: &mut Context) -> Option<String> {
+    let is_plain = |one: char| one.is_ascii_alphanumeric() || "_.-/@".contains(one);
+    if value.is_empty() || !value.chars().all(is_plain) {
+        return refuse(context, key, "it may have letters, digits and `_ . - / @` only");
+    }
+    Some(value)
 }
 
 fn require<T>(value: &Option<T>, key: &'static str, purpose: &'static str, missing: &mut Vec<MissingOption>) {
@@ -323,23 +374,53 @@ fn with_login_module(mut draft: SaslDraft, context: &mut Context) -> Option<Sasl
             );
             Some(draft)
         }
-        "Krb5LoginModule" => refuse(
-            context,
-            JAAS_CONFIG,
-            "Kerberos is not built in; use the ScramLoginModule, PlainLoginModule or OAuthBearerLoginModule, or a client \
-             certificate with the protocol SSL",
-        ),
-        "IAMLoginModule" => refuse(
-            context,
-            JAAS_CONFIG,
-            "AWS MSK IAM is not built in; use the ScramLoginModule with the cluster's SCRAM listener, or a client \
-             certificate with the protocol SSL",
-        ),
+        "Krb5LoginModule" => {
+            if !cfg!(feature = "gssapi") {
+                return refuse(context, JAAS_CONFIG, NO_KERBEROS);
+            }
+            if *draft.mechanism.get_or_insert(Mechanism::Gssapi) != Mechanism::Gssapi {
+                return refuse(
+                    context,
+                    JAAS_CONFIG,
+                    "the Krb5LoginModule goes with the mechanism GSSAPI only",
+                );
+            }
+            let login = Login { module: &module, context };
+            login.fill(&mut draft.kerberos_principal, KERBEROS_PRINCIPAL, &["principal"], str::to_owned);
+            login.fill(&mut draft.kerberos_keytab, KERBEROS_KEYTAB, &["keyTab"], PathBuf::from);
+            login.fill(
+                &mut draft.kerberos_service_name,
+                KERBEROS_SERVICE_NAME,
+                &["serviceName"],
+                str::to_owned,
+            );
+            Some(draft)
+        }
+        "IAMLoginModule" => {
+            if *draft.mechanism.get_or_insert(Mechanism::AwsMskIam) != Mechanism::AwsMskIam {
+                return refuse(
+                    context,
+                    JAAS_CONFIG,
+                    "the IAMLoginModule goes with the mechanism AWS_MSK_IAM only; set `sasl-mechanism` to it",
+                );
+            }
+            if module.option("awsRoleArn").is_some() {
+                return refuse(
+                    context,
+                    JAAS_CONFIG,
+                    "the agent takes on no AWS role by itself; give it the role's credentials, by its container or in a \
+                     profile of the shared credentials file (`awsProfileName`)",
+                );
+            }
+            let login = Login { module: &module, context };
+            login.fill(&mut draft.aws_profile, AWS_PROFILE, &["awsProfileName"], str::to_owned);
+            Some(draft)
+        }
         _ => refuse(
             context,
             JAAS_CONFIG,
             "Java's login modules cannot run in the agent; those of Kafka are understood: PlainLoginModule, \
-             ScramLoginModule and OAuthBearerLoginModule",
+             ScramLoginModule, OAuthBearerLoginModule and MSK's IAMLoginModule",
         ),
     }
 }

@@ -793,6 +793,59 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.scope, input.text())),
     },
     Setting {
+        key: "destination.security.sasl.aws_region",
+        option: Some("sasl-aws-region"),
+        takes: || "region, such as `eu-central-1`".into(),
+        default: "`AWS_REGION`, else `AWS_DEFAULT_REGION`",
+        purpose: "The region of the cluster, for AWS_MSK_IAM.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.aws_region, input.text())),
+    },
+    Setting {
+        key: "destination.security.sasl.aws_profile",
+        option: Some("sasl-aws-profile"),
+        takes: || "name".into(),
+        default: "the first credentials that are found",
+        purpose: "The profile of the shared credentials file, for AWS_MSK_IAM.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.sasl.aws_profile, input.text())
+        }),
+    },
+    Setting {
+        key: "destination.security.sasl.kerberos_service_name",
+        option: Some("sasl-kerberos-service-name"),
+        takes: || "name".into(),
+        default: "`kafka`",
+        purpose: "The first part of the brokers' principal, for GSSAPI.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.sasl.kerberos_service_name, input.text())
+        }),
+    },
+    Setting {
+        key: "destination.security.sasl.kerberos_principal",
+        option: Some("sasl-kerberos-principal"),
+        takes: || "principal, such as `keyferry@EXAMPLE.ORG`".into(),
+        default: "none",
+        purpose: "The client's principal, for GSSAPI.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.sasl.kerberos_principal, input.text())
+        }),
+    },
+    Setting {
+        key: "destination.security.sasl.kerberos_keytab",
+        option: Some("sasl-kerberos-keytab"),
+        takes: || "path".into(),
+        default: "none",
+        purpose: "The file with the client's keys, for GSSAPI.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.security.sasl.kerberos_keytab, input.path())
+        }),
+    },
+    Setting {
         key: "destination.security.sasl.jaas_config",
         option: Some("sasl-jaas-config"),
         takes: || "a login module in Java's notation".into(),
@@ -953,12 +1006,15 @@ fn cipher_suites(input: Input<'_>) -> ParseResult<Option<String>> {
     }
 }
 
-/// Mechanisms that Kafka's Java client knows and this one does not are refused by name.
+/// Kerberos is a matter of how the agent was built.
 fn mechanism(input: Input<'_>) -> ParseResult<Mechanism> {
-    let usable = "use SCRAM-SHA-512, PLAIN or OAUTHBEARER, or a client certificate with the protocol SSL";
-    match input.text.trim().to_ascii_uppercase().as_str() {
-        "GSSAPI" => Err(Rejected::Refused(format!("Kerberos (GSSAPI) is not built in; {usable}"))),
-        "AWS_MSK_IAM" => Err(Rejected::Refused(format!("AWS MSK IAM is not built in; {usable}"))),
-        _ => input.keyword(),
+    let parsed = input.keyword()?;
+    if parsed.value == Mechanism::Gssapi && !cfg!(feature = "gssapi") {
+        return Err(Rejected::Refused(NO_KERBEROS.to_owned()));
     }
+    Ok(parsed)
 }
+
+/// What is said of Kerberos where it is not built in.
+pub(crate) const NO_KERBEROS: &str = "this agent is built without Kerberos: build it with the cargo feature `gssapi` (docs/security.md), or use \
+                                      SCRAM-SHA-512, PLAIN or OAUTHBEARER, or a client certificate with the protocol SSL";

@@ -147,15 +147,82 @@ fn a_token_comes_from_the_issuer() {
     expect(&needed(&[("security-protocol", "SASL_SSL"), ("sasl-jaas-config", strimzi)]), expected);
 }
 
+const MSK: Options<'_> = &[("security-protocol", "SASL_SSL"), ("sasl-mechanism", "AWS_MSK_IAM")];
+
+#[test]
+fn what_msk_takes_is_a_token_that_is_made_here() {
+    let token = |config: &'static str| {
+        [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanisms", "OAUTHBEARER"),
+            ("sasl.oauthbearer.config", config),
+            ("ssl.endpoint.identification.algorithm", "https"),
+            ("ssl.ca.location", "probe"),
+        ]
+    };
+    let region = ("sasl-aws-region", "eu-west-1");
+    let given = [MSK, &[region, ("sasl-aws-profile", "msk")]].concat();
+    expect(&needed(&given), &token("aws-msk-iam region=eu-west-1 profile=msk"));
+    let java = [
+        ("security-protocol", "SASL_SSL"),
+        ("sasl-client-callback-handler-class", "software.amazon.msk.auth.iam.IAMClientCallbackHandler"),
+        ("sasl-jaas-config", "software.amazon.msk.auth.iam.IAMLoginModule required awsProfileName=msk;"),
+        region,
+    ];
+    expect(&needed(&java), &token("aws-msk-iam region=eu-west-1 profile=msk"));
+    let variables = [("AWS_DEFAULT_REGION", "eu-west-3"), ("AWS_REGION", "eu-west-2")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    expect(&needed(MSK).with_environment(variables), &token("aws-msk-iam region=eu-west-2"));
+    assert_eq!(outcome(&needed(MSK)), Err("missing sasl-aws-region".to_owned()));
+}
+
+#[test]
+fn what_msk_cannot_take_is_refused() {
+    let plain = [SASL_PLAIN_TEXT, ("sasl-mechanism", "AWS_MSK_IAM"), ("sasl-aws-region", "eu-west-1")];
+    let odd = [MSK, &[("sasl-aws-region", "eu-west-1 profile=other")]].concat();
+    for (options, expected) in [(&plain[..], "AWS_MSK_IAM is for TLS only"), (&odd, "it may have letters")] {
+        let message = outcome(&needed(options)).unwrap_err();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[cfg(feature = "gssapi")]
+#[test]
+fn kerberos_is_told_who_the_client_is_and_nothing_that_a_shell_would_obey() {
+    let given = |principal: &'static str| {
+        let jaas = format!(
+            "Krb5LoginModule required useKeyTab=true keyTab=\"/etc/k.keytab\" principal=\"{principal}\";"
+        );
+        outcome(&needed(&[SASL_PLAIN_TEXT, ("sasl-jaas-config", &jaas)]))
+    };
+    let properties = given("keyferry/host@EXAMPLE.ORG").unwrap();
+    assert_eq!(properties["sasl.mechanisms"], "GSSAPI");
+    assert_eq!(properties["sasl.kerberos.service.name"], "kafka");
+    assert_eq!(properties["sasl.kerberos.principal"], "keyferry/host@EXAMPLE.ORG");
+    assert_eq!(properties["sasl.kerberos.keytab"], "/etc/k.keytab");
+    let message = given("keyferry; rm -rf /").unwrap_err();
+    assert!(message.contains("it may have letters"), "{message}");
+}
+
 #[test]
 fn a_login_module_that_cannot_be_used_is_refused_with_its_replacement() {
     for (mechanism, jaas, expected) in [
+        #[cfg(not(feature = "gssapi"))]
         (
             None,
             "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true;",
-            "Kerberos is not built in; use",
+            "this agent is built without Kerberos: build it with the cargo feature `gssapi`",
         ),
-        (None, "software.amazon.msk.auth.iam.IAMLoginModule required;", "AWS MSK IAM is not built in; use"),
+        (
+            None,
+            "software.amazon.msk.auth.iam.IAMLoginModule required awsRoleArn=\"arn:aws:iam::1:role/x\";",
+            "the agent takes on no AWS role by itself",
+        ),
+        (
+            Some("PLAIN"),
+            "IAMLoginModule required;",
+            "the IAMLoginModule goes with the mechanism AWS_MSK_IAM only",
+        ),
         (None, "com.example.Own required a=b;", "Java's login modules cannot run in the agent"),
         (
             Some("OAUTHBEARER"),

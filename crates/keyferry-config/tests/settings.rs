@@ -334,8 +334,9 @@ fn illegal_values_are_named_with_option_origin_and_expectation() {
         (
             "KAFKA_SASL_MECHANISM",
             "GSSAPI",
-            "option `sasl-mechanism` (from KAFKA_SASL_MECHANISM): Kerberos (GSSAPI) is not built in; use SCRAM-SHA-512, \
-             PLAIN or OAUTHBEARER, or a client certificate with the protocol SSL",
+            "option `sasl-mechanism` (from KAFKA_SASL_MECHANISM): this agent is built without Kerberos: build it with the \
+             cargo feature `gssapi` (docs/security.md), or use SCRAM-SHA-512, PLAIN or OAUTHBEARER, or a client certificate \
+             with the protocol SSL",
         ),
         (
             "KEYFERRY_DESTINATION_LIBRDKAFKA_ACKS",

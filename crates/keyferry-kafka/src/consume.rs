@@ -6,15 +6,18 @@
 //! Within a partition, records come in the order of their offsets; between partitions there is no order.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
+
+use crate::raw_token;
 
 /// How long one call into the client may take, so that the silence of brokers is noticed in between.
 const POLL: Duration = Duration::from_millis(500);
@@ -142,6 +145,15 @@ impl Received<'_> {
 struct Context;
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    /// Asked for while the client is polled, and only where the tokens are ours to make.
+    fn generate_oauth_token(&self, property: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let token = raw_token::token(property.unwrap_or_default())?;
+        let principal_name = raw_token::PRINCIPAL.to_string_lossy().into_owned();
+        Ok(OAuthToken { token: token.expose().to_owned(), principal_name, lifetime_ms: token.expires_ms() })
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -181,9 +193,12 @@ impl TopicReader {
         topics: &[String],
         patience: Duration,
     ) -> Result<Self, ConsumeError> {
-        let consumer: BaseConsumer<Context> = config(properties)
+        let config = config(properties);
+        let consumer: BaseConsumer<Context> = config
             .create_with_context(Context)
             .map_err(|error| ConsumeError::Configuration(error.to_string()))?;
+        raw_token::give(consumer.client(), &config)
+            .map_err(|reason| ConsumeError::Kafka { what: "log in".to_owned(), reason })?;
         let mut partitions = Vec::new();
         for topic in topics {
             find_partitions(&consumer, topic, patience, &mut partitions)?;

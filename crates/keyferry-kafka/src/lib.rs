@@ -12,13 +12,14 @@
 //! - [`security`]: credentials that librdkafka does not take as they are.
 //! - [`topics`]: what the cluster says of the topics.
 //! - [`tuner`]: batch size, linger, compression and connections, fitted to what flows.
-//! - `raw`: the few calls of the C client that the `rdkafka` crate does not offer as we need them; with `raw_admin` the only `unsafe` code of the project.
+//! - `raw`: the few calls of the C client that the `rdkafka` crate does not offer as we need them; with `raw_admin`, `raw_token` and `raw_verify` the only `unsafe` code of the project.
 
 pub mod consume;
 pub mod error;
 pub mod pool;
 mod raw;
 mod raw_admin;
+mod raw_token;
 mod raw_verify;
 pub mod security;
 mod settings;

@@ -4,7 +4,7 @@
 //! each message, and its `poll` takes one event at a time and boxes it. Here a message is one call with a topic handle and borrowed headers, an
 //! event is drained in place, and the delivery reports carry our token as the opaque pointer itself, so that nothing is boxed.
 //!
-//! This and [`raw_admin`](crate::raw_admin) are the only modules of the project with `unsafe` code. Its soundness rests on three facts of librdkafka's documentation: a client may be used from any
+//! This and the other modules `raw_…` are the only ones of the project with `unsafe` code. Its soundness rests on three facts of librdkafka's documentation: a client may be used from any
 //! thread; `RD_KAFKA_MSG_F_COPY` copies the payload before `rd_kafka_produceva` returns (key and headers are always copied); an event's
 //! messages live until the event is destroyed.
 #![allow(unsafe_code)]
@@ -23,6 +23,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
 
 use crate::raw_admin::{self, Asked};
+use crate::raw_token;
 use crate::raw_verify;
 use crate::settings::Mark;
 use crate::topics::{Answer, Request};
@@ -70,11 +71,18 @@ impl RawProducer {
     /// A producer with `config`, which writes to `wake` (an eventfd) whenever it has something to report.
     pub(crate) fn new(config: &ClientConfig, wake: Arc<OwnedFd>) -> KafkaResult<Self> {
         let native = config.create_native_config()?;
-        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS;
+        let mut events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS;
+        let needs_tokens = raw_token::are_needed(config);
+        if needs_tokens {
+            events |= raw_token::lend_to(&native);
+        }
         // SAFETY: `native` is a live configuration object.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), events) };
         raw_verify::name_reasons(&native);
         let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext)?;
+        if needs_tokens {
+            raw_token::serve_in_background(&client)?;
+        }
         // SAFETY: the client is live. The queue is reference-counted and destroyed in `drop`.
         let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
         let queue = NonNull::new(queue)

@@ -4,13 +4,14 @@ use std::ffi::CStr;
 use std::fmt;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use zeroize::Zeroizing;
 
 /// How a producer is made: librdkafka's configuration properties.
 ///
-/// Values may be secrets; they are therefore never printed.
+/// Values may be secrets: they are never printed, and overwritten when they are dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProducerSettings {
-    properties: Vec<(String, String)>,
+    properties: Vec<(String, Zeroizing<String>)>,
     mark: Option<Mark>,
 }
 
@@ -60,7 +61,8 @@ const DEFAULT_BATCH_SIZE: u64 = 1_000_000;
 impl ProducerSettings {
     /// Settings of the given properties, as in librdkafka's `CONFIGURATION.md`.
     pub fn new(properties: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { properties: properties.into_iter().collect(), mark: None }
+        let properties = properties.into_iter().map(|(name, value)| (name, Zeroizing::new(value)));
+        Self { properties: properties.collect(), mark: None }
     }
 
     /// The same, and each record gets one more header.
@@ -73,7 +75,7 @@ impl ProducerSettings {
     #[must_use]
     pub fn with_property(mut self, name: &str, value: impl Into<String>) -> Self {
         self.properties.retain(|(known, _)| known != name);
-        self.properties.push((name.to_owned(), value.into()));
+        self.properties.push((name.to_owned(), Zeroizing::new(value.into())));
         self
     }
 
@@ -97,7 +99,7 @@ impl ProducerSettings {
         // What becomes of a line is decided where it arrives; debug lines are only made where the property `debug` asks for them.
         config.set_log_level(RDKafkaLogLevel::Debug);
         for (name, value) in &self.properties {
-            config.set(name, value);
+            config.set(name, value.as_str());
         }
         if role.of > 1 {
             config.set(BUFFER, self.share_of_buffer(role.of).to_string());

@@ -25,9 +25,14 @@ const DIRECTIVES: &str = "RUST_LOG";
 /// What operators change is told at every level.
 const AUDIT: &str = "keyferry_server::audit=info";
 
+/// The library that signs tokens for AWS tells what it signs, and a session token is among it.
+const SIGNER: &str = "aws_sigv4=off";
+
 /// Begins logging, at level `info` until [`set_level`] says otherwise.
 pub fn init(format: Format) {
-    let filter = EnvFilter::try_from_env(DIRECTIVES).unwrap_or_else(|_| EnvFilter::new("info"));
+    let asked = std::env::var(DIRECTIVES).unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::try_new(format!("{asked},{SIGNER}"))
+        .unwrap_or_else(|_| EnvFilter::new(format!("info,{SIGNER}")));
     // Whoever read the log may be gone, as a parent that was killed is: a line that nobody reads is no reason to panic.
     let builder = tracing_subscriber::fmt().with_writer(io::stderr).log_internal_errors(false);
     match format {
@@ -57,6 +62,6 @@ pub fn set_level(level: LogLevel) {
     if std::env::var_os(DIRECTIVES).is_none()
         && let Some(set) = SET_FILTER.get()
     {
-        set(EnvFilter::new(format!("{},{AUDIT}", level.as_str())));
+        set(EnvFilter::new(format!("{},{AUDIT},{SIGNER}", level.as_str())));
     }
 }

@@ -54,11 +54,13 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::cli::{Cli, Command, RunArguments};
 use crate::error::{Error, Finding, tool_exit_code};
 
 fn main() -> ExitCode {
+    keep_memory_private();
     match Cli::parse().command {
         Command::Run(arguments) => run(&arguments),
         Command::Journal(arguments) => {
@@ -87,6 +89,16 @@ fn main() -> ExitCode {
         Command::Pool(arguments) => finish(&control::pool(&arguments)),
         Command::Completions(arguments) => finish(&manual::completions(&arguments)),
         Command::Man(arguments) => finish(&manual::man(&arguments)),
+    }
+}
+
+/// A core dump would hold every secret, and so does what `/proc` shows of a process's memory to its user: of one that is not dumpable the kernel writes no dump,
+/// and shows that to root only.
+fn keep_memory_private() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        eprintln!(
+            "keyferry: cannot forbid core dumps, which would hold secrets: {error}; forbid them by `ulimit -c 0`"
+        );
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! The invariant: **a secret is in memory only, and in no message**: errors name what is wrong, never what was read.
 //!
+//! - [`msk`]: tokens that Amazon MSK takes for AWS credentials.
 //! - [`store`]: Java's key and trust stores as PEM texts.
 //! - `diagnosis`: what a failed login or handshake means.
 
 pub(crate) mod diagnosis;
+pub mod msk;
 pub mod store;
 
 mod jks;
