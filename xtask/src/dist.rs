@@ -10,7 +10,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 use crate::cache::Cache;
-use crate::parts::{self, CargoTool};
+use crate::parts;
 use crate::tool::{CARGO, CMAKE, JAVA, MAVEN, run_silently};
 use crate::{Error, Result, glibc, progress, workspace};
 
@@ -131,7 +131,7 @@ fn build_host_agent(profile: &str, arguments: &[&str]) -> Result<PathBuf> {
 
 fn build_portable_agent(cache: &Cache, platform: Platform) -> Result<PathBuf> {
     let zig = parts::zig(cache)?;
-    let zigbuild = CargoTool::Zigbuild.fetch(cache)?;
+    let zigbuild = parts::zigbuild(cache)?;
     if platform != Platform::host() {
         install_standard_library(platform)?;
     }

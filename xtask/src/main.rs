@@ -120,9 +120,8 @@ fn fetch(cache: &Cache, all: bool) -> Result<()> {
     }
     println!("{}", parts::kafka(cache)?.display());
     println!("{}", parts::zig(cache)?.display());
-    for tool in [CargoTool::Zigbuild, CargoTool::Deny] {
-        println!("{}", tool.fetch(cache)?.display());
-    }
+    println!("{}", parts::zigbuild(cache)?.display());
+    println!("{}", CargoTool::Deny.fetch(cache)?.display());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The real parts that Keyferry is built with and tested on, each at one pinned version, and how they come into the [`Cache`].
 //!
-//! Everything comes from package registries by their own clients: Keycloak and Kafka by Maven, zig by pip, the Cargo tools by Cargo.
+//! Everything comes from package registries by their own clients: Keycloak and Kafka by Maven, zig and what Cargo needs to link with it by pip, the other
+//! Cargo tools by Cargo.
 
 use std::fmt;
 use std::fs;
@@ -16,6 +17,7 @@ const KAFKA: &str = "4.4.0";
 /// The binding that lets Kafka's SLF4J 1.7 log through the Log4j that Kafka itself depends on.
 const LOG4J: &str = "2.25.5";
 const ZIG: &str = "0.17.1";
+const ZIGBUILD: &str = "0.24.1";
 
 /// A release of Keycloak that Keyferry supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,22 +93,32 @@ pub fn kafka(cache: &Cache) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::ToolMissing`] for pip, [`Error::CommandFailed`] where pip cannot bring it.
 pub fn zig(cache: &Cache) -> Result<PathBuf> {
-    let part = cache.part(&format!("zig-{ZIG}"), |place| {
-        progress::step(&format!("fetch zig {ZIG}"), || {
+    Ok(from_pip(cache, "zig", "ziglang", ZIG)?.join("ziglang/zig"))
+}
+
+/// cargo-zigbuild, which lets Cargo link with zig, fetched if need be.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for pip, [`Error::CommandFailed`] where pip cannot bring it.
+pub fn zigbuild(cache: &Cache) -> Result<PathBuf> {
+    Ok(from_pip(cache, "zigbuild", "cargo-zigbuild", ZIGBUILD)?.join("bin/cargo-zigbuild"))
+}
+
+/// The directory that pip has installed a package into, without what it depends on.
+fn from_pip(cache: &Cache, name: &str, package: &str, version: &str) -> Result<PathBuf> {
+    cache.part(&format!("{name}-{version}"), |place| {
+        progress::step(&format!("fetch {name} {version}"), || {
             PIP.require()?;
             let mut pip = PIP.command();
             pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(place);
-            run_silently(pip.arg(format!("ziglang=={ZIG}")))
+            run_silently(pip.arg(format!("{package}=={version}")))
         })
-    })?;
-    Ok(part.join("ziglang/zig"))
+    })
 }
 
 /// A program that is installed by Cargo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CargoTool {
-    /// Builds with zig as the linker.
-    Zigbuild,
     /// Checks licences, advisories and sources of the dependencies.
     Deny,
     /// Builds and runs the fuzz targets.
@@ -116,7 +128,6 @@ pub enum CargoTool {
 impl CargoTool {
     fn name(self) -> &'static str {
         match self {
-            Self::Zigbuild => "cargo-zigbuild",
             Self::Deny => "cargo-deny",
             Self::Fuzz => "cargo-fuzz",
         }
@@ -124,7 +135,6 @@ impl CargoTool {
 
     fn version(self) -> &'static str {
         match self {
-            Self::Zigbuild => "0.24.1",
             Self::Deny => "0.20.2",
             Self::Fuzz => "0.13.2",
         }
@@ -143,6 +153,9 @@ impl CargoTool {
             progress::step(&format!("build {name} {version}"), || {
                 let mut cargo = CARGO.command();
                 cargo.args(["install", "--locked", "--version", version, "--root"]).arg(place).arg(name);
+                // Building these optimised takes minutes longer than their unoptimised work does.
+                cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0").env("CARGO_PROFILE_RELEASE_LTO", "off");
+                cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256");
                 // A build of its own: the workspace's settings are none of its business.
                 run_silently(cargo.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS").current_dir("/"))
             })

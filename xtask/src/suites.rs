@@ -1,6 +1,9 @@
 //! The test suites: what each runs, and how all of them end in one table.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -56,27 +59,19 @@ impl Suite {
     }
 
     /// Prepares what the suite needs and says how to run it.
-    fn steps(self, cache: &Cache) -> Result<Vec<Step>> {
+    fn steps(self, bench: &mut Bench<'_>) -> Result<Vec<Step>> {
         match self {
-            Self::Unit => {
-                Ok(vec![cargo_test(&["--workspace", "--exclude", "keyferry-tests", "--no-fail-fast"])])
-            }
+            Self::Unit => Ok(vec![unit_tests()?, cargo_test(&["--doc", "--no-fail-fast"])]),
             Self::Java => Ok(vec![maven_verify()?]),
-            Self::MainJob => {
-                let jar = jar_under_test(cache)?;
-                Ok(vec![end_to_end_test(&["--lib", "--test", "main_job"], &jar)])
-            }
-            Self::Kafka => {
-                let jar = jar_under_test(cache)?;
-                Ok(vec![end_to_end_test(&["--test", "kafka"], &jar)])
-            }
+            Self::MainJob => Ok(vec![end_to_end_test("main_job", &bench.jar()?)]),
+            Self::Kafka => Ok(vec![end_to_end_test("kafka", &bench.jar()?)]),
             Self::Promises => {
-                let jar = jar_under_test(cache)?;
+                let jar = bench.jar()?;
                 Ok(vec![
                     own_task(&["simulate", "--seeds", "2000"], &jar)?,
                     own_task(&["crash-states", "--workloads", "20"], &jar)?,
                     own_task(&["fuzz", "--seconds", "30"], &jar)?,
-                    end_to_end_test(&["--test", "promises"], &jar),
+                    end_to_end_test("promises", &jar),
                     own_task(&["crash", "--trials", "5"], &jar)?,
                     own_task(&["io-faults", "--cases", "100"], &jar)?,
                     own_task(&["backlog", "--size", "256MiB"], &jar)?,
@@ -128,7 +123,8 @@ impl Closing {
 /// # Errors
 /// [`Error::SuitesFailed`].
 pub fn run(cache: &Cache, suites: &[Suite]) -> Result<()> {
-    let reports: Vec<_> = suites.iter().map(|suite| run_one(cache, *suite)).collect();
+    let mut bench = Bench { cache, jar: None };
+    let reports: Vec<_> = suites.iter().map(|suite| run_one(&mut bench, *suite)).collect();
     println!();
     for report in &reports {
         println!("{report}");
@@ -159,11 +155,11 @@ impl std::fmt::Display for Report {
 }
 
 /// Runs all steps of a suite, to the end even if one fails.
-fn run_one(cache: &Cache, suite: Suite) -> Report {
+fn run_one(bench: &mut Bench<'_>, suite: Suite) -> Report {
     println!("\n=== {}: {}", suite.name(), suite.covers());
     let start = Instant::now();
     let mut report = Report { suite, passed: true, duration: Duration::ZERO, closing_lines: Vec::new() };
-    match suite.steps(cache) {
+    match suite.steps(bench) {
         Ok(steps) => steps.into_iter().for_each(|step| report.add(run_step(step))),
         Err(error) => report.add(Err(error)),
     }
@@ -205,18 +201,56 @@ fn maven_verify() -> Result<Step> {
     Ok(Step { command, closing: Closing::Surefire })
 }
 
-/// Builds the jar as it ships, and fetches the servers that it is tested with.
-fn jar_under_test(cache: &Cache) -> Result<PathBuf> {
-    parts::Keycloak::V26_7.fetch(cache)?;
-    parts::kafka(cache)?;
-    dist::dist(cache, &Build::Portable(Vec::new()))
+/// What the tests on real servers share.
+struct Bench<'a> {
+    cache: &'a Cache,
+    jar: Option<PathBuf>,
+}
+
+impl Bench<'_> {
+    /// The jar as it ships, built when it is first needed, with the servers that it is tested with in the cache.
+    fn jar(&mut self) -> Result<PathBuf> {
+        if let Some(jar) = &self.jar {
+            return Ok(jar.clone());
+        }
+        parts::Keycloak::V26_7.fetch(self.cache)?;
+        parts::kafka(self.cache)?;
+        let jar = dist::dist(self.cache, &Build::Portable(Vec::new()))?;
+        Ok(self.jar.insert(jar).clone())
+    }
 }
 
 /// Tests on real servers: one at a time, because each needs the machine for itself.
-fn end_to_end_test(targets: &[&str], jar: &Path) -> Step {
-    let mut step = cargo_test(&["--package", "keyferry-tests"]);
-    step.command.args(targets).args(["--", "--test-threads=1", "--show-output"]).env("JAR_UNDER_TEST", jar);
+fn end_to_end_test(target: &str, jar: &Path) -> Step {
+    let mut step = cargo_test(&["--test", target, "--", "--test-threads=1", "--show-output"]);
+    step.command.env("JAR_UNDER_TEST", jar);
     step
+}
+
+/// All tests but those on real servers.
+fn unit_tests() -> Result<Step> {
+    let mut step = cargo_test(&["--lib", "--bins", "--no-fail-fast"]);
+    for name in integration_tests_of_crates()? {
+        step.command.arg("--test").arg(name);
+    }
+    Ok(step)
+}
+
+/// The names of the integration tests in `crates/`.
+fn integration_tests_of_crates() -> Result<BTreeSet<OsString>> {
+    let mut names = BTreeSet::new();
+    for package in entries(&Path::new(workspace::root()).join("crates"))? {
+        let tests = package.join("tests");
+        let files = if tests.is_dir() { entries(&tests)? } else { Vec::new() };
+        let sources = files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+        names.extend(sources.filter_map(|path| path.file_stem()).map(OsStr::to_owned));
+    }
+    Ok(names)
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let listed = fs::read_dir(directory).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    listed.map_err(Error::io("list", directory))
 }
 
 /// Another task of this program.
@@ -227,9 +261,10 @@ fn own_task(words: &[&str], jar: &Path) -> Result<Step> {
     Ok(Step { command, closing: Closing::LastLine })
 }
 
+/// Always of the whole workspace, whatever of it is run: Cargo builds a dependency again for each set of features that the chosen packages ask of it.
 fn cargo_test(arguments: &[&str]) -> Step {
     let mut command = CARGO.command();
-    command.arg("test").args(arguments).current_dir(workspace::root());
+    command.args(["test", "--workspace"]).args(arguments).current_dir(workspace::root());
     Step { command, closing: Closing::TestResults }
 }
 
@@ -258,6 +293,12 @@ mod tests {
         let lines = ["test result: ok. 0 passed; 0 failed; 0 ignored", "test result: ok. 2 passed; 0 failed"];
         let lines: Vec<_> = lines.map(str::to_owned).into();
         assert_eq!(Closing::TestResults.summed_up(lines), ["test result: ok. 2 passed; 0 failed"]);
+    }
+
+    #[test]
+    fn the_unit_suite_runs_the_integration_tests_of_crates_and_no_others() {
+        let names = integration_tests_of_crates().unwrap();
+        assert!(names.contains(OsStr::new("golden")) && !names.contains(OsStr::new("main_job")), "{names:?}");
     }
 
     #[test]

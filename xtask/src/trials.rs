@@ -40,7 +40,7 @@ pub fn run(cache: &Cache, trial: &str, passed_on: &PassedOn) -> Result<()> {
     };
     progress::step("build the trials", || {
         let mut cargo = CARGO.command();
-        cargo.args(["build", "--package", "keyferry-tests", "--bin", "keyferry-trials"]);
+        cargo.args(["build", "--workspace", "--bin", "keyferry-trials"]);
         tool::run_silently(cargo.current_dir(workspace::root()))
     })?;
     let mut trials = Command::new(workspace::target().join("debug/keyferry-trials"));
