@@ -253,21 +253,7 @@ unsafe fn report_event(event: *mut sys::rd_kafka_event_t, report: &mut dyn FnMut
                 let message = sys::rd_kafka_event_message_next(event);
                 let Some(message) = message.as_ref() else { return };
                 let token = Token(message._private.addr() as u64);
-                let code = RDKafkaErrorCode::from(message.err);
-                let result = match code {
-                    RDKafkaErrorCode::NoError => Ok(()),
-                    code => Err(Undelivered {
-                        code,
-                        topic: if message.rkt.is_null() {
-                            c""
-                        } else {
-                            text(sys::rd_kafka_topic_name(message.rkt))
-                        },
-                        // Not `rd_kafka_message_errstr`: of a message that was to be sent it returns the payload, which has no place in a log.
-                        remark: text(sys::rd_kafka_message_produce_errstr(message)),
-                    }),
-                };
-                report(Event::Delivered(token, result));
+                report(Event::Delivered(token, outcome(message)));
             },
             sys::RD_KAFKA_EVENT_ERROR => report(Event::Trouble {
                 code: sys::rd_kafka_event_error(event).into(),
@@ -286,6 +272,40 @@ unsafe fn report_event(event: *mut sys::rd_kafka_event_t, report: &mut dyn FnMut
                     report(Event::Answer(answer));
                 }
             }
+        }
+    }
+}
+
+/// What became of a message.
+///
+/// librdkafka takes a batch that failed for delivered when a later one of its partition succeeds: a broker, so it thinks, takes no later one before. But a broker
+/// that knows nothing of the producer there takes whichever comes first: of a partition that was just created it may refuse one batch and take the next, a
+/// moment later. Nobody has the first one then. What a broker has acknowledged has an offset, and what was only concluded has none.
+///
+/// # Safety
+/// `message` is a message of a live event.
+unsafe fn outcome(message: &sys::rd_kafka_message_t) -> Result<(), Undelivered<'_>> {
+    let topic = if message.rkt.is_null() {
+        c""
+    } else {
+        // SAFETY: by the caller's promise; the name lives as long as the topic, of which the message holds a reference.
+        unsafe { text(sys::rd_kafka_topic_name(message.rkt)) }
+    };
+    match RDKafkaErrorCode::from(message.err) {
+        RDKafkaErrorCode::NoError if message.offset == i64::from(sys::RD_KAFKA_OFFSET_INVALID) => {
+            let code = RDKafkaErrorCode::Inconsistent;
+            Err(Undelivered {
+                code,
+                topic,
+                remark: c"no broker has acknowledged the record, only a later one",
+            })
+        }
+        RDKafkaErrorCode::NoError => Ok(()),
+        code => {
+            // Not `rd_kafka_message_errstr`: of a message that was to be sent it returns the payload, which has no place in a log.
+            // SAFETY: by the caller's promise.
+            let remark = unsafe { text(sys::rd_kafka_message_produce_errstr(message)) };
+            Err(Undelivered { code, topic, remark })
         }
     }
 }
