@@ -31,6 +31,8 @@ pub(crate) struct Role {
     pub(crate) of: usize,
     /// Whether each record goes alone.
     pub(crate) batching: Batching,
+    /// How many requests may be unanswered.
+    pub(crate) requests: Requests,
     /// Whether it tells of its traffic once a second.
     pub(crate) statistics: bool,
 }
@@ -42,6 +44,15 @@ pub(crate) enum Batching {
     Full,
     /// One.
     Isolated,
+}
+
+/// How many requests may be unanswered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Requests {
+    /// As many as the settings allow.
+    Many,
+    /// One: nothing overtakes a request that is refused.
+    One,
 }
 
 /// How often a producer tells of its traffic, in milliseconds.
@@ -107,6 +118,9 @@ impl ProducerSettings {
         if role.batching == Batching::Isolated {
             config.set("batch.num.messages", "1");
         }
+        if role.requests == Requests::One {
+            config.set("max.in.flight.requests.per.connection", "1");
+        }
         if role.statistics {
             config.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
         }
@@ -141,7 +155,7 @@ mod tests {
 
     fn buffer(properties: &[(&str, &str)], of: usize) -> Option<String> {
         let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let role = Role { of, batching: Batching::Full, statistics: false };
+        let role = Role { of, batching: Batching::Full, requests: Requests::Many, statistics: false };
         ProducerSettings::new(properties).client_config(role).get(BUFFER).map(str::to_owned)
     }
 

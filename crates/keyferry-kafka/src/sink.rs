@@ -21,7 +21,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use crate::error::{Verdict, advice, verdict};
 use crate::raw::{Event, RawProducer, Undelivered};
 use crate::security::diagnosis::{Diagnosis, is_of_token};
-use crate::settings::{Batching, ProducerSettings, Role};
+use crate::settings::{Batching, ProducerSettings, Requests, Role};
 use crate::statistics::Traffic;
 use crate::topics::{Answer, Request};
 
@@ -73,7 +73,7 @@ impl KafkaSink {
     pub fn new(settings: ProducerSettings) -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| Failure::transient(format!("cannot create an eventfd: {error}")))?;
-        let role = Role { of: 1, batching: Batching::Full, statistics: false };
+        let role = Role { of: 1, batching: Batching::Full, requests: Requests::Many, statistics: false };
         Self::in_role(settings, role, Arc::new(wake))
     }
 
@@ -99,6 +99,12 @@ impl KafkaSink {
         };
         sink.start()?;
         Ok(sink)
+    }
+
+    /// As [`Sink::reset`]; so many requests may be unanswered from now on.
+    pub(crate) fn reset_for(&mut self, requests: Requests) -> Result<(), Failure> {
+        self.role.requests = requests;
+        Sink::reset(self)
     }
 
     /// How many records have no outcome yet.

@@ -3,7 +3,7 @@
 use keyferry_event::{Failure, Record, SendError, Token};
 
 use crate::pool::snapshot::ConnectionSnapshot;
-use crate::settings::ProducerSettings;
+use crate::settings::{ProducerSettings, Requests};
 use crate::topics::{Answer, Request};
 
 /// One producer with its own connections to the brokers.
@@ -15,8 +15,8 @@ pub(crate) trait Connection {
     fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError>;
     /// Reports the outcomes that have become known, and takes in everything else there is to hear.
     fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>));
-    /// Forgets every record without an outcome, and begins anew.
-    fn reset(&mut self) -> Result<(), Failure>;
+    /// Forgets every record without an outcome, and begins anew with so many unanswered requests at most.
+    fn reset(&mut self, requests: Requests) -> Result<(), Failure>;
     /// How many records have no outcome yet.
     fn outstanding(&self) -> u64;
     /// Why none of them will ever get one; `None` as long as there is hope.
@@ -37,8 +37,13 @@ pub(crate) trait Connection {
 pub(crate) trait Connector {
     /// What it makes.
     type Connection: Connection;
-    /// A new connection, one of `of` in its generation. Does not wait for the network.
-    fn connect(&mut self, settings: &ProducerSettings, of: usize) -> Result<Self::Connection, Failure>;
+    /// A new connection, one of `of` in its generation, with so many unanswered requests at most. Does not wait for the network.
+    fn connect(
+        &mut self,
+        settings: &ProducerSettings,
+        of: usize,
+        requests: Requests,
+    ) -> Result<Self::Connection, Failure>;
     /// Takes leave of a connection that has no outstanding record, which may take its time.
     fn retire(&mut self, connection: Self::Connection);
 }

@@ -4,6 +4,9 @@
 //! same connection, which keeps its order; between generations the order is kept because the second begins when the first has delivered everything. A
 //! replacement therefore ends in one of two ways: the new generation takes over, or it was not healthy in time and the old one stays.
 //!
+//! A broker takes whichever batch of a new producer comes first. Of a partition that was created a moment ago it may refuse one and take the next, so that the
+//! order is lost. Hence: while a topic is missing that records wait for, the connections have one request unanswered at most, and are replaced when it is there again.
+//!
 //! A replacement that was given up is tried again by and by: who asked for it (a changed password, say) asks only once, and the cause of its failure may be an
 //! outage of the cluster rather than the change itself.
 //!
@@ -20,7 +23,7 @@ use crate::pool::shard::shard;
 use crate::pool::snapshot::{
     ConnectionSnapshot, ConnectionState, EndedSwap, PoolSnapshot, SwapPhase, SwapSnapshot,
 };
-use crate::settings::ProducerSettings;
+use crate::settings::{ProducerSettings, Requests};
 use crate::topics::{Answer, Described, Question, Request};
 
 /// Names the producers that receive: they are others whenever this is another.
@@ -64,6 +67,8 @@ pub(crate) struct Generations<C: Connector> {
     doomed: Option<Failure>,
     /// Whether another generation has taken over since somebody asked.
     renewed: bool,
+    /// How many requests a connection may have unanswered after a reset: one while a topic is missing.
+    requests: Requests,
     tally: Tally,
     looked_ms: u64,
     now_ms: u64,
@@ -158,7 +163,8 @@ impl<C: Connector> Generations<C> {
     ) -> Result<Self, Failure> {
         let mut tally = Tally::default();
         let size = limits.clamp(limits.connections);
-        let serving = Generation::start(&mut connector, settings, size, &mut tally, now_ms)?;
+        let serving =
+            Generation::start(&mut connector, settings, (size, Requests::Many), &mut tally, now_ms)?;
         let demand = Demand::new(millis(limits.idle_after), now_ms);
         Ok(Self {
             connector,
@@ -171,6 +177,7 @@ impl<C: Connector> Generations<C> {
             demand,
             doomed: None,
             renewed: false,
+            requests: Requests::Many,
             tally,
             looked_ms: now_ms,
             now_ms,
@@ -229,7 +236,38 @@ impl<C: Connector> Generations<C> {
             return Ok(());
         }
         let now_ms = self.now_ms;
-        self.serving.members.iter_mut().map(|member| member.reset(now_ms)).fold(Ok(()), Result::and)
+        let requests = self.requests;
+        self.serving.members.iter_mut().map(|member| member.reset(requests, now_ms)).fold(Ok(()), Result::and)
+    }
+
+    /// Whether records wait and nothing is settled any more.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.serving.outstanding() > 0 && self.now_ms >= self.serving.progress_ms() + LOST_AFTER_MS
+    }
+
+    /// Whether the connections have one request unanswered at most, because a topic was missing.
+    pub(crate) fn is_careful(&self) -> bool {
+        self.requests == Requests::One
+    }
+
+    /// A topic is missing for which records wait: they are to be sent again, and one request at a time.
+    pub(crate) fn beware(&mut self, failure: Failure) {
+        if self.is_careful() {
+            return;
+        }
+        if let Some(succession) = self.succession.take() {
+            self.give_up(succession, failure.clone());
+        }
+        self.requests = Requests::One;
+        self.doomed = Some(failure);
+    }
+
+    /// Every topic is there.
+    pub(crate) fn trust(&mut self) {
+        if self.is_careful() {
+            self.requests = Requests::Many;
+            self.want(Change { cause: "the topics are there again".to_owned(), ..Change::default() });
+        }
     }
 
     /// Why records that have no outcome yet will never get one unless the pool is reset.
@@ -417,7 +455,8 @@ impl<C: Connector> Generations<C> {
         let settings = change.settings.clone().unwrap_or_else(|| self.serving.settings.clone());
         let size = self.size_now(is_idle);
         let now_ms = self.now_ms;
-        match Generation::start(&mut self.connector, settings, size, &mut self.tally, now_ms) {
+        let requests = self.requests;
+        match Generation::start(&mut self.connector, settings, (size, requests), &mut self.tally, now_ms) {
             Ok(successor) => {
                 tracing::debug!(
                     "{}: generation {} of {size} connections is started",
@@ -513,14 +552,14 @@ impl<T: Connection> Generation<T> {
     fn start<C: Connector<Connection = T>>(
         connector: &mut C,
         settings: ProducerSettings,
-        size: usize,
+        (size, requests): (usize, Requests),
         tally: &mut Tally,
         now_ms: u64,
     ) -> Result<Self, Failure> {
         tally.generations += 1;
         let mut members = Vec::with_capacity(size);
         for _ in 0..size {
-            let connection = connector.connect(&settings, size)?;
+            let connection = connector.connect(&settings, size, requests)?;
             tally.connections += 1;
             members.push(Member {
                 id: tally.connections,
@@ -623,9 +662,9 @@ impl<T: Connection> Member<T> {
             && self.connection.trouble().as_ref().is_some_and(is_refusal)
     }
 
-    fn reset(&mut self, now_ms: u64) -> Result<(), Failure> {
+    fn reset(&mut self, requests: Requests, now_ms: u64) -> Result<(), Failure> {
         (self.since_ms, self.progress_ms) = (now_ms, now_ms);
-        self.connection.reset()
+        self.connection.reset(requests)
     }
 
     fn describe(&self, generation: u64, state: ConnectionState, now_ms: u64) -> ConnectionSnapshot {

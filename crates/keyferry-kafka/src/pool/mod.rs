@@ -88,6 +88,16 @@ impl ConnectionPoolManager {
         while let Some(answer) = connection.answer() {
             self.topics.answered(answer, now_ms);
         }
+        let is_stuck = self.generations.is_stuck();
+        if is_stuck || self.generations.is_careful() {
+            self.topics.doubt(now_ms);
+        }
+        match self.topics.missing() {
+            Some(failure) if is_stuck => self.generations.beware(failure),
+            None if self.topics.are_present() => self.generations.trust(),
+            _ => {}
+        }
+        let connection = self.generations.spokesman();
         if let Some(request) = self.topics.next(now_ms)
             && let Err(failure) = connection.ask(&request)
         {

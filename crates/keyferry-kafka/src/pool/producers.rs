@@ -8,7 +8,7 @@ use keyferry_event::{Failure, Record, SendError, Sink, Token};
 
 use crate::pool::connection::{Connection, Connector};
 use crate::pool::snapshot::ConnectionSnapshot;
-use crate::settings::{Batching, ProducerSettings, Role};
+use crate::settings::{Batching, ProducerSettings, Requests, Role};
 use crate::sink::KafkaSink;
 use crate::topics::{Answer, Request};
 
@@ -26,8 +26,13 @@ impl Producers {
 impl Connector for Producers {
     type Connection = KafkaSink;
 
-    fn connect(&mut self, settings: &ProducerSettings, of: usize) -> Result<KafkaSink, Failure> {
-        let role = Role { of, batching: Batching::Full, statistics: true };
+    fn connect(
+        &mut self,
+        settings: &ProducerSettings,
+        of: usize,
+        requests: Requests,
+    ) -> Result<KafkaSink, Failure> {
+        let role = Role { of, batching: Batching::Full, requests, statistics: true };
         KafkaSink::in_role(settings.clone(), role, Arc::clone(&self.wake))
     }
 
@@ -50,8 +55,8 @@ impl Connection for KafkaSink {
         self.collect(outcome);
     }
 
-    fn reset(&mut self) -> Result<(), Failure> {
-        Sink::reset(self)
+    fn reset(&mut self, requests: Requests) -> Result<(), Failure> {
+        self.reset_for(requests)
     }
 
     fn outstanding(&self) -> u64 {

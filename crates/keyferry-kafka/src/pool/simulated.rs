@@ -19,7 +19,7 @@ use super::generations::Generations;
 use super::handle::Change;
 use super::settings::PoolSettings;
 use super::snapshot::ConnectionSnapshot;
-use crate::settings::ProducerSettings;
+use crate::settings::{ProducerSettings, Requests};
 use crate::topics::{Answer, Described, Description, Request};
 
 /// How many schedules are run unless the environment says otherwise.
@@ -73,6 +73,8 @@ struct State {
     is_lost: bool,
     /// It delivers nothing until it is reset, and does not know why.
     is_stuck: bool,
+    /// It has one request unanswered at most.
+    is_careful: bool,
 }
 
 impl State {
@@ -199,10 +201,11 @@ impl Connection for Simulated {
         }
     }
 
-    fn reset(&mut self) -> Result<(), Failure> {
+    fn reset(&mut self, requests: Requests) -> Result<(), Failure> {
         self.with(|state| {
             let State { generation, right_password, .. } = *state;
-            *state = State { generation, right_password, ..State::default() };
+            let is_careful = requests == Requests::One;
+            *state = State { generation, right_password, is_careful, ..State::default() };
         });
         Ok(())
     }
@@ -253,7 +256,12 @@ struct Maker {
 impl Connector for Maker {
     type Connection = Simulated;
 
-    fn connect(&mut self, settings: &ProducerSettings, of: usize) -> Result<Simulated, Failure> {
+    fn connect(
+        &mut self,
+        settings: &ProducerSettings,
+        of: usize,
+        requests: Requests,
+    ) -> Result<Simulated, Failure> {
         let mut world = self.world.borrow_mut();
         world.made += 1;
         let (group, count) = world.group;
@@ -261,7 +269,9 @@ impl Connector for Maker {
         let (id, generation) = (world.made, world.group.0);
         let right_password = is_right(settings);
         let (lacks_token, lacks_right) = (world.is_without_issuer, world.is_without_right);
-        let state = State { generation, right_password, lacks_token, lacks_right, ..State::default() };
+        let is_careful = requests == Requests::One;
+        let state =
+            State { generation, right_password, lacks_token, lacks_right, is_careful, ..State::default() };
         world.connections.insert(id, state);
         Ok(Simulated { id, world: Rc::clone(&self.world) })
     }
@@ -390,6 +400,11 @@ fn run(seed: u64) -> (u64, u64, u64) {
             serial += 1;
             sender.pool.want(wish(&mut random, serial));
         }
+        match random.below(100) {
+            0 if is_rough => sender.pool.beware(failure(FailureClass::Configuration)),
+            1..10 => sender.pool.trust(),
+            _ => {}
+        }
         let burst = random.below(4);
         sender.turn(burst);
     }
@@ -445,6 +460,7 @@ fn come_to_rest(random: &mut Random, world: &Rc<RefCell<World>>, sender: &mut Se
     });
     let deadline = world.borrow().now_ms + 120_000;
     loop {
+        sender.pool.trust();
         {
             let mut world = world.borrow_mut();
             world.now_ms += 100;
@@ -509,6 +525,34 @@ fn while_the_old_generation_is_drained_nothing_is_sent() {
     sender.deliver_all(2);
     sender.after(10).turn(0);
     assert!(sender.serves(1) && sender.send().is_ok());
+}
+
+#[test]
+fn while_a_topic_is_missing_a_connection_has_one_request_unanswered_at_most() {
+    let mut sender = pool(1);
+    let are_careful = |sender: &Sender| {
+        let world = sender.world.borrow();
+        world.connections.values().map(|state| state.is_careful).collect::<Vec<_>>()
+    };
+    sender.wish(1, "right");
+    sender.after(10).turn(0);
+    sender.pool.beware(failure(FailureClass::Configuration));
+    assert!(matches!(sender.send(), Err(SendError::Failed(_))), "what waits is sent again first");
+    sender.turn(10);
+    assert_eq!(are_careful(&sender), [true], "neither the old producer nor the one that was to replace it");
+    for _ in 0..100 {
+        sender.after(500).turn(1);
+        sender.deliver_all(1);
+    }
+    assert!(sender.serves(1), "what was wished for is not forgotten");
+    assert_eq!(are_careful(&sender), [true], "nor does it make a difference");
+    sender.pool.trust();
+    for _ in 0..100 {
+        sender.after(500).turn(1);
+        sender.deliver_all(100);
+    }
+    assert_eq!(are_careful(&sender), [false]);
+    assert!(sender.serves(1));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keyferry_event::Failure;
+use keyferry_event::{Failure, FailureClass};
 use serde::Serialize;
 
 use super::admin::{
@@ -19,6 +19,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The least pause between two checks.
 const PAUSE_MS: u64 = 5_000;
+
+/// The same where there was nothing wrong with the topics, and nothing is delivered any more.
+const DOUBT_PAUSE_MS: u64 = 1_000;
 
 /// What is wrong is looked at again after the first of these, then at doubling intervals up to the second.
 const RETRY_MS: (u64, u64) = (30_000, 600_000);
@@ -157,6 +160,33 @@ impl TopicCheck {
             let earliest_ms = self.begun_ms.map_or(now_ms, |begun_ms| begun_ms + PAUSE_MS);
             self.phase = Phase::Waiting(earliest_ms.max(now_ms));
         }
+    }
+
+    /// Something depends on whether the topics are there, because nothing is delivered or because one was missing: they are looked at as soon as may be.
+    pub(crate) fn doubt(&mut self, now_ms: u64) {
+        let after = |pause_ms| self.begun_ms.map_or(now_ms, |begun_ms| begun_ms + pause_ms);
+        self.phase = match self.phase {
+            Phase::Content if !self.topics.is_empty() => Phase::Waiting(after(DOUBT_PAUSE_MS)),
+            Phase::Waiting(until_ms) => Phase::Waiting(until_ms.min(after(PAUSE_MS))),
+            phase => phase,
+        };
+    }
+
+    /// That a topic is missing, if one was when they were looked at last.
+    pub(crate) fn missing(&self) -> Option<Failure> {
+        let missing = self.names(TopicPresence::Missing);
+        let name = missing.first()?;
+        Some(Failure {
+            class: FailureClass::Configuration,
+            reason: format!(
+                "the topic {name} does not exist: events wait in the journal until it is created"
+            ),
+        })
+    }
+
+    /// Whether all topics were there when they were looked at last.
+    pub(crate) fn are_present(&self) -> bool {
+        self.topics.values().all(|topic| topic.snapshot.presence == TopicPresence::Present)
     }
 
     /// What is to be asked now.
@@ -399,6 +429,30 @@ mod tests {
         assert!(texts(&check)[0].contains("does not exist"), "{:?}", texts(&check));
         assert_eq!(question(&mut check, 20_000), None);
         assert_eq!(question(&mut check, 30_010), describe());
+    }
+
+    #[test]
+    fn where_nothing_is_delivered_a_topic_that_was_sound_is_looked_at_again_and_soon_if_it_is_missing() {
+        let mut check = check(None);
+        question(&mut check, 0);
+        check.answered(Answer::Described(Ok(events(Described::Present(SOUND)))), 0);
+        question(&mut check, 0);
+        check.answered(Answer::Configuration(Ok(events(Ok(Vec::new())))), 0);
+        assert_eq!((check.missing(), check.are_present()), (None, true));
+        check.doubt(500);
+        assert_eq!(question(&mut check, 999), None);
+        assert_eq!(question(&mut check, 1_000), describe());
+        check.doubt(1_000);
+        assert_eq!(question(&mut check, 9_000), None, "asked and not answered yet");
+        check.answered(Answer::Described(Ok(events(Described::Missing))), 9_000);
+        let missing = check.missing().unwrap();
+        assert_eq!(missing.class, FailureClass::Configuration);
+        assert!(missing.reason.contains("events does not exist"), "{missing}");
+        assert_eq!(question(&mut check, 9_000), None);
+        check.doubt(9_000);
+        assert_eq!(question(&mut check, 9_000), describe());
+        check.answered(Answer::Described(Ok(events(Described::Present(SOUND)))), 9_000);
+        assert_eq!((check.missing(), check.are_present()), (None, true));
     }
 
     #[test]
