@@ -132,6 +132,17 @@ impl Kafka {
         Ok(kafka)
     }
 
+    /// As [`Self::start_new`], without waiting until it serves.
+    ///
+    /// # Errors
+    /// Where Kafka cannot be fetched or started.
+    pub fn launch_new(cache: &Cache, directory: &Path) -> Result<Self> {
+        let directory = directory.join("kafka");
+        let mut kafka = Self::prepare(cache, &directory, Membership::alone()?, Options::default())?;
+        kafka.launch()?;
+        Ok(kafka)
+    }
+
     /// As [`Self::start_new`], with the topics [`EVENTS`] and [`ADMIN_EVENTS`].
     ///
     /// # Errors

@@ -13,17 +13,19 @@ use xtask::cache::Cache;
 use xtask::{parts, progress, workspace};
 
 use crate::http::Http;
+use crate::postgres::{self, Postgres};
 use crate::process::{self, Server};
 use crate::{Error, Result, log, port, wait};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(300);
 const START_LIMIT: Duration = Duration::from_secs(180);
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(180);
 /// The variable of Keycloak's start script for further options of the JVM.
 const JAVA_OPTIONS: &str = "JAVA_OPTS_APPEND";
-/// Without the optimising compiler, which in a short life costs more than it gains.
-const START_QUICKLY: &str = "-XX:TieredStopAtLevel=1";
+/// Without the optimising compiler and with the simplest collector: in a short life the better ones cost more than they gain.
+const START_QUICKLY: &str = "-XX:TieredStopAtLevel=1 -XX:-UseG1GC -XX:+UseSerialGC";
 const HEAP: &str = "-Xms128m -Xmx768m";
+const CLASSES: &str = "classes.jsa";
 
 /// The name and password of the first administrator.
 pub const ADMINISTRATOR: (&str, &str) = ("admin", "admin");
@@ -47,9 +49,14 @@ impl Database {
 }
 
 /// An optimised Keycloak, built once for each version, jar and database.
+///
+/// What the first start takes long for is done once as well, and copied for every test: the tables and the first realm are created, and, for the line that
+/// most tests run on, the JVM keeps the classes that it has loaded in an archive. A JVM that finds no use for the archive goes without it.
 #[derive(Debug, Clone)]
 pub struct Distribution {
     home: PathBuf,
+    /// With the archive of classes and, where PostgreSQL is Keycloak's database, its data.
+    filled: PathBuf,
     java_home: Option<PathBuf>,
 }
 
@@ -67,26 +74,49 @@ impl Distribution {
         let pristine = version.fetch(cache)?;
         let name =
             format!("{version}-{}-{}", database.name(), jar.map_or(Ok("plain".to_owned()), fingerprint)?);
-        let home = Cache::at(workspace::target().join("end-to-end")).part(&name, |home| {
+        let cache = Cache::at(workspace::target().join("end-to-end"));
+        let home = cache.part(&name, |home| {
             progress::step(&format!("build Keycloak {}", version.version()), || {
                 copy_tree(&pristine, home)?;
                 if let Some(jar) = jar {
                     copy_file(jar, &home.join("providers/keyferry.jar"))?;
                 }
-                optimise(home, database)?;
-                match database {
-                    Database::File => fill(home),
-                    Database::Postgres => Ok(()),
-                }
+                optimise(home, database)
             })
         })?;
-        Ok(Self { home, java_home: None })
+        // A part of its own: the archive is good only for jars that still lie where they were loaded from.
+        let filled = cache.part(&format!("{name}-filled"), |place| {
+            progress::step(&format!("create the tables of Keycloak {}", version.version()), || {
+                let archive = (version == parts::Keycloak::V26_7).then(|| place.join(CLASSES));
+                fill(&home, place, database, archive.as_deref())
+            })
+        })?;
+        Ok(Self { home, filled, java_home: None })
     }
 
     /// Runs it on another Java than the one on the path.
     pub fn on_java(mut self, java_home: &Path) -> Self {
         self.java_home = Some(java_home.to_owned());
         self
+    }
+
+    /// Starts a PostgreSQL below `directory` with a copy of the tables, where the distribution is one for PostgreSQL.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn start_database(&self, directory: &Path) -> Result<Option<Postgres>> {
+        let data = self.filled.join(postgres::DATA);
+        if data.exists() { Postgres::start_copy(&data, directory).map(Some) } else { Ok(None) }
+    }
+
+    /// The options that let a JVM start quickly.
+    fn java_options(&self) -> String {
+        let classes = self.filled.join(CLASSES);
+        // An archive is good only for the JVM that made it.
+        if self.java_home.is_some() || !classes.exists() {
+            return START_QUICKLY.to_owned();
+        }
+        format!("{START_QUICKLY} -XX:SharedArchiveFile={}", classes.display())
     }
 }
 
@@ -103,17 +133,36 @@ fn optimise(home: &Path, database: Database) -> Result<()> {
     Err(Error::Ended { what: format!("the build of Keycloak ({status})"), log: log::tail(&log) })
 }
 
-/// Lets Keycloak create its tables and its first realm, once instead of at the first start of every test.
-fn fill(home: &Path) -> Result<()> {
-    let mut keycloak = Keycloak::at(home.to_owned(), None)?;
+/// Lets Keycloak create its tables and its first realm, and the JVM write the classes that it has loaded into `archive`.
+fn fill(home: &Path, place: &Path, database: Database, archive: Option<&Path>) -> Result<()> {
+    // What an interrupted attempt has left.
+    remove_if_there(&home.join("data"))?;
+    let archiving = archive.map(|path| format!(" -XX:ArchiveClassesAtExit={}", path.display()));
+    let mut keycloak =
+        Keycloak::at(home.to_owned(), START_QUICKLY.to_owned() + &archiving.unwrap_or_default())?;
+    let mut postgres = match database {
+        Database::File => None,
+        Database::Postgres => Some(Postgres::start_new(place)?),
+    };
+    if let Some(postgres) = &postgres {
+        keycloak.use_database(postgres);
+    }
     keycloak.start()?;
     keycloak.stop()?;
-    let journal = keycloak.journal();
-    if journal.exists() {
-        fs::remove_dir_all(&journal).map_err(Error::io("remove", &journal))?;
+    if let Some(postgres) = &mut postgres {
+        postgres.stop()?;
     }
+    remove_if_there(&keycloak.journal())?;
     let log = keycloak.log();
     fs::remove_file(&log).map_err(Error::io("remove", &log))
+}
+
+fn remove_if_there(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).map_err(Error::io("remove", directory))
+    } else {
+        Ok(())
+    }
 }
 
 /// A Keycloak with its data directory. Its address stays the same over restarts.
@@ -138,17 +187,18 @@ impl Keycloak {
     pub fn new(distribution: &Distribution, directory: &Path) -> Result<Self> {
         let home = directory.join("keycloak");
         link_tree(&distribution.home, &home)?;
-        Self::at(home, distribution.java_home.clone())
+        let keycloak = Self::at(home, distribution.java_options())?;
+        Ok(Self { java_home: distribution.java_home.clone(), ..keycloak })
     }
 
-    fn at(home: PathBuf, java_home: Option<PathBuf>) -> Result<Self> {
+    fn at(home: PathBuf, java_options: String) -> Result<Self> {
         Ok(Self {
             home,
-            java_home,
+            java_home: None,
             port: port::free()?,
             management_port: port::free()?,
             options: BTreeMap::new(),
-            variables: BTreeMap::from([(JAVA_OPTIONS.to_owned(), START_QUICKLY.to_owned())]),
+            variables: BTreeMap::from([(JAVA_OPTIONS.to_owned(), java_options)]),
             server: None,
             departed: None,
         })
@@ -164,6 +214,13 @@ impl Keycloak {
     pub fn option(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
         self.options.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Lets the next start find its data in PostgreSQL.
+    pub fn use_database(&mut self, postgres: &Postgres) -> &mut Self {
+        self.option("db-url", postgres.jdbc())
+            .option("db-username", postgres.user())
+            .option("db-password", "any")
     }
 
     /// Sets an option of the listener for the next start, such as `topic-events`.

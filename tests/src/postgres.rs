@@ -11,13 +11,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use postgres::{Client, Config, NoTls};
+use rustix::process::Signal;
 
-use crate::process::Server;
+use crate::process::{self, Server};
 use crate::{Error, Result, port, wait};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 const USER: &str = "keycloak";
 const DATABASE: &str = "postgres";
+const PLACE: &str = "postgres";
+/// Where the data lies below the directory that a server was started in.
+pub(crate) const DATA: &str = "postgres/data";
 
 /// Where Debian and its descendants keep the server's programs, which are not on the path.
 const DEBIAN: &str = "/usr/lib/postgresql";
@@ -35,12 +40,8 @@ impl Postgres {
     /// # Errors
     /// Where PostgreSQL is not installed or does not start.
     pub fn start_new(directory: &Path) -> Result<Self> {
-        let programs = programs()?;
-        let directory = directory.join("postgres");
-        fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
-        let data = directory.join("data");
-        own(&directory)?;
-        let mut init = unprivileged(&programs.join("initdb"), &directory);
+        let place = make_place(directory)?;
+        let mut init = unprivileged(&programs()?.join("initdb"), &place);
         init.args([
             "--auth=trust",
             "--no-sync",
@@ -50,15 +51,44 @@ impl Postgres {
             USER,
             "--pgdata",
         ]);
-        xtask::tool::run_silently(init.arg(&data))?;
+        xtask::tool::run_silently(init.arg(directory.join(DATA)))?;
+        Self::start(directory)
+    }
+
+    /// Serves a copy of the data that a server left when it stopped.
+    ///
+    /// # Errors
+    /// Where the data cannot be copied, or as with [`Self::start_new`].
+    pub(crate) fn start_copy(data: &Path, directory: &Path) -> Result<Self> {
+        make_place(directory)?;
+        let mut copy = Command::new("cp");
+        xtask::tool::run_silently(
+            copy.args(["--archive", "--reflink=auto"]).arg(data).arg(directory.join(DATA)),
+        )?;
+        Self::start(directory)
+    }
+
+    fn start(directory: &Path) -> Result<Self> {
+        let place = directory.join(PLACE);
         let port = port::free()?;
-        let mut serve = unprivileged(&programs.join("postgres"), &directory);
-        serve.arg("-D").arg(&data).args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+        let mut serve = unprivileged(&programs()?.join("postgres"), &place);
+        serve.arg("-D").arg(directory.join(DATA));
+        serve.args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
         serve.args(["-c", "unix_socket_directories=", "-c", "fsync=off"]);
         let mut postgres =
-            Self { port, server: Server::start("PostgreSQL", &mut serve, &directory.join("log"))? };
+            Self { port, server: Server::start("PostgreSQL", &mut serve, &place.join("log"))? };
         postgres.wait_until_it_serves()?;
         Ok(postgres)
+    }
+
+    /// Stops the server in order, whoever is connected.
+    ///
+    /// # Errors
+    /// Where it does not stop.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        // Its own processes are told by it: only the first one knows the signal.
+        process::signal(self.server.pid(), Signal::INT)?;
+        self.server.wait(STOP_LIMIT).map(drop)
     }
 
     /// The address for Keycloak's option `db-url`.
@@ -87,6 +117,14 @@ impl Postgres {
             Ok(self.connect().ok().map(drop))
         })
     }
+}
+
+/// Makes the directory that a server runs in.
+fn make_place(directory: &Path) -> Result<PathBuf> {
+    let place = directory.join(PLACE);
+    fs::create_dir_all(&place).map_err(Error::io("create", &place))?;
+    own(&place)?;
+    Ok(place)
 }
 
 /// The directory of `initdb` and `postgres`.

@@ -65,33 +65,29 @@ impl Stage {
     pub fn prepare(database: Database) -> Result<Self> {
         let cache = Cache::from_environment()?;
         let distribution = Distribution::build(&cache, parts::Keycloak::V26_7, Some(&jar()?), database)?;
-        Self::prepare_with(&distribution, database)
+        Self::prepare_with(&distribution)
     }
 
     /// As [`Self::prepare`], with another Keycloak.
     ///
     /// # Errors
     /// As there.
-    pub fn prepare_with(distribution: &Distribution, database: Database) -> Result<Self> {
+    pub fn prepare_with(distribution: &Distribution) -> Result<Self> {
         let directory =
             tempfile::tempdir().map_err(Error::io("create a temporary directory in", env::temp_dir()))?;
-        let kafka = Kafka::start_with_topics(directory.path())?;
+        let mut kafka = Kafka::launch_new(&Cache::from_environment()?, directory.path())?;
         let mut keycloak = Keycloak::new(distribution, directory.path())?;
         keycloak
             .listener_option("bootstrap-servers", kafka.bootstrap_servers())
             .listener_option("topic-events", EVENTS)
             .listener_option("topic-admin-events", ADMIN_EVENTS)
             .listener_option("node", NODE);
-        let postgres = match database {
-            Database::File => None,
-            Database::Postgres => Some(Postgres::start_new(directory.path())?),
-        };
+        let postgres = distribution.start_database(directory.path())?;
         if let Some(postgres) = &postgres {
-            keycloak
-                .option("db-url", postgres.jdbc())
-                .option("db-username", postgres.user())
-                .option("db-password", "any");
+            keycloak.use_database(postgres);
         }
+        kafka.wait_until_it_serves()?;
+        kafka.create_topics_of_events()?;
         let servers = kafka.bootstrap_servers();
         Ok(Self {
             admin: Admin::new(keycloak.address()),

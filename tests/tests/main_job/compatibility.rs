@@ -20,7 +20,7 @@ fn build(version: Keycloak) -> Distribution {
 
 /// A user registers, logs in and out, and is deleted; then Keycloak is restarted and another does the same.
 fn check(distribution: &Distribution) {
-    let mut stage = Stage::prepare_with(distribution, Database::File).unwrap();
+    let mut stage = Stage::prepare_with(distribution).unwrap();
     stage.keycloak.start().unwrap();
     stage.admin.create_realm(REALM, &["kafka"]).unwrap();
     live(&stage, "alice");
