@@ -103,6 +103,15 @@ pub fn assemble(cache: &Cache, build: &Build, place: &Path) -> Result<PathBuf> {
     Ok(jar)
 }
 
+/// Builds the agents alone, so that a later [`dist`] or [`assemble`] finds them built.
+///
+/// # Errors
+/// Missing tools, failed builds, [`Error::GlibcTooNew`].
+pub fn build_agents(cache: &Cache, build: &Build) -> Result<()> {
+    CMAKE.require()?;
+    build.platforms().into_iter().try_for_each(|platform| build_agent(cache, build, platform).map(drop))
+}
+
 impl Build {
     fn platforms(&self) -> Vec<Platform> {
         match self {

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -16,6 +17,9 @@ use crate::dist::{self, Build};
 use crate::parts;
 use crate::tool::{CARGO, JAVA, MAVEN};
 use crate::{Error, Result, progress, workspace};
+
+/// The jar under test is the one that ships, for this machine.
+const JAR: Build = Build::Portable(Vec::new());
 
 /// A set of tests that is run by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,8 +62,13 @@ impl Suite {
         }
     }
 
+    /// Whether it tests the jar that ships.
+    fn needs_jar(self) -> bool {
+        !matches!(self, Self::Unit | Self::Java)
+    }
+
     /// Prepares what the suite needs and says how to run it.
-    fn steps(self, bench: &mut Bench<'_>) -> Result<Vec<Step>> {
+    fn steps(self, bench: &mut Bench) -> Result<Vec<Step>> {
         match self {
             Self::Unit => Ok(vec![unit_tests()?, cargo_test(&["--doc", "--no-fail-fast"])]),
             Self::Java => Ok(vec![maven_verify()?]),
@@ -123,7 +132,7 @@ impl Closing {
 /// # Errors
 /// [`Error::SuitesFailed`].
 pub fn run(cache: &Cache, suites: &[Suite]) -> Result<()> {
-    let mut bench = Bench { cache, jar: None };
+    let mut bench = Bench::new(cache, suites.iter().any(|suite| suite.needs_jar()));
     let reports: Vec<_> = suites.iter().map(|suite| run_one(&mut bench, *suite)).collect();
     println!();
     for report in &reports {
@@ -155,7 +164,7 @@ impl std::fmt::Display for Report {
 }
 
 /// Runs all steps of a suite, to the end even if one fails.
-fn run_one(bench: &mut Bench<'_>, suite: Suite) -> Report {
+fn run_one(bench: &mut Bench, suite: Suite) -> Report {
     println!("\n=== {}: {}", suite.name(), suite.covers());
     let start = Instant::now();
     let mut report = Report { suite, passed: true, duration: Duration::ZERO, closing_lines: Vec::new() };
@@ -201,23 +210,44 @@ fn maven_verify() -> Result<Step> {
     Ok(Step { command, closing: Closing::Surefire })
 }
 
-/// What the tests on real servers share.
-struct Bench<'a> {
-    cache: &'a Cache,
+/// What the tests on real servers share: the jar as it ships, with the servers that it is tested with in the cache.
+struct Bench {
+    cache: Cache,
+    /// Fetches and compiles beside the suites that need nothing of it: the linker, which optimises the whole agent, leaves a processor idle for minutes.
+    preparation: Option<JoinHandle<Result<()>>>,
     jar: Option<PathBuf>,
 }
 
-impl Bench<'_> {
-    /// The jar as it ships, built when it is first needed, with the servers that it is tested with in the cache.
+impl Bench {
+    fn new(cache: &Cache, needs_jar: bool) -> Self {
+        let prepare = || {
+            let cache = cache.clone();
+            thread::spawn(move || prepare(&cache))
+        };
+        Self { cache: cache.clone(), preparation: needs_jar.then(prepare), jar: None }
+    }
+
+    /// The jar, built when it is first needed.
     fn jar(&mut self) -> Result<PathBuf> {
         if let Some(jar) = &self.jar {
             return Ok(jar.clone());
         }
-        parts::Keycloak::V26_7.fetch(self.cache)?;
-        parts::kafka(self.cache)?;
-        let jar = dist::dist(self.cache, &Build::Portable(Vec::new()))?;
+        match self.preparation.take() {
+            Some(preparation) => {
+                preparation.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
+            }
+            // It has failed before; whatever runs now fails in its own name.
+            None => prepare(&self.cache)?,
+        }
+        let jar = dist::dist(&self.cache, &JAR)?;
         Ok(self.jar.insert(jar).clone())
     }
+}
+
+fn prepare(cache: &Cache) -> Result<()> {
+    parts::Keycloak::V26_7.fetch(cache)?;
+    parts::kafka(cache)?;
+    dist::build_agents(cache, &JAR)
 }
 
 /// Tests on real servers: one at a time, because each needs the machine for itself.
