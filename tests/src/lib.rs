@@ -24,6 +24,7 @@ pub mod outages;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod secure;
 pub mod stage;

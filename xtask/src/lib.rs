@@ -4,6 +4,7 @@
 //! `cargo xtask fetch`, so that a test and a demo can never run on different versions.
 
 pub mod cache;
+pub mod cost_of_metrics;
 pub mod crash_states;
 pub mod dist;
 pub mod error;

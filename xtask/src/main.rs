@@ -10,7 +10,9 @@ use xtask::dist::{self, Build, Platform};
 use xtask::parts::{self, CargoTool, Keycloak};
 use xtask::suites::{self, Suite};
 use xtask::tool::{self, CARGO};
-use xtask::{Error, Result, crash_states, fuzz, planted, progress, simulate, trials, workspace};
+use xtask::{
+    Error, Result, cost_of_metrics, crash_states, fuzz, planted, progress, simulate, trials, workspace,
+};
 
 /// Where cargo-deny takes the advisories from.
 const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
@@ -72,6 +74,8 @@ enum Task {
     Simulate(simulate::Arguments),
     /// Plant bugs in a copy of the sources, one at a time, and see whether the tests catch each; write the table of docs/promises.md.
     Planted(planted::Arguments),
+    /// Measure what counting costs the pipeline: its rate with metrics and without, in turn.
+    CostOfMetrics(cost_of_metrics::Arguments),
     /// Check the dependencies' licences, advisories and sources.
     Deny,
 }
@@ -109,6 +113,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Fuzz(arguments) => fuzz::run(&cache, &arguments),
         Task::Simulate(arguments) => simulate::run(&arguments),
         Task::Planted(arguments) => planted::run(&arguments),
+        Task::CostOfMetrics(arguments) => cost_of_metrics::run(&arguments),
         Task::Deny => deny(&cache),
     }
 }
@@ -121,6 +126,7 @@ fn fetch(cache: &Cache, all: bool) -> Result<()> {
     println!("{}", parts::kafka(cache)?.display());
     println!("{}", parts::zig(cache)?.display());
     println!("{}", parts::zigbuild(cache)?.display());
+    println!("{}", parts::prometheus(cache)?.display());
     println!("{}", CargoTool::Deny.fetch(cache)?.display());
     Ok(())
 }

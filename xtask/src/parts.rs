@@ -1,7 +1,7 @@
 //! The real parts that Keyferry is built with and tested on, each at one pinned version, and how they come into the [`Cache`].
 //!
 //! Everything comes from package registries by their own clients: Keycloak and Kafka by Maven, zig and what Cargo needs to link with it by pip, the other
-//! Cargo tools by Cargo.
+//! Cargo tools by Cargo, Prometheus by apt.
 
 use std::fmt;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cache::Cache;
-use crate::tool::{CARGO, MAVEN, PIP, run_silently};
+use crate::tool::{APT, CARGO, MAVEN, PIP, run_silently};
 use crate::{Error, Result, progress};
 
 const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
@@ -112,6 +112,33 @@ fn from_pip(cache: &Cache, name: &str, package: &str, version: &str) -> Result<P
             let mut pip = PIP.command();
             pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(place);
             run_silently(pip.arg(format!("{package}=={version}")))
+        })
+    })
+}
+
+/// The directory of Prometheus's own programs, `prometheus` and `promtool`, fetched if need be. Nothing is installed, and no service started.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for apt, [`Error::CommandFailed`] where it cannot bring the package.
+pub fn prometheus(cache: &Cache) -> Result<PathBuf> {
+    Ok(debian(cache, "prometheus")?.join("usr/bin"))
+}
+
+/// What a package of Debian's stable release contains, unpacked.
+fn debian(cache: &Cache, package: &str) -> Result<PathBuf> {
+    cache.part(&format!("debian-{package}"), |place| {
+        progress::step(&format!("fetch {package}"), || {
+            APT.require()?;
+            let download = || {
+                let mut apt = APT.command();
+                run_silently(apt.args(["--quiet", "download", package]).current_dir(place))
+            };
+            // A fresh machine has no lists of packages yet.
+            download().or_else(|_| {
+                run_silently(APT.command().args(["--quiet", "update"])).and_then(|()| download())
+            })?;
+            let mut unpack = Command::new("sh");
+            run_silently(unpack.args(["-c", "dpkg-deb --extract ./*.deb ."]).current_dir(place))
         })
     })
 }

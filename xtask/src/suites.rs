@@ -32,13 +32,16 @@ pub enum Suite {
     MainJob,
     /// The agent and real Kafka under load: security, connections, destinations, dead letters, outages.
     Kafka,
+    /// Metrics, dashboard and rules against a real Prometheus.
+    Monitoring,
     /// The promises of `docs/promises.md` under injected faults: simulation, crash states, fuzzing, and faults on real parts.
     Promises,
 }
 
 impl Suite {
     /// All suites, the quickest first.
-    pub const ALL: [Self; 5] = [Self::Unit, Self::Java, Self::MainJob, Self::Kafka, Self::Promises];
+    pub const ALL: [Self; 6] =
+        [Self::Unit, Self::Java, Self::Monitoring, Self::MainJob, Self::Kafka, Self::Promises];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Suite {
             Self::Java => "java",
             Self::MainJob => "main-job",
             Self::Kafka => "kafka",
+            Self::Monitoring => "monitoring",
             Self::Promises => "promises",
         }
     }
@@ -58,6 +62,7 @@ impl Suite {
             Self::Java => "the provider's tests",
             Self::MainJob => "end to end on real Keycloak and real Kafka",
             Self::Kafka => "the agent and real Kafka under load, through outages and changes",
+            Self::Monitoring => "metrics, dashboard and rules against a real Prometheus",
             Self::Promises => "simulation, crash states, fuzzing, and faults on the real parts",
         }
     }
@@ -74,6 +79,11 @@ impl Suite {
             Self::Java => Ok(vec![maven_verify()?]),
             Self::MainJob => Ok(vec![end_to_end_test("main_job", &bench.jar()?)]),
             Self::Kafka => Ok(vec![end_to_end_test("kafka", &bench.jar()?)]),
+            Self::Monitoring => {
+                let jar = bench.jar()?;
+                parts::prometheus(&bench.cache)?;
+                Ok(vec![end_to_end_test("monitoring", &jar)])
+            }
             Self::Promises => {
                 let jar = bench.jar()?;
                 Ok(vec![

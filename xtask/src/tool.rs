@@ -32,6 +32,12 @@ pub const MAVEN: Tool =
 /// CMake, which builds librdkafka.
 pub const CMAKE: Tool =
     Tool { name: "cmake", probe: &["--version"], remedy: "install CMake (Debian: apt-get install cmake)" };
+/// The package manager of Debian and its relatives, which brings Prometheus.
+pub const APT: Tool = Tool {
+    name: "apt-get",
+    probe: &["--version"],
+    remedy: "run this on Debian or Ubuntu, or in a container of theirs",
+};
 /// Python with pip, which brings zig.
 pub const PIP: Tool = Tool {
     name: "python3",

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::flow::Breaker;
 use crate::model::{
-    Delivery, Headers, InDoubt, Journal, Log, Mechanism, Pool, PropertyValue, Protocol, TopicCare, Tuner,
+    Delivery, Headers, InDoubt, Journal, Log, Mechanism, Metrics, Pool, PropertyValue, Protocol, TopicCare,
+    Tuner,
 };
 use crate::names::{BootstrapServers, DestinationName, TopicName};
 use crate::secret::Secret;
@@ -16,6 +17,7 @@ use crate::stores::StoreFormat;
 pub(crate) struct AgentDraft {
     pub(crate) node: Option<String>,
     pub(crate) journal: Journal,
+    pub(crate) metrics: Metrics,
     pub(crate) log: Log,
 }
 

@@ -40,9 +40,9 @@ pub use flow::{Backpressure, Breaker};
 pub use load::{Loaded, load};
 pub use model::{
     ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
-    InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, MissingOption, Overflow, Pool, PropertyValue,
-    Protocol, Readiness, Sasl, Security, Settle, Tls, TopicCare, TopicConfig, Trust, Tuner, TunerPreset,
-    TunerProfile,
+    InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, Metrics, MissingOption, Overflow, Pool,
+    PropertyValue, Protocol, Readiness, Sasl, Security, Settle, Tls, TopicCare, TopicConfig, Trust, Tuner,
+    TunerPreset, TunerProfile,
 };
 pub use names::{
     BootstrapServers, DestinationName, IllegalDestinationName, IllegalServers, IllegalTopicName, Server,

@@ -66,9 +66,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         .enumerate()
         .map(|(number, (given, draft))| context.assemble(number, given, draft));
     let destinations = destinations.collect();
-    let AgentDraft { node, journal, log } = context.agent;
+    let AgentDraft { node, journal, metrics, log } = context.agent;
     ConfigErrors::check(context.errors)?;
-    let config = Config { node, journal, destinations, log };
+    let config = Config { node, journal, destinations, metrics, log };
     Ok(Loaded { config, warnings: context.warnings, origins, files: context.resolver.into_files() })
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Config {
     pub journal: Journal,
     /// Where the events go: every destination, in the order of the configuration. At least one, and no two of one name.
     pub destinations: Vec<Readiness>,
+    /// Where metrics are served.
+    pub metrics: Metrics,
     /// What the agent says of itself.
     pub log: Log,
 }
@@ -482,6 +485,13 @@ keyword! {
         /// One JSON object a line.
         Json = "json",
     }
+}
+
+/// Where metrics are served, besides the Unix socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Metrics {
+    /// The address of an HTTP server that has nothing but `/metrics`; `None` is none.
+    pub listen: Option<SocketAddr>,
 }
 
 /// What the agent says of itself.

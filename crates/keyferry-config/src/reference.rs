@@ -63,7 +63,7 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 12] = [
+const SECTIONS: [(&str, &str); 13] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
@@ -75,6 +75,7 @@ const SECTIONS: [(&str, &str); 12] = [
     ("Encryption", "destination.security.tls"),
     ("Authentication", "destination.security.sasl"),
     ("Backpressure", "backpressure"),
+    ("Metrics", "metrics"),
     ("Log", "log"),
 ];
 

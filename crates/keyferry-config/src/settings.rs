@@ -3,6 +3,8 @@
 //! This table is the only place where a setting is declared. The file's keys, the variables, the options, the error texts
 //! and `docs/configuration.md` all come from it, so they cannot drift apart.
 
+use std::net::SocketAddr;
+
 use crate::ciphers;
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
@@ -936,6 +938,15 @@ pub static SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
+        key: "metrics.listen",
+        option: Some("metrics-listen"),
+        takes: || "`off`, or an IP address with a port".into(),
+        default: "`off`",
+        purpose: "Where metrics are served for Prometheus over HTTP without encryption or authentication, such as `127.0.0.1:9464`. The Unix socket has them in any case.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| set(&mut draft.metrics.listen, listen(input))),
+    },
+    Setting {
         key: "log.level",
         option: Some("log-level"),
         takes: one_of::<LogLevel>,
@@ -984,6 +995,19 @@ fn url(input: Input<'_>) -> ParseResult<String> {
             Ok(text)
         }
         _ => Err(expected("a URL that begins with `https://` or `http://` and carries no credentials")),
+    }
+}
+
+/// `off`, or an address.
+fn listen(input: Input<'_>) -> ParseResult<Option<SocketAddr>> {
+    match input.text.trim() {
+        "off" => Ok(Parsed::as_given(None)),
+        text => match text.parse() {
+            Ok(address) => Ok(Parsed::as_given(Some(address))),
+            Err(_) => {
+                Err(expected("`off`, or an IP address with a port, such as `127.0.0.1:9464` or `[::1]:9464`"))
+            }
+        },
     }
 }
 

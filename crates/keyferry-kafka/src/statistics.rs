@@ -3,14 +3,14 @@
 //! The fields and their units are those of librdkafka's `STATISTICS.md` (2.12). Everything else in the document, which grows with the number
 //! of partitions, is skipped by the parser without being kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use crate::pool::Quantiles;
+use crate::pool::{BrokerSnapshot, Quantiles};
 
 /// What passes over a producer, as of its last statistics.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Traffic {
     /// The bytes of the records in the producer, waiting or in flight.
     pub(crate) queue_bytes: u64,
@@ -30,6 +30,8 @@ pub(crate) struct Traffic {
     pub(crate) batch_fill: Option<f64>,
     /// Bytes before compression for each after it.
     pub(crate) compression_ratio: Option<f64>,
+    /// The same of each broker that it has ever tried to connect to.
+    pub(crate) brokers: Vec<BrokerSnapshot>,
 }
 
 /// The document.
@@ -46,6 +48,19 @@ struct Document {
 /// One broker, as it is known from one source.
 #[derive(Debug, Deserialize)]
 struct Broker {
+    /// Its address; empty or without a port for what is no broker.
+    #[serde(default)]
+    nodename: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    txbytes: u64,
+    #[serde(default)]
+    txerrs: u64,
+    #[serde(default)]
+    txretries: u64,
+    #[serde(default)]
+    req_timeouts: u64,
     #[serde(default)]
     waitresp_cnt: u64,
     #[serde(default)]
@@ -119,8 +134,26 @@ impl Traffic {
             throttle_ms: brokers().map(|broker| unsigned(broker.throttle.max)).max().unwrap_or_default(),
             batch_fill: ratio(raw_bytes, (batches * batch_size) as f64).map(|fill| fill.min(1.0)),
             compression_ratio: ratio(raw_bytes, sent_bytes as f64),
+            brokers: by_address(brokers()),
         })
     }
+}
+
+/// What is known of each broker under one address: from the configuration and from the cluster, it is known twice.
+fn by_address<'a>(brokers: impl Iterator<Item = &'a Broker>) -> Vec<BrokerSnapshot> {
+    let mut known: BTreeMap<&str, BrokerSnapshot> = BTreeMap::new();
+    for broker in brokers.filter(|broker| broker.connects > 0 && !broker.nodename.is_empty()) {
+        let sum = known.entry(&broker.nodename).or_default();
+        broker.nodename.clone_into(&mut sum.address);
+        sum.is_up |= matches!(broker.state.as_str(), "UP" | "UPDATE");
+        sum.requests_in_flight += broker.waitresp_cnt;
+        sum.sent_bytes += broker.txbytes;
+        sum.errors += broker.txerrs;
+        sum.retries += broker.txretries;
+        sum.timeouts += broker.req_timeouts;
+        sum.round_trip_ms = sum.round_trip_ms.or(slowest([broker.rtt].into_iter()));
+    }
+    known.into_values().collect()
 }
 
 fn ratio(part: f64, whole: f64) -> Option<f64> {
@@ -145,13 +178,14 @@ mod tests {
     /// Two brokers and a topic, shortened from what librdkafka 2.12.1 emits.
     const DOCUMENT: &str = r#"{ "name": "rdkafka#producer-1", "type": "producer", "ts":1, "msg_cnt":12, "msg_size":3400, "txmsgs":500,
         "brokers":{
-          "a:9092/1": { "nodeid":1, "state":"UP", "waitresp_cnt":2, "connects":3, "disconnects":2,
+          "a:9092/1": { "nodeid":1, "nodename":"a:9092", "state":"UP", "txbytes":900, "txerrs":1, "txretries":2, "req_timeouts":3,
+            "waitresp_cnt":2, "connects":3, "disconnects":2,
             "int_latency": {"min":1,"max":9,"avg":5,"sum":50,"cnt":10,"p50":4000,"p99":9000},
             "rtt": {"min":1,"max":9,"avg":5,"sum":50,"cnt":10,"p50":1500,"p99":2500},
             "throttle": {"min":0,"max":40,"cnt":10}, "toppars":{ "events-0": { "topic":"events", "partition":0 } } },
           "GroupCoordinator": { "nodeid":-1, "waitresp_cnt":0, "connects":0, "disconnects":0,
             "rtt": {"cnt":0,"p50":0,"p99":999999}, "throttle": {"max":0,"cnt":0} },
-          "b:9092/2": { "nodeid":2, "waitresp_cnt":1, "connects":1, "disconnects":0,
+          "b:9092/2": { "nodeid":2, "nodename":"b:9092", "state":"CONNECT", "waitresp_cnt":1, "connects":1, "disconnects":0,
             "rtt": {"cnt":1,"p50":1000,"p99":7000} } },
         "topics":{ "events": { "topic":"events", "batchsize": {"sum":20000,"cnt":4}, "batchcnt": {"sum":400,"cnt":4},
             "partitions":{ "0": { "partition":0, "txmsgs":500 } } } },
@@ -166,6 +200,17 @@ mod tests {
         assert_eq!(traffic.round_trip_ms, Some(Quantiles { p50: 1.0, p99: 7.0 }));
         assert_eq!(traffic.queue_time_ms, Some(Quantiles { p50: 4.0, p99: 9.0 }));
         assert_eq!(traffic.throttle_ms, 40);
+    }
+
+    #[test]
+    fn each_broker_has_its_own_figures() {
+        let traffic =
+            Traffic::parse(DOCUMENT.as_bytes(), 200.0, 40_000).unwrap_or_else(|| panic!("not read"));
+        let [a, b] = &traffic.brokers[..] else { panic!("{:?}", traffic.brokers) };
+        assert_eq!((a.address.as_str(), a.is_up, a.requests_in_flight), ("a:9092", true, 2));
+        assert_eq!((a.sent_bytes, a.errors, a.retries, a.timeouts), (900, 1, 2, 3));
+        assert_eq!((b.address.as_str(), b.is_up), ("b:9092", false));
+        assert_eq!(b.round_trip_ms, Some(Quantiles { p50: 1.0, p99: 7.0 }));
     }
 
     #[test]

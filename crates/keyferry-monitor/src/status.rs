@@ -28,6 +28,35 @@ pub enum AgentState {
     Stopped,
 }
 
+impl AgentState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Blocked, Self::Waiting, Self::Draining, Self::Delivering, Self::Idle, Self::Stopped];
+
+    /// The state that `report` tells in `phase`.
+    pub fn of(report: &Report, phase: Phase) -> Self {
+        match (phase, report.state) {
+            (Phase::Stopped, _) => Self::Stopped,
+            (Phase::Draining, _) => Self::Draining,
+            (Phase::Running, State::Idle) => Self::Idle,
+            (Phase::Running, State::Delivering) => Self::Delivering,
+            (Phase::Running, State::Blocked) => Self::Blocked,
+        }
+    }
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Waiting => "waiting",
+            Self::Draining => "draining",
+            Self::Delivering => "delivering",
+            Self::Idle => "idle",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// What is counted of one destination, or of all of them together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct Counts {
@@ -109,13 +138,7 @@ impl DestinationStatus {
 
     /// The status that `report` tells in `phase`.
     pub fn of(name: &str, report: &Report, phase: Phase) -> Self {
-        let state = match (phase, report.state) {
-            (Phase::Stopped, _) => AgentState::Stopped,
-            (Phase::Draining, _) => AgentState::Draining,
-            (Phase::Running, State::Idle) => AgentState::Idle,
-            (Phase::Running, State::Delivering) => AgentState::Delivering,
-            (Phase::Running, State::Blocked) => AgentState::Blocked,
-        };
+        let state = AgentState::of(report, phase);
         Self { name: name.to_owned(), state, reason: report.reason.clone(), counts: Counts::of(report) }
     }
 

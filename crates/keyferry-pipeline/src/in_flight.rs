@@ -13,6 +13,8 @@ use std::fmt;
 use keyferry_event::Token;
 use keyferry_journal::{Epoch, Resume};
 
+use crate::meter::Measured;
+
 /// How far a destination has got: everything up to `resume` is settled, and the next record of its epoch gets the number `next_sequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -91,8 +93,8 @@ impl fmt::Display for RecordId {
 /// What a record carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// An event.
-    Event,
+    /// An event, and what is measured of it.
+    Event(Measured),
     /// Word of events that are missing.
     Gap,
     /// A record that was refused for good, on its way to the dead-letter topic.
@@ -268,7 +270,7 @@ mod tests {
         let mut in_flight = InFlight::new(Credit { bytes: 10_000, records: 4 });
         let tokens = (1..=transactions).map(|commit| {
             let token = in_flight.next_token();
-            in_flight.sent(id(commit), Content::Event, 100, 0);
+            in_flight.sent(id(commit), Content::Event(Measured::default()), 100, 0);
             in_flight.transaction_sent(progress(commit), commit * 1_000);
             token
         });
@@ -295,7 +297,7 @@ mod tests {
         let (mut in_flight, mut tokens) = sent(1);
         for sequence in [2, 3] {
             tokens.push(in_flight.next_token());
-            in_flight.sent(id(sequence), Content::Event, 100, 0);
+            in_flight.sent(id(sequence), Content::Event(Measured::default()), 100, 0);
         }
         in_flight.transaction_sent(progress(3), 2_000);
         in_flight.settle(tokens[0]);
@@ -327,7 +329,7 @@ mod tests {
         assert!(!in_flight.has_credit());
         let mut large = InFlight::new(Credit { bytes: 10_000, records: 4 });
         assert!(large.has_credit());
-        large.sent(id(1), Content::Event, 20_000, 0);
+        large.sent(id(1), Content::Event(Measured::default()), 20_000, 0);
         assert!(!large.has_credit());
         large.settle(Token(0));
         assert!(large.has_credit(), "credit comes back with the outcome");

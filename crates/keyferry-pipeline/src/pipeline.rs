@@ -16,6 +16,7 @@ use crate::gap::{PendingGap, notice};
 use crate::giving_up::Owed;
 use crate::in_flight::{Credit, Progress};
 use crate::ledger::{Removal, Share};
+use crate::meter::Meter;
 use crate::retention::{Kept, Position, Retention};
 use crate::sender::{Sender, Sent};
 use crate::start::Start;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub backpressure: backpressure::Settings,
     /// What others may ask of the pipeline while it runs.
     pub controls: Arc<Controls>,
+    /// Where it is counted what passes. Of one pipeline only.
+    pub meter: Arc<Meter>,
     /// Seeds the jitter of the pauses.
     pub seed: u64,
 }

@@ -3,6 +3,7 @@
 //! The invariant: **a record has the same number whenever it is sent**, and the next one has the next.
 
 use keyferry_event::{Encoder, Envelope, Failure, FailureClass, Record, SendError, Sink, Token};
+use keyferry_journal::event::EventView;
 use keyferry_journal::{Epoch, Outcome, Resume, Transaction};
 
 use crate::aside::Aside;
@@ -11,6 +12,7 @@ use crate::ceiling::{GivenUp, topics_of};
 use crate::dead_letter::{Address, Cause, Condemned, DeadLetter, DeadLetters, Way};
 use crate::gap::{self, PendingGap, Tally};
 use crate::in_flight::{Content, InFlight, Origin, Progress, RecordId};
+use crate::meter::{Counted, EventClass, Measured};
 use crate::pipeline::{Clock, InDoubt, Settings};
 use crate::report::Report;
 
@@ -49,6 +51,7 @@ pub(crate) struct Sender<K, A> {
     next_sequence: u64,
     /// How many records of the next transaction were sent before the sink was full.
     already_sent: u64,
+    counted: Counted,
     pub(crate) report: Report,
 }
 
@@ -82,6 +85,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             epoch: from.map(|progress| progress.resume.epoch),
             next_sequence: from.map_or(1, |progress| progress.next_sequence),
             already_sent: 0,
+            counted: Counted::default(),
             report: Report::default(),
         }
     }
@@ -89,6 +93,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     /// Takes in the outcomes. An acknowledgement is slow if its record was sent before `slow_before_ms` of the monotonic clock.
     pub(crate) fn collect(&mut self, clock: Clock, slow_before_ms: u64) -> Collected {
         let Outbox { sink, in_flight, condemned, .. } = &mut self.outbox;
+        let meter = &*self.settings.meter;
         let mut failed: Option<Failure> = None;
         let (mut events, mut gaps) = (0, 0);
         let mut outcomes = Outcomes::default();
@@ -99,12 +104,20 @@ impl<K: Sink, A: Aside> Sender<K, A> {
                 outcomes.acknowledged += 1;
                 outcomes.slow += u64::from(settled.sent_ms < slow_before_ms);
                 match settled.content {
-                    Content::Event => events += 1,
+                    Content::Event(Measured { class, written_ms }) => {
+                        events += 1;
+                        meter.acknowledged(
+                            class,
+                            clock.wall_ms.saturating_sub(written_ms),
+                            clock.monotonic_ms.saturating_sub(settled.sent_ms),
+                        );
+                    }
                     Content::Gap => gaps += 1,
                     Content::DeadLetter => id.into_iter().for_each(|id| condemned.arrived(id)),
                 }
             }
             Err(failure) => {
+                meter.failed(failure.class);
                 let failure = match in_flight.record(token) {
                     Some(id) => condemned.failed(id, failure, clock),
                     None => failure,
@@ -143,7 +156,11 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         let mut filtered = 0;
         for (index, event) in (0..).zip(transaction.events()) {
             let event = event?;
+            let class = self.settings.meter.class(&event);
             let Some(topic) = self.settings.topics.of(event.kind()) else {
+                if self.meet(transaction, index, class, &event) {
+                    self.settings.meter.filtered(event.kind());
+                }
                 filtered += 1;
                 continue;
             };
@@ -162,11 +179,20 @@ impl<K: Sink, A: Aside> Sender<K, A> {
                 outcome: transaction.outcome,
                 sequence: id.sequence,
             };
+            let begun = self.settings.meter.begin_encoding();
             let record = self.encoder.encode(topic, &event, &envelope);
-            match self.outbox.offer(id, Content::Event, &record, clock) {
+            self.settings.meter.end_encoding(begun);
+            let size = record.size();
+            let content = Content::Event(Measured { class, written_ms: transaction.written_ms });
+            match self.outbox.offer(id, content, &record, clock) {
                 Offered::Taken => {}
                 Offered::Full => return Ok(Sent::Full),
                 Offered::Failed(failure) => return Ok(Sent::Failed(failure)),
+            }
+            let waited_ms = clock.wall_ms.saturating_sub(transaction.written_ms);
+            self.settings.meter.sent(event.kind(), size, waited_ms);
+            if !self.meet(transaction, index, class, &event) {
+                self.settings.meter.resent();
             }
             self.already_sent += 1;
             self.report.in_doubt += u64::from(transaction.outcome == Outcome::Unknown);
@@ -260,9 +286,33 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         self.outbox.in_flight.transaction_sent(Progress { resume, next_sequence }, written_ms);
     }
 
+    /// Counts an event of the journal, unless it has been, and answers whether that was the first time.
+    fn meet(
+        &mut self,
+        transaction: &Transaction<'_>,
+        index: u32,
+        class: EventClass,
+        event: &EventView<'_>,
+    ) -> bool {
+        let is_first = self.counted.is_first(transaction, index);
+        if is_first {
+            self.settings.meter.received(class, event);
+        }
+        is_first
+    }
+
+    /// Counts the events of a transaction of which no record is made.
+    fn meet_all(&mut self, transaction: &Transaction<'_>) {
+        for (index, event) in (0..).zip(transaction.events().map_while(Result::ok)) {
+            let class = self.settings.meter.class(&event);
+            self.meet(transaction, index, class, &event);
+        }
+    }
+
     fn drop_in_doubt(&mut self, transaction: &Transaction<'_>) -> Result<Sent, keyferry_journal::Error> {
         let mut tally = Tally::default();
         tally.add(transaction)?;
+        self.meet_all(transaction);
         self.report.in_doubt_dropped += tally.user_events + tally.admin_events;
         Ok(Sent::Instead(Box::new(PendingGap {
             gap: gap::of_dropped(transaction, &tally),
@@ -275,6 +325,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         if let Err(error) = self.outbox.aside.hold(transaction, clock.wall_ms) {
             return Sent::Failed(Failure::transient(format!("cannot lay aside events in doubt: {error}")));
         }
+        self.meet_all(transaction);
         self.reach(transaction.resume, transaction.written_ms);
         Sent::All
     }

@@ -157,6 +157,7 @@ fn settings(admin_events: Option<&str>) -> Settings {
         breaker: breaker::Settings::default(),
         backpressure: backpressure::Settings::default(),
         controls: Arc::default(),
+        meter: Arc::default(),
         seed: 1,
     }
 }
@@ -912,4 +913,76 @@ fn a_trouble_that_stays_opens_the_breaker_and_a_probe_finds_that_it_is_over() {
         (report.breaker.state, report.state, report.published),
         (BreakerState::Closed, State::Idle, 1)
     );
+}
+
+/// Received, published, sent again, filtered.
+fn counted(bench: &Bench) -> (u64, u64, u64, u64) {
+    let meter = &bench.settings.meter;
+    let filtered = meter.events_filtered().iter().map(|(_, count)| count).sum();
+    let received = meter.events_received().map(|of| of.count).sum();
+    (received, meter.events_published().map(|of| of.count).sum(), meter.events_resent(), filtered)
+}
+
+#[test]
+#[cfg(feature = "metrics")]
+fn what_is_read_again_after_a_failure_is_received_and_filtered_once() {
+    let mut bench = Bench::new(None, InDoubt::Publish);
+    bench.commit(EventKind::User, "1");
+    bench.commit(EventKind::Admin, "2");
+    bench.commit(EventKind::User, "3");
+    bench.after(1);
+    assert_eq!(counted(&bench), (3, 0, 0, 1));
+    bench.sink.fail(FailureClass::Transient, "no leader");
+    let report = bench.deliver();
+    assert_eq!((report.published, report.resets), (2, 1));
+    assert_eq!(counted(&bench), (3, 2, 2, 1));
+    let failed: Vec<_> =
+        bench.settings.meter.failures().into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(failed, [(FailureClass::Transient, 1)]);
+}
+
+#[test]
+#[cfg(feature = "metrics")]
+fn what_is_dropped_or_held_in_doubt_is_received_all_the_same() {
+    for in_doubt in [InDoubt::Drop, InDoubt::Hold, InDoubt::Publish] {
+        let mut bench = Bench::new(None, in_doubt);
+        bench.prepare(EventKind::User, "1");
+        bench.prepare(EventKind::User, "2");
+        bench.kill_keycloak();
+        bench.deliver();
+        assert_eq!(counted(&bench).0, 2, "{in_doubt:?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "metrics")]
+fn a_transaction_that_the_sink_is_too_full_for_is_received_once() {
+    let mut bench = Bench::with(
+        Settings { credit: Credit { bytes: 1 << 20, records: 1 }, ..settings(None) },
+        WriterOptions::default().segment_size,
+    );
+    let mut payload = EventEncoder::new();
+    for body in ["1", "2", "3"] {
+        payload.push(EventKind::User, 1, &[(Field::Id, body)], body.as_bytes());
+    }
+    let writer = bench.writer.as_mut().unwrap();
+    let transaction = writer.next_transaction();
+    writer.prepare(transaction, payload.payload()).unwrap();
+    writer.commit(transaction).unwrap();
+    bench.deliver();
+    assert_eq!(counted(&bench), (3, 3, 0, 0));
+}
+
+#[test]
+#[cfg(feature = "metrics")]
+fn times_are_from_the_commit_and_from_the_hand_over_to_the_acknowledgement() {
+    let mut bench = Bench::new(None, InDoubt::Publish);
+    // The journal dates everything to 1,000 ms; the wall clock is 1,000,000 ms ahead of the bench.
+    bench.commit(EventKind::User, "1");
+    bench.after(40);
+    bench.sink.acknowledge_all();
+    bench.after(25);
+    let meter = &bench.settings.meter;
+    let sums = [meter.journal_wait(), meter.delivery(), meter.latency()].map(|times| times.counts().sum());
+    assert_eq!(sums, [1_000_040 - 1_000, 25, 1_000_065 - 1_000]);
 }

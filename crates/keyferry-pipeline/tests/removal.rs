@@ -107,6 +107,7 @@ fn settings() -> Settings {
         breaker: breaker::Settings::default(),
         backpressure: backpressure::Settings::default(),
         controls: Arc::default(),
+        meter: Arc::default(),
         seed: 1,
     }
 }

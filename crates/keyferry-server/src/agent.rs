@@ -14,11 +14,23 @@ pub trait Agent: Send + Sync + 'static {
     /// Everything that it ships: each slot to each destination.
     fn shipments(&self) -> Vec<Shipment>;
 
+    /// Everything that is measured, in the form that a client with this `Accept` header prefers.
+    fn metrics(&self, accept: &str) -> Exposition;
+
     /// Asks for a change of what is shipped from `slot` to `destination`. It takes effect within a second.
     ///
     /// # Errors
     /// The change is not possible, or not now.
     fn change(&self, slot: &str, destination: &str, change: &Change) -> Result<(), Refusal>;
+}
+
+/// Metrics as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposition {
+    /// The media type of the text.
+    pub content_type: &'static str,
+    /// The text.
+    pub text: String,
 }
 
 /// What an operator can change.

@@ -1,4 +1,4 @@
-//! How an operator reaches a running agent: HTTP/1.1 on a Unix socket, JSON under `/api/v1`.
+//! How an operator reaches a running agent: HTTP/1.1 on a Unix socket, JSON under `/api/v1`, metrics at `/metrics`.
 //!
 //! The invariant: **nobody who asks holds up delivery.** The server is one thread of its own. It reads what the agent last wrote down of itself, and
 //! what it is told to change it posts and leaves to the threads that ship; no request waits for one of them. A socket that
@@ -22,6 +22,6 @@ pub mod router;
 pub mod server;
 pub mod socket;
 
-pub use agent::{Agent, Change, Refusal};
+pub use agent::{Agent, Change, Exposition, Refusal};
 pub use client::{Client, ClientError};
 pub use server::Server;

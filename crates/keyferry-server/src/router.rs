@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -16,7 +16,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::agent::{Agent, Change};
+use crate::agent::{Agent, Change, Exposition};
 use crate::audit::{self, Peer};
 use crate::model::{
     Backlog, Breaker, Destination, Health, OfSlot, OfSlots, Pool, SetBreaker, SetFrozen, SetProfile, SetSize,
@@ -64,6 +64,17 @@ pub fn router(agent: Arc<dyn Agent>) -> Router {
         .with_state(agent)
 }
 
+/// The metrics alone, for a listener that anybody may reach.
+pub fn metrics_router(agent: Arc<dyn Agent>) -> Router {
+    Router::new()
+        .route("/metrics", axum::routing::get(metrics))
+        .fallback(async || Problem::not_found("there is nothing here but /metrics"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(within_time))
+        .with_state(agent)
+}
+
 /// The OpenAPI document of what [`router`] serves.
 pub fn document() -> utoipa::openapi::OpenApi {
     documented().into_openapi()
@@ -86,6 +97,7 @@ fn documented() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Skeleton::openapi())
         .routes(routes!(healthz))
         .routes(routes!(readyz))
+        .routes(routes!(metrics))
         .nest("/api/v1", api)
 }
 
@@ -116,6 +128,24 @@ async fn readyz(State(agent): State<Shared>) -> Result<Json<Health>, Problem> {
         None => Ok(Json(Health { status: "ready".to_owned() })),
         Some(reason) => Err(Problem::not_ready(reason)),
     }
+}
+
+/// Everything that is measured, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "state",
+    responses((
+        status = 200,
+        description = "OpenMetrics 1.0 where the request accepts it, else Prometheus's text format 0.0.4. docs/metrics.md tells what there is.",
+        body = String,
+        content_type = "application/openmetrics-text",
+    )),
+)]
+async fn metrics(State(agent): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Exposition { content_type, text } = agent.metrics(accept);
+    ([(header::CONTENT_TYPE, content_type)], text)
 }
 
 /// This document.

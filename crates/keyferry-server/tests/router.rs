@@ -34,7 +34,11 @@ fn ask(agent: &Arc<Fake>, request: Request<Body>) -> Answer {
         let (status, media_type, allow) =
             (response.status(), header(header::CONTENT_TYPE).unwrap_or_default(), header(header::ALLOW));
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&body).unwrap_or_else(|_| panic!("no JSON: {body:?}"));
+        let body = if media_type == "text/plain" {
+            Value::String(String::from_utf8(body.to_vec()).unwrap())
+        } else {
+            serde_json::from_slice(&body).unwrap_or_else(|_| panic!("no JSON: {body:?}"))
+        };
         Answer { status, media_type, allow, body }
     })
 }
@@ -201,6 +205,9 @@ fn a_change_that_is_not_possible_now_is_a_conflict() {
         }
         fn shipments(&self) -> Vec<keyferry_server::model::Shipment> {
             self.0.shipments()
+        }
+        fn metrics(&self, accept: &str) -> keyferry_server::Exposition {
+            self.0.metrics(accept)
         }
         fn change(
             &self,

@@ -122,3 +122,52 @@ fn what_is_no_request_is_refused() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
+
+/// What is answered to `GET path` at a TCP address, as soon as somebody answers.
+fn over_tcp(address: std::net::SocketAddr, method: &str, path: &str) -> String {
+    until("an answer over TCP", || {
+        let mut stream = std::net::TcpStream::connect(address).ok()?;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: agent\r\nAccept: application/openmetrics-text\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        (!answer.is_empty()).then_some(answer)
+    })
+}
+
+#[test]
+fn over_tcp_there_are_metrics_and_nothing_that_could_be_changed() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let agent = agent();
+    let server = Server::start_metrics(address, Arc::clone(&agent) as _);
+    std::thread::sleep(Duration::from_millis(50));
+    // Whoever had the port has ended: the metrics begin.
+    drop(taken);
+    let answer = over_tcp(address, "GET", "/metrics");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("text/plain"), "{answer}");
+    assert!(answer.contains("up 1 # application/openmetrics-text"), "{answer}");
+    for (method, path) in
+        [("GET", "/api/v1/status"), ("PUT", BREAKER), ("POST", "/api/v1/destinations/default/pool/reconnect")]
+    {
+        let answer = over_tcp(address, method, path);
+        assert!(answer.starts_with("HTTP/1.1 404"), "{method} {path}: {answer}");
+    }
+    assert!(agent.asked().is_empty());
+    drop(server);
+    assert!(std::net::TcpStream::connect(address).is_err(), "the port is let go with the server");
+}
+
+#[test]
+fn the_socket_has_the_metrics_as_well() {
+    let (directory, agent) = (tempfile::tempdir().unwrap(), agent());
+    let _server = Server::start(directory.path(), agent as _);
+    status(directory.path());
+    let mut stream = UnixStream::connect(directory.path().join("agent.sock")).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("up 1 # \n"), "{answer}");
+}

@@ -589,6 +589,7 @@ impl World {
             breaker: breaker::settings(),
             backpressure: backpressure::Settings::default(),
             controls: Arc::clone(&self.controls),
+            meter: Arc::default(),
             seed: self.random.u64(..),
         }
     }

@@ -17,7 +17,7 @@ use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, run as run
 
 use crate::adoption;
 use crate::cli::{RunArguments, SinkKind};
-use crate::control;
+use crate::control::Control;
 use crate::credentials::{self, Watched};
 use crate::error::Error;
 use crate::handover::HandOver;
@@ -67,25 +67,34 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
     let is_child = matches!(task.what, What::Parents(_));
     let mut stop = StopSources::listen(is_child)?;
     let live = Arc::new(Live::default());
+    let directory = task.what.directory();
+    let control = Control::of(directory, &live, is_child.then(parent).flatten());
     // Before anything is waited for, so that an operator can see what.
-    let _api = (arguments.sink() == SinkKind::Kafka).then(|| control::serve(task.what.directory(), &live));
+    let _api = (arguments.sink() == SinkKind::Kafka).then(|| control.serve(directory));
     match (&task.what, arguments.sink()) {
         (What::Parents(slot) | What::Slot(slot), SinkKind::Stdout) => print(slot, &task, &mut stop),
         (What::Journal(_), SinkKind::Stdout) => Err(Error::Incomplete(
             "records of one slot at a time can be printed: give `--slot` in place of `--journal`".to_owned(),
         )),
-        (What::Parents(slot), SinkKind::Kafka) => Child::new(slot, &task, &live, &mut stop)?.run(),
+        (What::Parents(slot), SinkKind::Kafka) => Child::new(slot, &task, &live, &control, &mut stop)?.run(),
         (What::Slot(slot), SinkKind::Kafka) => {
             let lock = SlotLock::acquire(slot)?;
             let (plan, watched) = task.watched_plan()?;
             plan.check()?;
+            let _metrics = control.serve_metrics(plan.metrics.listen);
             serve(slot, lock, &plan, watched, &live, &mut stop)
         }
         (What::Journal(journal), SinkKind::Kafka) => {
             let (plan, watched) = task.watched_plan()?;
+            let _metrics = control.serve_metrics(plan.metrics.listen);
             sidecar::serve(journal, &plan, watched, &live, &mut stop)
         }
     }
+}
+
+/// The process that has started this one, if it still lives.
+fn parent() -> Option<i32> {
+    rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get())
 }
 
 impl What {
@@ -198,20 +207,28 @@ struct Child<'a> {
     slot: &'a Path,
     task: &'a Task,
     live: &'a Live,
+    control: &'a Control,
     stop: &'a mut StopSources,
     storage: SlotDirectory,
     status: StatusFile,
 }
 
 impl<'a> Child<'a> {
-    fn new(slot: &'a Path, task: &'a Task, live: &'a Live, stop: &'a mut StopSources) -> Result<Self, Error> {
+    fn new(
+        slot: &'a Path,
+        task: &'a Task,
+        live: &'a Live,
+        control: &'a Control,
+        stop: &'a mut StopSources,
+    ) -> Result<Self, Error> {
         let storage = SlotDirectory::open(slot)?;
-        Ok(Self { slot, task, live, stop, storage, status: StatusFile::of_waiting(slot) })
+        Ok(Self { slot, task, live, control, stop, storage, status: StatusFile::of_waiting(slot) })
     }
 
     fn run(mut self) -> Result<(), Error> {
         let Some(lock) = self.lock()? else { return Ok(()) };
         let Some((plan, watched)) = self.plan() else { return Ok(()) };
+        let _metrics = self.control.serve_metrics(plan.metrics.listen);
         serve(self.slot, lock, &plan, watched, self.live, self.stop)
     }
 

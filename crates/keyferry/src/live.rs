@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyferry_config::Destination;
 use keyferry_kafka::PoolHandle;
-use keyferry_pipeline::{Controls, Phase, Report};
+use keyferry_pipeline::{Controls, Meter, Phase, Report};
 
 use crate::tuning::Tuned;
 
@@ -75,6 +75,8 @@ pub struct Handles {
     pub pool: PoolHandle,
     /// Its pipeline.
     pub controls: Arc<Controls>,
+    /// Where its pipeline counts.
+    pub meter: Arc<Meter>,
     /// What fits its connections to what flows.
     pub tuner: Arc<Tuned>,
 }

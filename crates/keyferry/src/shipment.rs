@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keyferry_config::{ByteSize, Config, Destination, Journal, Readiness, Settle, TopicCare, librdkafka};
+use keyferry_config::{
+    ByteSize, Config, Destination, Journal, Metrics, Readiness, Settle, TopicCare, librdkafka,
+};
 use keyferry_event::{HeaderMode, Topics};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
 use keyferry_kafka::topics::{TopicPolicy, TopicTemplate};
@@ -29,12 +31,14 @@ pub struct Plan {
     pub destinations: Vec<Readiness>,
     /// What is kept, and what gives way.
     pub journal: Journal,
+    /// Where metrics are served, besides the socket.
+    pub metrics: Metrics,
 }
 
 impl Plan {
     /// The plan that a configuration makes.
     pub fn of(config: Config) -> Self {
-        Self { destinations: config.destinations, journal: config.journal }
+        Self { destinations: config.destinations, journal: config.journal, metrics: config.metrics }
     }
 
     /// The destinations that can be used.
@@ -113,7 +117,8 @@ impl Route<'_> {
         let name = self.destination.name.as_str();
         let of = format!("{} to {name}", self.slot.display());
         let tuner = Arc::new(Tuned::new(of, self.destination, pool.clone())?);
-        let handles = Handles { pool, controls: Arc::clone(&settings.controls), tuner };
+        let (controls, meter) = (Arc::clone(&settings.controls), Arc::clone(&settings.meter));
+        let handles = Handles { pool, controls, meter, tuner };
         let mut storage = SlotDirectory::open(self.slot)?;
         let mut aside = SideFiles::of(self.slot, name);
         let start = Start::find(&mut storage, &mut aside, name, &settings.topics, wall_ms())
@@ -283,6 +288,7 @@ pub fn default_settings() -> Settings {
         breaker: breaker::Settings::default(),
         backpressure: backpressure::Settings::default(),
         controls: Arc::default(),
+        meter: Arc::default(),
         seed: u64::from(std::process::id()) ^ wall_ms(),
     }
 }

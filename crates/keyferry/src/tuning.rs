@@ -128,6 +128,11 @@ impl Tuned {
         self.pool.replace(producer_settings(destination, inner.tuner.tuning()), cause);
     }
 
+    /// The destination as it is configured now.
+    pub fn destination(&self) -> Destination {
+        self.lock().destination.clone()
+    }
+
     fn look(&self, report: &Report, cpu: f64) {
         let snapshot = self.pool.snapshot();
         let mut inner = self.lock();

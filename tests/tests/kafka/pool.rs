@@ -184,6 +184,7 @@ fn settings(topic: &str) -> Settings {
         breaker: breaker::Settings::default(),
         backpressure: backpressure::Settings::default(),
         controls: Arc::default(),
+        meter: Arc::default(),
         seed: 1,
     }
 }

@@ -33,7 +33,8 @@ use rustix::event::{EventfdFlags, eventfd};
 pub use handle::{Change, PoolHandle};
 pub use settings::PoolSettings;
 pub use snapshot::{
-    ConnectionSnapshot, ConnectionState, EndedSwap, PoolSnapshot, Quantiles, SwapPhase, SwapSnapshot,
+    BrokerSnapshot, ConnectionSnapshot, ConnectionState, EndedSwap, PoolSnapshot, Quantiles, SwapPhase,
+    SwapSnapshot,
 };
 
 use crate::settings::ProducerSettings;

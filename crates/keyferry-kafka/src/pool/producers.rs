@@ -96,5 +96,6 @@ impl Connection for KafkaSink {
         snapshot.batch_fill = traffic.batch_fill;
         snapshot.refused_batches = self.refused_batches();
         snapshot.compression_ratio = traffic.compression_ratio;
+        snapshot.brokers.clone_from(&traffic.brokers);
     }
 }

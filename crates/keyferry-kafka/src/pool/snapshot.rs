@@ -64,6 +64,29 @@ pub struct ConnectionSnapshot {
     pub compression_ratio: Option<f64>,
     /// What it complained of last and no success has cleared since.
     pub last_error: Option<String>,
+    /// The brokers that it has connected to, or tried to.
+    pub brokers: Vec<BrokerSnapshot>,
+}
+
+/// One broker, as one connection sees it. Counts begin with the connection.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BrokerSnapshot {
+    /// Its host and port.
+    pub address: String,
+    /// Whether the connection to it is established.
+    pub is_up: bool,
+    /// How long it took to answer a request, in milliseconds; `None` if it answered none in the last interval.
+    pub round_trip_ms: Option<Quantiles>,
+    /// Requests that wait for its answer.
+    pub requests_in_flight: u64,
+    /// Bytes sent to it.
+    pub sent_bytes: u64,
+    /// Requests that could not be sent.
+    pub errors: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Requests that it did not answer in time.
+    pub timeouts: u64,
 }
 
 /// Two points of a distribution over the last interval of statistics.

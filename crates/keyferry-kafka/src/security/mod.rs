@@ -4,10 +4,12 @@
 //!
 //! - [`msk`]: tokens that Amazon MSK takes for AWS credentials.
 //! - [`store`]: Java's key and trust stores as PEM texts.
+//! - [`validity`]: until when certificates are valid.
 //! - `diagnosis`: what a failed login or handshake means.
 
 pub(crate) mod diagnosis;
 pub mod msk;
 pub mod store;
+pub mod validity;
 
 mod jks;

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard};
 
 use keyferry_server::model::{About, Backlog, Breaker, Counts, Delivery, Pool, Shipment, State, Tuner};
-use keyferry_server::{Agent, Change, Refusal};
+use keyferry_server::{Agent, Change, Exposition, Refusal};
 
 /// What it ships, and what was asked of it.
 #[derive(Default)]
@@ -37,6 +37,10 @@ impl Agent for Fake {
 
     fn shipments(&self) -> Vec<Shipment> {
         self.the_shipments().clone()
+    }
+
+    fn metrics(&self, accept: &str) -> Exposition {
+        Exposition { content_type: "text/plain", text: format!("up 1 # {accept}\n") }
     }
 
     fn change(&self, slot: &str, destination: &str, change: &Change) -> Result<(), Refusal> {

@@ -3,14 +3,18 @@
 //! The invariant: **nothing here waits for a thread that ships.** What is read are the copies in [`Live`]; what is asked for is left with a pipeline's
 //! [`Controls`](keyferry_pipeline::Controls), or a pool's handle.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use keyferry_kafka::pool::{ConnectionSnapshot, ConnectionState, PoolSnapshot, Quantiles, SwapPhase};
 use keyferry_kafka::tuner::{Explicit, Profile, TunerState};
+use keyferry_monitor::MetricsCollector;
+use keyferry_monitor::metrics::system::System;
+use keyferry_monitor::metrics::{Format, expose};
 use keyferry_pipeline::backpressure::{BackpressureReport, Level};
 use keyferry_pipeline::breaker::{BreakerReport, BreakerState, Forced, Trip};
 use keyferry_pipeline::{Controls, Phase, Report, State};
-use keyferry_server::{Agent, Change, Refusal, model};
+use keyferry_server::{Agent, Change, Exposition, Refusal, model};
 
 use crate::live::{Handles, Live, Running, Shipment, Standing};
 use crate::shipment::wall_ms;
@@ -22,13 +26,15 @@ const MOST_CONNECTIONS: u32 = 64;
 #[derive(Debug)]
 pub struct LiveAgent {
     live: Arc<Live>,
+    metrics: MetricsCollector,
     started_ms: u64,
 }
 
 impl LiveAgent {
     /// The one that ships what is in `live`, started now.
-    pub fn new(live: Arc<Live>) -> Self {
-        Self { live, started_ms: wall_ms() }
+    pub fn new(live: Arc<Live>, directory: &Path, keycloak: Option<i32>) -> Self {
+        let metrics = MetricsCollector::new(Arc::clone(&live) as _, System::new(directory, keycloak));
+        Self { live, metrics, started_ms: wall_ms() }
     }
 }
 
@@ -44,6 +50,11 @@ impl Agent for LiveAgent {
 
     fn shipments(&self) -> Vec<model::Shipment> {
         self.live.shipments().iter().map(shipment).collect()
+    }
+
+    fn metrics(&self, accept: &str) -> Exposition {
+        let format = Format::accepted(accept);
+        Exposition { content_type: format.content_type(), text: expose(&self.metrics.collect(), format) }
     }
 
     fn change(&self, slot: &str, destination: &str, change: &Change) -> Result<(), Refusal> {

@@ -1,5 +1,6 @@
 //! The operator's way to a running agent, from both ends.
 //!
+//! - `measured`: what of this agent is measured.
 //! - `live_agent`: what this agent shows of itself and takes from others, on its socket.
 //! - `reach`: which agents serve a directory.
 //! - `status`: `keyferry status`.
@@ -7,11 +8,13 @@
 //! - `print`: what they print for people.
 
 mod live_agent;
+mod measured;
 mod print;
 mod reach;
 mod status;
 mod steering;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +26,25 @@ use crate::live::Live;
 pub use status::run as status;
 pub use steering::{breaker, pool, tuner};
 
-/// Answers at the socket of `directory` for what is in `live`, until what is returned is dropped.
-pub fn serve(directory: &Path, live: &Arc<Live>) -> Server {
-    Server::start(directory, Arc::new(LiveAgent::new(Arc::clone(live))))
+/// This agent, for those who ask.
+#[derive(Debug, Clone)]
+pub struct Control {
+    agent: Arc<LiveAgent>,
+}
+
+impl Control {
+    /// Of the agent that ships what is in `live` and can be reached in `directory`, started by the process `keycloak` if it was.
+    pub fn of(directory: &Path, live: &Arc<Live>, keycloak: Option<i32>) -> Self {
+        Self { agent: Arc::new(LiveAgent::new(Arc::clone(live), directory, keycloak)) }
+    }
+
+    /// Answers at the socket of `directory`, until what is returned is dropped.
+    pub fn serve(&self, directory: &Path) -> Server {
+        Server::start(directory, Arc::clone(&self.agent) as _)
+    }
+
+    /// Serves metrics at `address`, if there is one, until what is returned is dropped.
+    pub fn serve_metrics(&self, address: Option<SocketAddr>) -> Option<Server> {
+        address.map(|address| Server::start_metrics(address, Arc::clone(&self.agent) as _))
+    }
 }

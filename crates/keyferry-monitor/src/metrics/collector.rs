@@ -1,0 +1,145 @@
+//! The collector: what is asked, of whom, and what of it needs a memory.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use keyferry_kafka::PoolSnapshot;
+use keyferry_kafka::tuner::TunerState;
+use keyferry_pipeline::{Meter, Phase, Report};
+
+use super::kafka::Accrual;
+use super::sample::Samples;
+use super::system::System;
+use super::window::{Totals, Window};
+use super::{catalog, events, kafka};
+
+/// What ships, for a collector to ask. No method may wait for delivery.
+pub trait Shipments: Send + Sync {
+    /// Each slot on its way to each destination.
+    fn observe(&self) -> Vec<Observation>;
+    /// Whether the agent ships nothing at all yet.
+    fn is_waiting(&self) -> bool;
+}
+
+/// One slot on its way to one destination, as it was last written down.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The slot: the last part of its path.
+    pub slot: String,
+    /// The destination's name.
+    pub destination: String,
+    /// What the journal holds, in bytes, where nothing is under way yet; else how it stands.
+    pub standing: Result<Box<Observed>, u64>,
+}
+
+/// What is known of a shipment that is under way.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The last report of its pipeline.
+    pub report: Report,
+    /// What it was in the middle of then.
+    pub phase: Phase,
+    /// Where its pipeline counts.
+    pub meter: Arc<Meter>,
+    /// Its connections.
+    pub pool: PoolSnapshot,
+    /// What fits them to what flows.
+    pub tuner: TunerState,
+    /// Until when the configured certificates are valid.
+    pub certificates: Certificates,
+}
+
+/// Until when certificates are valid, in seconds since the Unix epoch; `None` where none is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// The first to expire of the client's own and its chain.
+    pub client_until_s: Option<i64>,
+    /// The last to expire of the authorities that are believed.
+    pub authority_until_s: Option<i64>,
+}
+
+/// Collects everything that is measured. Cheap to share: behind an `Arc`, for any thread.
+pub struct MetricsCollector {
+    shipments: Arc<dyn Shipments>,
+    system: System,
+    accrual: Mutex<Accrual>,
+    window: Mutex<Window>,
+    origin: Instant,
+}
+
+impl MetricsCollector {
+    /// A collector of what `shipments` says and of `system`.
+    pub fn new(shipments: Arc<dyn Shipments>, system: System) -> Self {
+        Self {
+            shipments,
+            system,
+            accrual: Mutex::default(),
+            window: Mutex::default(),
+            origin: Instant::now(),
+        }
+    }
+
+    /// Everything.
+    pub fn collect(&self) -> Samples {
+        let shipments = self.shipments.observe();
+        self.agent()
+            .and(events::collect(&shipments))
+            .and(self.kafka(&shipments))
+            .and(self.collect_system_metrics())
+    }
+
+    /// What is known of events: counts, latencies, logins, backlog, circuit breakers.
+    pub fn collect_event_metrics(&self) -> Samples {
+        events::collect(&self.shipments.observe())
+    }
+
+    /// What is known of Kafka: brokers, connections, tuners.
+    pub fn collect_kafka_metrics(&self) -> Samples {
+        self.kafka(&self.shipments.observe())
+    }
+
+    /// What is known of the agent's process, that of Keycloak, and the machine.
+    pub fn collect_system_metrics(&self) -> Samples {
+        self.system.collect()
+    }
+
+    /// Of the records that had an outcome in the last minute, the part that failed: 0 to 1, 0 if there were none. Over all shipments.
+    pub fn error_rate(&self) -> f64 {
+        self.last_minute().error_rate()
+    }
+
+    /// What `p` of a hundred events did not exceed that were acknowledged in the last minute, from their commit in the journal to the acknowledgement, within 5 %; `None` if
+    /// there were none. Over all shipments.
+    pub fn latency_percentile(&self, p: f64) -> Option<Duration> {
+        Some(Duration::from_secs_f64(self.last_minute().latency.percentile(p)? / 1_000.0))
+    }
+
+    fn last_minute(&self) -> Totals {
+        let totals = Totals::of(&self.shipments.observe());
+        lock(&self.window).advance(totals, self.origin.elapsed())
+    }
+
+    fn agent(&self) -> Samples {
+        let mut samples = Samples::default();
+        samples.count(&catalog::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
+        samples.put_some(&catalog::START_TIME, &[], self.system.started());
+        samples.count(&catalog::WAITING, &[], self.shipments.is_waiting().into());
+        samples
+    }
+
+    fn kafka(&self, shipments: &[Observation]) -> Samples {
+        kafka::collect(shipments, &mut lock(&self.accrual))
+    }
+}
+
+impl fmt::Debug for MetricsCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricsCollector").field("system", &self.system).finish_non_exhaustive()
+    }
+}
+
+/// What is in these is whole after every step, whoever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,26 @@
+//! Everything that is measured.
+//!
+//! The invariant: **collecting holds up nobody who ships.** What pipelines count is read from their atomics; everything else is the last report that each of them has
+//! written down, at most about a second ago, or what the kernel says.
+//!
+//! - [`definition`], [`catalog`]: what a metric is, and all there are.
+//! - [`sample`]: what was collected.
+//! - [`exposition`]: the same as text.
+//! - `events`, `kafka`, `system`: where it comes from.
+//! - `window`: what has passed in the last minute.
+//! - [`MetricsCollector`]: all of it together.
+
+pub mod catalog;
+pub mod collector;
+pub mod definition;
+mod events;
+pub mod exposition;
+mod kafka;
+pub mod sample;
+pub mod system;
+mod window;
+
+pub use collector::{Certificates, MetricsCollector, Observation, Observed, Shipments};
+pub use definition::{Kind, Metric, Unit};
+pub use exposition::{Format, expose};
+pub use sample::{Sample, Samples, Series, Value, limit_text};

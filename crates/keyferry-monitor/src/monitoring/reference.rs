@@ -1,0 +1,67 @@
+//! `docs/metrics.md`.
+
+use crate::metrics::catalog::ALL;
+use crate::metrics::{Kind, Metric};
+use crate::monitoring::rules;
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+Generated from `crates/keyferry-monitor` by its test `generated`; run it with `KEYFERRY_DOCS=write` after a change.
+
+A running agent serves its metrics at `/metrics`: always on its [socket](api.md), and over TCP where [`metrics.listen`](configuration.md) says so. That is off by default: nothing listens on the
+network unless it is told to, and several Keycloaks on one host would want the same port. What listens there has no encryption, no authentication and no way to change anything; bind it to
+loopback or a network that only Prometheus reaches, for realms and clients have names.
+
+```console
+$ curl --unix-socket /opt/keycloak/data/keyferry/slot-0/agent.sock http://localhost/metrics
+```
+
+```yaml
+scrape_configs:
+  - job_name: keyferry
+    scrape_interval: 15s
+    static_configs:
+      - targets: ['keycloak-1:9464']
+```
+
+- **Formats.** OpenMetrics 1.0 for a client that accepts it, as Prometheus does; the text format 0.0.4 for others. Histograms are classic ones.
+- **Cost.** Counting takes no lock, allocates nothing and parses nothing per event; everything else is read when somebody asks.
+- **Cardinality is bounded**, whatever clients send: 160 types of user events, 32 realms, 64 clients and 64 errors have names, the first that come; what is beyond is counted as `other`. The name of a
+  client that does not exist, which an attacker may choose, never takes room. Only series that have counted something are exposed.
+- **A shipment** is one slot of the journal on its way to one destination, told by `slot` and `destination`. Each destination of a slot meets the same events and counts them for itself: never add figures of
+  events up over destinations.
+- **Counts begin at zero** with the agent, and with a shipment that fails and begins again. An event that is read again after a failure is received once all the same; after a restart, what was read and
+  not settled before is received again.
+- **Latency** is from the COMMIT record in the journal to the acknowledgement by all replicas in sync, within 5 % (and to the millisecond). What is not yet delivered has no latency: see
+  `keyferry_backlog_oldest_seconds` for that.
+- `monitoring/` has a Grafana dashboard and rules for Prometheus, made from the same table as this page.
+
+## All of them
+";
+
+/// The page.
+pub fn text() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    ALL.iter().for_each(|metric| text.push_str(&entry(metric)));
+    text.push_str(&rules::reference());
+    text
+}
+
+fn entry(metric: &Metric) -> String {
+    let Metric { name, kind, unit, labels, help, remedy } = metric;
+    let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+    let labels = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+    let unit = unit.word().map_or_else(String::new, |unit| format!(" in {unit}"));
+    let buckets = match kind {
+        Kind::Histogram(limits) => {
+            let limits: Vec<String> = limits.iter().map(f64::to_string).collect();
+            format!("- Buckets: {}\n", limits.join(", "))
+        }
+        Kind::Counter | Kind::Gauge => String::new(),
+    };
+    format!(
+        "\n### `{name}`\n\n{help}\n\n- Type: {}{unit}\n- Labels: {labels}\n{buckets}- What to do: {remedy}\n",
+        kind.word()
+    )
+}

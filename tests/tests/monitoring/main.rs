@@ -1,0 +1,9 @@
+//! Metrics, dashboard and rules against a real Prometheus, and what is counted against what was written.
+//!
+//! Run by `cargo xtask test monitoring`, which builds the jar first. While one works on them,
+//! `AGENT_UNDER_TEST=target/debug/keyferry cargo test -p keyferry-tests --test monitoring` needs no jar.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, also in its helpers")]
+
+mod metrics;
+mod rules;
