@@ -57,7 +57,7 @@ impl Sink for Hole {
 
 fn journal() -> MemoryStorage {
     let storage = MemoryStorage::new();
-    let clock: fn() -> u64 = || 1_000;
+    let clock: fn() -> u64 = || SystemClock::start().read().wall_ms;
     let options = WriterOptions { node: "node".to_owned(), segment_size: 64 << 20 };
     let mut writer = Writer::begin(storage.clone(), 0, clock, options).unwrap();
     let body = vec![b'x'; 700];

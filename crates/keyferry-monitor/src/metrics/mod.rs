@@ -7,9 +7,11 @@
 //! - [`sample`]: what was collected.
 //! - [`exposition`]: the same as text.
 //! - `events`, `kafka`, `system`: where it comes from.
+//! - `alerting`: the same for the agent's own alerts.
 //! - `window`: what has passed in the last minute.
 //! - [`MetricsCollector`]: all of it together.
 
+mod alerting;
 pub mod catalog;
 pub mod collector;
 pub mod definition;
