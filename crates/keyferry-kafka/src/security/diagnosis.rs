@@ -47,6 +47,13 @@ impl Diagnosis {
     /// What a client-wide error means.
     pub(crate) fn explain(&mut self, code: RDKafkaErrorCode, reason: &str) -> Failure {
         let reason = without_counters(reason);
+        if code == RDKafkaErrorCode::Authentication && reason.contains("handshake failed: Local:") {
+            // What failed is the connection: nobody has looked at the credentials.
+            let place = place(reason);
+            return Failure::transient(format!(
+                "{place}the connection was lost while it logged in (if it lasts: does this port speak SASL?)"
+            ));
+        }
         if let Some(alert) = alert_of(reason) {
             return self.alerted(alert, reason);
         }
@@ -208,6 +215,18 @@ mod tests {
             ),
             "{failure}"
         );
+    }
+
+    #[test]
+    fn a_connection_that_is_lost_during_a_login_is_no_refusal() {
+        let reason = "sasl_ssl://localhost:1/1: SASL OAUTHBEARER mechanism handshake failed: Local: Broker transport failure: \
+                      broker's supported mechanisms: (n/a) (after 12ms in state AUTH_HANDSHAKE)";
+        let failure = diagnosis(&[]).explain(RDKafkaErrorCode::Authentication, reason);
+        assert_eq!(failure.class, FailureClass::Transient);
+        assert!(failure.reason.starts_with("sasl_ssl://localhost:1/1: the connection was lost"), "{failure}");
+        let refused = reason.replace("Local: Broker transport failure", "Broker: Unsupported SASL mechanism");
+        let failure = diagnosis(&[]).explain(RDKafkaErrorCode::Authentication, &refused);
+        assert_eq!(failure.class, FailureClass::Authentication);
     }
 
     #[test]
