@@ -97,7 +97,7 @@ impl Load {
         let mut series = vec![
             latency("0.05", 0.9),
             latency("0.25", 0.999_9),
-            latency("5", 1.0),
+            latency("5.0", 1.0),
             latency("+Inf", 1.0),
             state("closed", !self.open),
             state("open", self.open),
