@@ -1,7 +1,7 @@
 //! What a consumer reads from a topic.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,6 +13,8 @@ use crate::{Error, Result, wait};
 
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(200);
+/// A client that has heard of no broker for a moment may never read again: after this silence a new one begins where it was.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// A record as a consumer sees it.
 #[derive(Debug, Clone)]
@@ -103,11 +105,18 @@ impl Consumer {
     }
 
     fn read_on(&mut self) -> Result<()> {
-        if self.assign_when_there_is_a_topic()? {
+        while self.assign_when_there_is_a_topic()? {
             let ends = self.ends()?;
-            while !self.has_reached(&ends) {
-                self.poll(POLL)?;
+            let mut last = Instant::now();
+            while !self.has_reached(&ends) && last.elapsed() < SILENCE {
+                if self.poll(POLL)? {
+                    last = Instant::now();
+                }
             }
+            if self.has_reached(&ends) {
+                break;
+            }
+            self.consumer = client(&self.bootstrap_servers)?;
         }
         Ok(())
     }
@@ -183,17 +192,18 @@ impl Consumer {
         ends.iter().all(|(partition, end)| position(partition) >= *end)
     }
 
-    fn poll(&mut self, limit: Duration) -> Result<()> {
+    /// Reads the next record, if there is one; answers whether there was.
+    fn poll(&mut self, limit: Duration) -> Result<bool> {
         match self.consumer.poll(limit) {
-            None => Ok(()),
+            None => Ok(false),
             Some(Ok(message)) => {
                 let record = record(&message)?;
                 self.positions.insert(record.partition, record.offset + 1);
                 self.records.push(record);
-                Ok(())
+                Ok(true)
             }
             // The client reconnects by itself.
-            Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => Ok(()),
+            Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => Ok(false),
             Some(Err(error)) => Err(error.into()),
         }
     }

@@ -27,6 +27,8 @@ mod prepared;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long a change of a topic may take on a machine that has other things to do.
+const CHANGE_LIMIT: Duration = Duration::from_secs(60);
 /// Of each topic of events: more than one, because the order is kept in each only.
 pub const PARTITIONS: i32 = 3;
 
@@ -232,17 +234,21 @@ impl Kafka {
         Ok(())
     }
 
-    /// Waits until the broker serves.
+    /// Waits until the broker serves, and counts itself among the brokers: a client that hears of none takes leave of it for good.
     ///
     /// # Errors
     /// Where it does not.
     pub fn wait_until_it_serves(&mut self) -> Result<()> {
-        let consumer: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?;
         wait::try_until("the start of Kafka", START_LIMIT, || {
             self.server()?.require_running()?;
-            Ok(consumer.fetch_metadata(None, Duration::from_secs(1)).ok().map(drop))
+            let metadata = self.client()?.fetch_metadata(None, Duration::from_secs(1));
+            Ok(metadata.ok().filter(|metadata| !metadata.brokers().is_empty()).map(drop))
         })
+    }
+
+    /// A client that knows nothing of the past.
+    fn client(&self) -> Result<BaseConsumer> {
+        Ok(ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?)
     }
 
     /// How many records the broker has stored in a topic; asked by a client of its own, which knows nothing of the past and reads nothing that would be in the
@@ -259,8 +265,7 @@ impl Kafka {
     /// # Errors
     /// Where the broker does not answer.
     pub fn gauge(&self, topic: &str) -> Result<Gauge> {
-        let client: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?;
+        let client = self.client()?;
         let metadata = client.fetch_metadata(Some(topic), REQUEST_LIMIT)?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         let partitions = partitions.map(|partition| partition.id()).collect();
@@ -309,7 +314,13 @@ impl Kafka {
     /// Where the broker refuses.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-        checked(pollster::block_on(self.admin()?.create_topics([&topic], &options()))?)
+        wait::try_until(&format!("the creation of the topic {name}"), CHANGE_LIMIT, || {
+            let created = pollster::block_on(self.admin()?.create_topics([&topic], &options()))?;
+            match checked(created) {
+                Err(error) if is_absent(&error) => Ok(None),
+                outcome => outcome.map(Some),
+            }
+        })
     }
 
     /// Deletes a topic, and waits until it is gone.
@@ -319,11 +330,10 @@ impl Kafka {
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         let deleted = pollster::block_on(self.admin()?.delete_topics(&[name], &options()))?;
         checked(deleted)?;
-        let consumer: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", self.bootstrap_servers()).create()?;
-        wait::until(&format!("the end of the topic {name}"), REQUEST_LIMIT, || {
-            let metadata = consumer.fetch_metadata(None, REQUEST_LIMIT).ok()?;
-            metadata.topics().iter().all(|topic| topic.name() != name).then_some(())
+        wait::try_until(&format!("the end of the topic {name}"), CHANGE_LIMIT, || {
+            let Ok(metadata) = self.client()?.fetch_metadata(None, REQUEST_LIMIT) else { return Ok(None) };
+            let is_gone = metadata.topics().iter().all(|topic| topic.name() != name);
+            Ok((is_gone && !metadata.brokers().is_empty()).then_some(()))
         })
     }
 
@@ -457,6 +467,12 @@ broker.heartbeat.interval.ms=500
 
 fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(REQUEST_LIMIT))
+}
+
+/// Whether a broker refused only because it was taken for absent: one that stood still for longer than `broker.session.timeout.ms` is, until it has spoken again.
+fn is_absent(error: &Error) -> bool {
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+    matches!(error, Error::Kafka(KafkaError::AdminOp(RDKafkaErrorCode::InvalidReplicationFactor)))
 }
 
 /// The first error among what a request to the broker did to several topics.

@@ -101,7 +101,8 @@ impl Tally {
             match outcome {
                 Err(Error::TooLate { .. }) if self.distinct() > before => {}
                 Err(Error::TooLate { what, limit, .. }) => {
-                    let hint = format!("; {} have arrived", self.distinct());
+                    let faults = self.ledger().judge(written).join("; ");
+                    let hint = format!("; {} have arrived: {faults}", self.distinct());
                     return Err(Error::TooLate { what, limit, hint });
                 }
                 other => return other,
@@ -109,15 +110,23 @@ impl Tally {
         }
     }
 
-    /// Waits until something has arrived that was written after transaction `number`, and says how long that took.
+    /// Waits until something has arrived that was written after transaction `number`, and says how long that took. The limit is that of a silence, as of
+    /// [`Self::wait_for`].
     ///
     /// # Errors
     /// [`Error::TooLate`].
     pub fn wait_beyond(&self, number: u64, limit: Duration) -> Result<Duration> {
         let begin = Instant::now();
         let what = format!("the arrival of an event after number {number}");
-        wait::every(Duration::from_millis(5), &what, limit, || (self.newest() > number).then_some(()))?;
-        Ok(begin.elapsed())
+        let beyond = || (self.newest() > number).then_some(());
+        loop {
+            let before = self.distinct();
+            match wait::every(Duration::from_millis(5), &what, limit, beyond) {
+                Err(Error::TooLate { .. }) if self.distinct() > before => {}
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(begin.elapsed()),
+            }
+        }
     }
 }
 

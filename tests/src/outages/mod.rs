@@ -131,7 +131,7 @@ pub fn play(outage: Outage, course: Course) -> Result<Option<Observed>> {
     let begin = Instant::now();
     scene.begin(outage, &ferry)?;
     thread::sleep(course.duration);
-    scene.end(outage, &ferry)?;
+    scene.end(outage)?;
     let lasted = begin.elapsed();
     let recovery = ferry.wait_for_delivery()?;
     finish(outage, &ferry, trace, lasted, recovery).map(Some)

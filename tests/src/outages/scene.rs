@@ -82,6 +82,8 @@ impl Scene {
                 let written = ferry.traffic.pause();
                 ferry.tally.wait_for(&written, LIMIT)?;
                 self.kafka.delete_topic(Self::TOPIC)?;
+                // Before there is another one: of that the reader must not begin in the middle.
+                ferry.tally.begin_anew();
                 ferry.traffic.resume();
                 Ok(())
             }
@@ -98,7 +100,7 @@ impl Scene {
     ///
     /// # Errors
     /// Where that does not succeed.
-    pub fn end(&mut self, outage: Outage, ferry: &Ferry) -> Result<()> {
+    pub fn end(&mut self, outage: Outage) -> Result<()> {
         match outage {
             Outage::Killed => self.kafka.start(),
             Outage::Frozen => self.kafka.resume(),
@@ -108,11 +110,7 @@ impl Scene {
                 }
                 self.kafka.start()
             }
-            Outage::TopicDeleted => {
-                self.kafka.create_topic(Self::TOPIC, PARTITIONS)?;
-                ferry.tally.begin_anew();
-                Ok(())
-            }
+            Outage::TopicDeleted => self.kafka.create_topic(Self::TOPIC, PARTITIONS),
             Outage::SmallBatches => self.kafka.configure_topic(Self::TOPIC, "max.message.bytes", "1048588"),
             Outage::Throttled => self.kafka.limit_producers(None),
             _ => {

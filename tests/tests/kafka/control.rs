@@ -9,7 +9,7 @@ use keyferry_tests::ferry::{Ferry, Plan};
 use keyferry_tests::wait;
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 /// For how long nothing may arrive while the breaker is forced open.
 const QUIET: Duration = Duration::from_secs(3);
 
@@ -49,13 +49,16 @@ impl<'a> Operator<'a> {
 fn a_breaker_that_is_forced_open_under_load_lets_nothing_through_and_loses_nothing() {
     let ferry = Plan::shared("operator").unwrap().rate(500).start().unwrap();
     let operator = Operator::of(&ferry);
-    assert_eq!(operator.run("status", &[]).status.code(), Some(0), "all is well");
+    wait::until("all is well", LIMIT, || {
+        (operator.run("status", &[]).status.code() == Some(0)).then_some(())
+    })
+    .unwrap();
     assert_eq!(operator.breaker(&["open"])["mode"], "open");
     operator.wait_for_breaker("open");
-    // What was in flight may still arrive.
+    // What was in flight may still arrive, on a slow machine after a while.
     let held = wait::until("nothing arrives any more", LIMIT, || {
         let before = ferry.tally.distinct();
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(QUIET);
         (ferry.tally.distinct() == before).then_some(before)
     })
     .unwrap();

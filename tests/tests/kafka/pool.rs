@@ -33,7 +33,8 @@ const SEGMENT: u64 = 4 << 20;
 /// Events a second, if the machine gives it; nothing depends on that.
 const FULL_RATE: u32 = 20_000;
 const USERS: u64 = 500;
-const SWAP_LIMIT: Duration = Duration::from_secs(60);
+/// Longer than a new generation is given.
+const SWAP_LIMIT: Duration = Duration::from_secs(120);
 const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// A journal that is written to, the pipeline with its pool, and a reader that judges.
@@ -211,7 +212,7 @@ fn producer(servers: &str, more: &[(&str, &str)]) -> ProducerSettings {
 }
 
 fn pool(topic: &str) -> PoolSettings {
-    PoolSettings { warm_up_timeout: Duration::from_secs(10), ..PoolSettings::for_topics([topic.to_owned()]) }
+    PoolSettings { warm_up_timeout: Duration::from_secs(60), ..PoolSettings::for_topics([topic.to_owned()]) }
 }
 
 fn shared_topic(purpose: &str) -> (&'static Kafka, String) {
