@@ -47,8 +47,12 @@ pub const CERTIFICATE_USER: &str = "certificate-user";
 const REALM: &str = "kafka";
 /// Whom the realm's tokens are for.
 const AUDIENCE: &str = "kafka";
-/// How long an access token lives, in seconds: short, so that it is renewed while a test runs.
-const TOKEN_LIFE: u32 = 8;
+/// How long an access token lives: short, so that it is renewed while a test runs, and long enough to be renewed in time by a slow machine. (A client logs in again when
+/// 90 % of the life of its last token are over.)
+pub const TOKEN_LIFE: Duration = Duration::from_secs(15);
+/// The client whose tokens live so short that they have expired before long, its secret, and that life.
+const HASTY_CLIENT: (&str, &str) = ("hasty-client", "hasty-secret");
+const HASTY_LIFE: Duration = Duration::from_secs(3);
 
 /// The certificates of the tests.
 pub struct Certificates {
@@ -345,26 +349,14 @@ impl Realm {
     /// Where Keycloak does not start or refuses.
     pub fn settle(&mut self) -> Result<()> {
         self.keycloak.wait_until_it_serves()?;
-        let (client, secret) = TOKEN_CLIENT;
+        let hasty = json!({ "access.token.lifespan": HASTY_LIFE.as_secs().to_string() });
         Admin::new(self.keycloak.address()).post(
             "",
             &json!({
                 "realm": REALM,
                 "enabled": true,
-                "accessTokenLifespan": TOKEN_LIFE,
-                "clients": [{
-                    "clientId": client,
-                    "secret": secret,
-                    "publicClient": false,
-                    "serviceAccountsEnabled": true,
-                    "standardFlowEnabled": false,
-                    "protocolMappers": [{
-                        "name": "audience",
-                        "protocol": "openid-connect",
-                        "protocolMapper": "oidc-audience-mapper",
-                        "config": { "included.custom.audience": AUDIENCE, "access.token.claim": "true" },
-                    }],
-                }],
+                "accessTokenLifespan": TOKEN_LIFE.as_secs(),
+                "clients": [client(TOKEN_CLIENT, json!({})), client(HASTY_CLIENT, hasty)],
             }),
         )
     }
@@ -384,10 +376,41 @@ impl Realm {
     /// # Errors
     /// Where it refuses.
     pub fn token(&self) -> Result<String> {
-        let (client, secret) = TOKEN_CLIENT;
+        self.token_of(TOKEN_CLIENT)
+    }
+
+    /// An answer of the token endpoint whose token has expired.
+    ///
+    /// # Errors
+    /// Where it refuses.
+    pub fn expired_token(&self) -> Result<String> {
+        let token = self.token_of(HASTY_CLIENT);
+        thread::sleep(HASTY_LIFE + Duration::from_secs(1));
+        token
+    }
+
+    fn token_of(&self, (client, secret): (&str, &str)) -> Result<String> {
         let form = [("grant_type", "client_credentials"), ("client_id", client), ("client_secret", secret)];
         Ok(self.http.post_form(&self.token_endpoint(), &form)?.success()?.body)
     }
+}
+
+/// A client that gets tokens for itself.
+fn client((id, secret): (&str, &str), attributes: serde_json::Value) -> serde_json::Value {
+    json!({
+        "clientId": id,
+        "secret": secret,
+        "publicClient": false,
+        "serviceAccountsEnabled": true,
+        "standardFlowEnabled": false,
+        "attributes": attributes,
+        "protocolMappers": [{
+            "name": "audience",
+            "protocol": "openid-connect",
+            "protocolMapper": "oidc-audience-mapper",
+            "config": { "included.custom.audience": AUDIENCE, "access.token.claim": "true" },
+        }],
+    })
 }
 
 /// A token endpoint that answers what it is told to, or refuses connections.
