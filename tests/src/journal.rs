@@ -58,8 +58,13 @@ impl Journal {
     /// Makes each event this many bytes larger.
     #[must_use]
     pub fn padded(mut self, bytes: usize) -> Self {
-        self.padding = "x".repeat(bytes);
+        self.pad(bytes);
         self
+    }
+
+    /// Makes each event from now on this many bytes larger.
+    pub fn pad(&mut self, bytes: usize) {
+        self.padding = "x".repeat(bytes);
     }
 
     /// The slot's directory.

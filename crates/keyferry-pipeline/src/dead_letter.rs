@@ -85,6 +85,12 @@ impl LaidAside {
         }
     }
 
+    /// Its place among others: by epoch and number. A record without headers has no number, and stands where it was laid aside.
+    fn place(&self) -> (&str, &str) {
+        let epoch = self.id.split('-').next().unwrap_or_default();
+        (epoch, self.headers.get("ce_sequence").map_or("", String::as_str))
+    }
+
     /// The id of its event, if its headers tell.
     pub fn event_id(&self) -> Option<&str> {
         self.headers.get("ce_id").map(String::as_str)
@@ -114,7 +120,8 @@ impl DeadLetterFile {
         &self.path
     }
 
-    /// What lies in it, each record once, in the order in which they were to be delivered.
+    /// What lies in it, each record once, in the order in which they were to be delivered. They may have been laid aside in another: partitions refuse one
+    /// before the other.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -122,6 +129,7 @@ impl DeadLetterFile {
         let mut letters: Vec<LaidAside> = lines::read(&self.path)?;
         let mut seen = BTreeSet::new();
         letters.retain(|letter| seen.insert(letter.id.clone()));
+        letters.sort_by(|one, other| one.place().cmp(&other.place()));
         Ok(letters)
     }
 
@@ -351,5 +359,74 @@ impl Condemned {
         if let Some(sentence) = self.records.get_mut(&id) {
             sentence.place = place;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The line of a letter with this number, of which a second one says that it was refused later.
+    fn line(sequence: u64, refused_ms: u64) -> String {
+        let letter = LaidAside {
+            id: format!("{}-{}-0", Epoch(0x100), sequence + 40),
+            laid_aside: refused_ms,
+            cause: "too large".to_owned(),
+            class: "poison".to_owned(),
+            topic: "events".to_owned(),
+            timestamp: 1,
+            key: "u-1".to_owned(),
+            headers: BTreeMap::from([
+                ("ce_id".to_owned(), format!("event-{sequence}")),
+                ("ce_sequence".to_owned(), format!("{sequence:020}")),
+            ]),
+            value: "{}".to_owned(),
+        };
+        serde_json::to_string(&letter).unwrap()
+    }
+
+    fn file(lines: &[String]) -> (tempfile::TempDir, DeadLetterFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = DeadLetterFile::new(directory.path().join("default.dead-letters.jsonl"));
+        std::fs::write(file.path(), lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+            .unwrap();
+        (directory, file)
+    }
+
+    fn events(file: &DeadLetterFile) -> Vec<String> {
+        file.list().unwrap().iter().map(|letter| letter.event_id().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_lists_nothing_and_gives_nothing_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = DeadLetterFile::new(directory.path().join("default.dead-letters.jsonl"));
+        assert_eq!(file.list().unwrap(), []);
+        file.remove(&BTreeSet::from(["nobody".to_owned()])).unwrap();
+        assert_eq!(file.list().unwrap(), []);
+    }
+
+    #[test]
+    fn each_letter_is_listed_once_in_the_order_of_its_number_whenever_it_was_laid_aside() {
+        let (_directory, file) = file(&[line(10, 5), line(9, 6), line(10, 7), line(2, 8)]);
+        assert_eq!(events(&file), ["event-2", "event-9", "event-10"]);
+        assert_eq!(file.list().unwrap()[2].laid_aside, 5, "the first copy is the one that is listed");
+    }
+
+    #[test]
+    fn a_line_that_is_cut_short_hides_no_other() {
+        let (_directory, file) = file(&[line(1, 1), line(2, 1)[..40].to_owned(), line(3, 1)]);
+        assert_eq!(events(&file), ["event-1", "event-3"]);
+    }
+
+    #[test]
+    fn what_is_removed_goes_with_its_copies_and_nothing_else_changes() {
+        let damaged = "{\"id\":".to_owned();
+        let (_directory, file) = file(&[line(1, 1), line(2, 1), damaged.clone(), line(2, 2), line(3, 1)]);
+        let second = file.list().unwrap()[1].id.clone();
+        file.remove(&BTreeSet::from([second, "unknown".to_owned()])).unwrap();
+        let rest = std::fs::read_to_string(file.path()).unwrap();
+        assert_eq!(rest, format!("{}\n{damaged}\n{}\n", line(1, 1), line(3, 1)));
+        assert_eq!(events(&file), ["event-1", "event-3"]);
     }
 }

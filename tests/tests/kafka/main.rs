@@ -7,6 +7,7 @@
 
 mod cluster;
 mod control;
+mod dead_letters;
 mod delivery;
 mod destinations;
 mod outages;
