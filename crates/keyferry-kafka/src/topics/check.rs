@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::admin::{
     Answer, Creation, Described, Description, Entries, NewTopic, OfTopics, Question, Request,
 };
-use super::findings::{Expected, of_configuration, of_description};
+use super::findings::{Expected, Purpose, of_configuration, of_description};
 
 /// For how long an answer is awaited.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,6 +33,8 @@ pub struct TopicPolicy {
     pub create: Option<TopicTemplate>,
     /// For how long a consumer may be away without missing anything: a topic that keeps records for a shorter time is warned of.
     pub outage_budget: Option<Duration>,
+    /// The one among the topics that is for dead letters: what it does not take lies in a file, and nothing waits for it.
+    pub dead_letters: Option<String>,
 }
 
 /// How a topic is created.
@@ -114,8 +116,9 @@ pub(crate) struct TopicCheck {
     retry_ms: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct TopicState {
+    purpose: Purpose,
     described: Option<Description>,
     snapshot: TopicSnapshot,
     /// What the check that is under way has found so far.
@@ -145,8 +148,10 @@ impl TopicCheck {
     pub(crate) fn new(topics: &[String], policy: TopicPolicy, largest_request: u64) -> Self {
         let expected = Expected { largest_request, outage_budget: policy.outage_budget };
         let state = |name: &String| {
+            let is_for_dead_letters = policy.dead_letters.as_ref() == Some(name);
+            let purpose = if is_for_dead_letters { Purpose::DeadLetters } else { Purpose::Events };
             let snapshot = TopicSnapshot { name: name.clone(), ..TopicSnapshot::default() };
-            (name.clone(), TopicState { snapshot, ..TopicState::default() })
+            (name.clone(), TopicState { purpose, snapshot, described: None, found: Vec::new() })
         };
         let topics: BTreeMap<_, _> = topics.iter().map(state).collect();
         let phase = if topics.is_empty() { Phase::Content } else { Phase::Next(Step::Describe) };
@@ -172,10 +177,11 @@ impl TopicCheck {
         };
     }
 
-    /// That a topic is missing, if one was when they were looked at last.
+    /// That a topic of events is missing, if one was when they were looked at last. Nothing waits for that of dead letters.
     pub(crate) fn missing(&self) -> Option<Failure> {
-        let missing = self.names(TopicPresence::Missing);
-        let name = missing.first()?;
+        let mut of_events = self.of_events();
+        let missing = of_events.find(|topic| topic.snapshot.presence == TopicPresence::Missing)?;
+        let name = &missing.snapshot.name;
         Some(Failure {
             class: FailureClass::Configuration,
             reason: format!(
@@ -184,9 +190,13 @@ impl TopicCheck {
         })
     }
 
-    /// Whether all topics were there when they were looked at last.
+    /// Whether all topics of events were there when they were looked at last.
     pub(crate) fn are_present(&self) -> bool {
-        self.topics.values().all(|topic| topic.snapshot.presence == TopicPresence::Present)
+        self.of_events().all(|topic| topic.snapshot.presence == TopicPresence::Present)
+    }
+
+    fn of_events(&self) -> impl Iterator<Item = &TopicState> {
+        self.topics.values().filter(|topic| topic.purpose == Purpose::Events)
     }
 
     /// What is to be asked now.
@@ -247,8 +257,10 @@ impl TopicCheck {
         }
         for topic in self.topics.values_mut() {
             if topic.snapshot.presence == TopicPresence::Missing {
-                let text = "it does not exist: events for it wait in the journal until it is created; destination.topics.create lets Keyferry do so";
-                topic.found.push(Finding::warning(text.to_owned()));
+                let meanwhile = topic.purpose.meanwhile();
+                topic.found.push(Finding::warning(format!(
+                    "it does not exist: {meanwhile} until it is created; destination.topics.create lets Keyferry do so"
+                )));
             }
         }
         if present {
@@ -270,7 +282,10 @@ impl TopicCheck {
             let Some(topic) = self.topics.get_mut(&name) else { continue };
             let description = topic.described.clone().unwrap_or_default();
             match configuration {
-                Ok(entries) => topic.found.extend(of_configuration(&entries, &description, self.expected)),
+                Ok(entries) => {
+                    let findings = of_configuration(topic.purpose, &entries, &description, self.expected);
+                    topic.found.extend(findings);
+                }
                 Err(failure) => topic.found.push(Finding::note(format!(
                     "its configuration cannot be read and was not checked: {failure}"
                 ))),
@@ -294,8 +309,9 @@ impl TopicCheck {
                 Err(Creation::Exists) => {}
                 Err(Creation::Failed(failure)) => {
                     all_created = false;
+                    let meanwhile = topic.purpose.meanwhile();
                     topic.found.push(Finding::warning(format!(
-                        "it does not exist and cannot be created: {failure}; events for it wait in the journal"
+                        "it does not exist and cannot be created: {failure}; {meanwhile}"
                     )));
                 }
             }
@@ -351,7 +367,7 @@ impl TopicState {
     fn described(&mut self, described: Described) {
         (self.snapshot.presence, self.described) = match described {
             Described::Present(description) => {
-                self.found.extend(of_description(&description));
+                self.found.extend(of_description(self.purpose, &description));
                 (TopicPresence::Present, Some(description))
             }
             Described::Missing => (TopicPresence::Missing, None),
@@ -388,7 +404,7 @@ mod tests {
         Description { partitions: 3, leaderless: 0, replicas: 3, writable: Some(true) };
 
     fn check(create: Option<TopicTemplate>) -> TopicCheck {
-        let policy = TopicPolicy { create, outage_budget: None };
+        let policy = TopicPolicy { create, ..TopicPolicy::default() };
         TopicCheck::new(&["events".to_owned()], policy, 1_000)
     }
 
@@ -453,6 +469,34 @@ mod tests {
         assert_eq!(question(&mut check, 9_000), describe());
         check.answered(Answer::Described(Ok(events(Described::Present(SOUND)))), 9_000);
         assert_eq!((check.missing(), check.are_present()), (None, true));
+    }
+
+    #[test]
+    fn a_topic_for_dead_letters_is_looked_at_as_well_and_holds_up_nothing() {
+        let policy = TopicPolicy { dead_letters: Some("dead".to_owned()), ..TopicPolicy::default() };
+        let mut check = TopicCheck::new(&["dead".to_owned(), "events".to_owned()], policy, 1_000);
+        let both = vec!["dead".to_owned(), "events".to_owned()];
+        assert_eq!(question(&mut check, 0), Some(Question::Describe(both)));
+        let described = |dead| {
+            let dead = ("dead".to_owned(), dead);
+            Answer::Described(Ok([vec![dead], events(Described::Present(SOUND))].concat()))
+        };
+        check.answered(described(Described::Missing), 10);
+        check.next(10);
+        check.answered(Answer::Configuration(Ok(events(Ok(Vec::new())))), 10);
+        let told = texts(&check).concat();
+        assert!(told.contains("does not exist: dead letters go to the file"), "{told}");
+        assert_eq!((check.missing(), check.are_present()), (None, true), "nothing waits for it");
+
+        check.next(30_010);
+        check.answered(described(Described::Present(Description { writable: Some(false), ..SOUND })), 30_010);
+        let asked = vec!["dead".to_owned(), "events".to_owned()];
+        assert_eq!(question(&mut check, 30_010), Some(Question::Configuration(asked)));
+        let small = ("dead".to_owned(), Ok(vec![("max.message.bytes".to_owned(), "999".to_owned())]));
+        check.answered(Answer::Configuration(Ok([vec![small], events(Ok(Vec::new()))].concat())), 30_010);
+        let told = texts(&check).concat();
+        assert!(told.contains("may not write"), "{told}");
+        assert!(told.contains("larger dead letters go to the file"), "{told}");
     }
 
     #[test]

@@ -14,16 +14,39 @@ pub(crate) struct Expected {
     pub(crate) outage_budget: Option<Duration>,
 }
 
+/// What a topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// For events, which wait for it.
+    Events,
+    /// For records that can never be delivered where they belong: they go to a file where it takes nothing.
+    DeadLetters,
+}
+
+impl Purpose {
+    /// What becomes of its records while it takes none.
+    pub(crate) const fn meanwhile(self) -> &'static str {
+        match self {
+            Self::Events => "events for it wait in the journal",
+            Self::DeadLetters => "dead letters go to the file in their slot",
+        }
+    }
+}
+
 /// What the description of a topic gives cause for.
-pub(crate) fn of_description(description: &Description) -> Vec<Finding> {
+pub(crate) fn of_description(purpose: Purpose, description: &Description) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Description { partitions, leaderless, replicas, writable } = *description;
     if writable == Some(false) {
-        findings.push(Finding::warning("this user may not write to it: grant WRITE on the topic".to_owned()));
+        let meanwhile = purpose.meanwhile();
+        findings.push(Finding::warning(format!(
+            "this user may not write to it: grant WRITE on the topic; {meanwhile}"
+        )));
     }
     if leaderless > 0 {
         findings.push(Finding::warning(format!(
-            "{leaderless} of {partitions} partitions have no leader: events for them wait in the journal until a broker returns"
+            "{leaderless} of {partitions} partitions have no leader: {} until a broker returns",
+            purpose.meanwhile()
         )));
     }
     if replicas == 1 {
@@ -37,6 +60,7 @@ pub(crate) fn of_description(description: &Description) -> Vec<Finding> {
 
 /// What the configuration of a topic gives cause for.
 pub(crate) fn of_configuration(
+    purpose: Purpose,
     entries: &[(String, String)],
     description: &Description,
     expected: Expected,
@@ -44,7 +68,7 @@ pub(crate) fn of_configuration(
     let entry = |name: &str| entries.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let number = |name: &str| entry(name).and_then(|value| value.parse::<i64>().ok());
     [
-        number("max.message.bytes").and_then(|limit| of_size(limit, expected)),
+        number("max.message.bytes").and_then(|limit| of_size(purpose, limit, expected)),
         number("retention.ms").and_then(|retention| of_retention(retention, expected)),
         number("min.insync.replicas").and_then(|least| of_replicas(least, description)),
         entry("cleanup.policy").and_then(of_cleanup),
@@ -54,11 +78,15 @@ pub(crate) fn of_configuration(
     .collect()
 }
 
-fn of_size(limit: i64, expected: Expected) -> Option<Finding> {
+fn of_size(purpose: Purpose, limit: i64, expected: Expected) -> Option<Finding> {
     let ours = expected.largest_request;
+    let then = match purpose {
+        Purpose::Events => "larger events will be refused and become dead letters",
+        Purpose::DeadLetters => "larger dead letters go to the file in their slot",
+    };
     (u64::try_from(limit).ok()? < ours).then(|| {
         Finding::warning(format!(
-            "max.message.bytes is {limit} and max-request-size {ours}: larger events will be refused and become dead letters; raise the one or lower the other"
+            "max.message.bytes is {limit} and max-request-size {ours}: {then}; raise the one or lower the other"
         ))
     })
 }
@@ -116,7 +144,7 @@ mod tests {
     fn found(entries: &[(&str, &str)], replicas: usize) -> Vec<Finding> {
         let entries: Vec<_> =
             entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        of_configuration(&entries, &replicated(replicas), EXPECTED)
+        of_configuration(Purpose::Events, &entries, &replicated(replicas), EXPECTED)
     }
 
     #[test]
@@ -129,7 +157,7 @@ mod tests {
         ];
         assert_eq!(found(&entries, 3), []);
         assert_eq!(found(&[("retention.ms", "-1")], 3), []);
-        assert_eq!(of_description(&replicated(3)), []);
+        assert_eq!(of_description(Purpose::Events, &replicated(3)), []);
     }
 
     #[test]
@@ -153,10 +181,12 @@ mod tests {
     #[test]
     fn a_missing_right_a_missing_leader_and_a_single_copy_are_told() {
         let description = Description { partitions: 3, leaderless: 1, replicas: 1, writable: Some(false) };
-        let severities: Vec<_> =
-            of_description(&description).into_iter().map(|finding| finding.severity).collect();
+        let severities: Vec<_> = of_description(Purpose::Events, &description)
+            .into_iter()
+            .map(|finding| finding.severity)
+            .collect();
         assert_eq!(severities, [Severity::Warning, Severity::Warning, Severity::Note]);
         // A cluster without an authorizer, or of an old release, tells nothing of rights.
-        assert_eq!(of_description(&Description { writable: None, ..replicated(3) }), []);
+        assert_eq!(of_description(Purpose::Events, &Description { writable: None, ..replicated(3) }), []);
     }
 }
