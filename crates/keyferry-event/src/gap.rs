@@ -2,7 +2,8 @@
 //!
 //! The invariant: **a gap record takes a number of its epoch like any record**, so that numbers stay contiguous and a consumer that counts them
 //! sees either the event or the word of its absence. What it says is a function of the journal, or is kept beside the checkpoint, so that it
-//! is sent again with the same id and the same value.
+//! is sent again with the same id and the same value. But for one: [`GapReason::LowPriority`] takes no number of its own, but that of the last event that it tells of, which may
+//! yet arrive under it.
 
 use std::ops::Range;
 
@@ -36,6 +37,8 @@ pub enum GapReason {
     DroppedOld,
     /// Events in doubt were dropped, as configured.
     InDoubtDropped,
+    /// Events of low priority were passed over because delivery lags behind, as configured. The record has the number of the last of them.
+    LowPriority,
 }
 
 /// A range of numbers, both ends included.

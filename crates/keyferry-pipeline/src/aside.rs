@@ -9,11 +9,12 @@ use crate::ceiling::{GivenUp, GivenUpFile, GivenUps};
 use crate::dead_letter::{DeadLetter, DeadLetterFile, DeadLetters};
 use crate::hold::{Held, HeldFile};
 use crate::retention::{Position, Positions, PositionsFile};
+use crate::shedding::{Stretch, Stretches, StretchesFile};
 
 /// What a pipeline writes beside the checkpoint.
-pub trait Aside: DeadLetters + Held + Positions + GivenUps {}
+pub trait Aside: DeadLetters + Held + Positions + GivenUps + Stretches {}
 
-impl<T: DeadLetters + Held + Positions + GivenUps> Aside for T {}
+impl<T: DeadLetters + Held + Positions + GivenUps + Stretches> Aside for T {}
 
 /// The files of one destination in a slot directory.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub struct SideFiles {
     held: HeldFile,
     positions: PositionsFile,
     given_up: GivenUpFile,
+    passed_over: StretchesFile,
 }
 
 impl SideFiles {
@@ -33,6 +35,7 @@ impl SideFiles {
             held: HeldFile::new(path("held")),
             positions: PositionsFile::new(path("positions")),
             given_up: GivenUpFile::new(path("given-up")),
+            passed_over: StretchesFile::new(path("passed-over")),
         }
     }
 }
@@ -73,6 +76,16 @@ impl GivenUps for SideFiles {
     }
 }
 
+impl Stretches for SideFiles {
+    fn stretches(&mut self) -> io::Result<Vec<Stretch>> {
+        self.passed_over.stretches()
+    }
+
+    fn keep_stretches(&mut self, stretches: &[Stretch]) -> io::Result<()> {
+        self.passed_over.keep_stretches(stretches)
+    }
+}
+
 /// Nothing is written: for looking at a slot without leaving a trace in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Nowhere;
@@ -109,6 +122,16 @@ impl GivenUps for Nowhere {
     }
 
     fn keep_given_up(&mut self, _: &[GivenUp]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stretches for Nowhere {
+    fn stretches(&mut self) -> io::Result<Vec<Stretch>> {
+        Ok(Vec::new())
+    }
+
+    fn keep_stretches(&mut self, _: &[Stretch]) -> io::Result<()> {
         Ok(())
     }
 }

@@ -3,6 +3,9 @@
 //! The invariant: **a level is left for a lower one only after it was not deserved for a while, by a margin**, so that whoever responds to it does not swing with every
 //! gust. It is entered at once.
 //!
+//! An age is held against the destination only for as long as the backlog has not been on its way to be gone soon. A journal that comes back from a backup, or from a
+//! long night without an agent, holds old dates and is drained in a moment: that is no alarm. One that is not drained becomes one as time passes.
+//!
 //! Memory is not what this is about: credits bound that (see [`in_flight`](crate::in_flight)). It is about disk and time. Pure: measures and the clock are passed in.
 
 use std::fmt;
@@ -161,6 +164,9 @@ pub struct Change {
 /// A level is deserved on the way down as long as this part of its thresholds is reached.
 const MARGIN: f64 = 0.8;
 
+/// A backlog that will be gone within this time, as fast as it shrinks, is being drained.
+const DRAINED_SOON: Duration = Duration::from_mins(10);
+
 /// The growth is averaged with this time constant, in milliseconds: a burst of a second moves it by a tenth.
 const GROWTH_MS: f64 = 10_000.0;
 
@@ -174,6 +180,8 @@ pub struct BackpressureMonitor {
     /// Since when a lower level would do.
     relieved_since_ms: Option<u64>,
     last: Option<(u64, Measures)>,
+    /// When nothing was waiting, or what was waiting was being drained.
+    well_ms: u64,
     growth_bytes_per_s: f64,
     changes_total: u64,
 }
@@ -188,6 +196,7 @@ impl BackpressureMonitor {
             since_ms: 0,
             relieved_since_ms: None,
             last: None,
+            well_ms: 0,
             growth_bytes_per_s: 0.0,
             changes_total: 0,
         }
@@ -197,7 +206,10 @@ impl BackpressureMonitor {
     pub fn observe(&mut self, measures: Measures, now_ms: u64) -> Option<Change> {
         match self.last.replace((now_ms, measures)) {
             Some((then_ms, before)) => self.smooth_growth(before, then_ms, now_ms),
-            None => self.since_ms = now_ms,
+            None => (self.since_ms, self.well_ms) = (now_ms, now_ms),
+        }
+        if measures.oldest_ms.is_none() || self.is_drained_soon() {
+            self.well_ms = now_ms;
         }
         let (deserved, why) = self.judge(1.0);
         if deserved > self.level {
@@ -247,6 +259,18 @@ impl BackpressureMonitor {
         self.growth_bytes_per_s += (rate - self.growth_bytes_per_s) * passed_ms / (passed_ms + GROWTH_MS);
     }
 
+    fn is_drained_soon(&self) -> bool {
+        let Some((_, measures)) = self.last else { return false };
+        let shrinks_by = -self.growth_bytes_per_s;
+        shrinks_by >= 1.0 && measures.backlog_bytes as f64 / shrinks_by <= DRAINED_SOON.as_secs_f64()
+    }
+
+    /// The age that counts, in milliseconds: for so long the oldest event has waited and the backlog has not been drained.
+    fn stuck_ms(&self) -> Option<u64> {
+        let (now_ms, measures) = self.last?;
+        Some(measures.oldest_ms?.min(now_ms.saturating_sub(self.well_ms)))
+    }
+
     fn time_to_full(&self) -> Option<Duration> {
         let (_, measures) = self.last?;
         let room = measures.room_bytes? as f64;
@@ -293,7 +317,7 @@ impl BackpressureMonitor {
         if reaches(used.map(f64::from), thresholds.used_percent.map(f64::from)) {
             return Some(format!("{} % of the journal's space are used", used.unwrap_or_default()));
         }
-        let oldest = measures.oldest_ms.map(|age| age as f64);
+        let oldest = self.stuck_ms().map(|age| age as f64);
         if reaches(oldest, thresholds.oldest.map(|age| age.as_secs_f64() * 1_000.0)) {
             let age = measures.oldest_ms.unwrap_or_default() / 1_000;
             return Some(format!("the oldest event is {age} s old"));
@@ -336,6 +360,13 @@ mod tests {
             self.0.observe(measures, self.1)
         }
 
+        /// The oldest event is one of so many seconds, from one second to the next, and no level changes.
+        fn grow_old(&mut self, seconds: std::ops::RangeInclusive<u64>) {
+            for seconds in seconds {
+                assert_eq!(self.see(aged(seconds)), None, "at {seconds} s");
+            }
+        }
+
         fn report(&self) -> BackpressureReport {
             self.0.report(Clock { monotonic_ms: self.1, wall_ms: 1_000_000 + self.1 })
         }
@@ -352,28 +383,33 @@ mod tests {
     #[test]
     fn a_level_is_entered_at_once_and_says_why() {
         let mut bench = Bench::new();
-        assert_eq!(bench.see(aged(9)), None);
+        bench.grow_old(0..=9);
         let change = bench.see(aged(10)).unwrap();
         assert_eq!((change.from, change.to), (Level::Normal, Level::Elevated));
         assert_eq!(change.why, "the oldest event is 10 s old");
-        assert_eq!(bench.see(aged(11)), None, "a change is told once");
+        bench.grow_old(11..=59);
         assert_eq!(bench.see(aged(60)).unwrap().to, Level::High);
         let report = bench.report();
-        assert_eq!((report.level, report.since_ms, report.changes_total), (Level::High, 1_004_000, 2));
+        assert_eq!((report.level, report.since_ms, report.changes_total), (Level::High, 1_061_000, 2));
         assert!(report.pauses_replay());
     }
 
     #[test]
     fn age_alone_is_never_critical() {
         let mut bench = Bench::new();
-        bench.see(aged(1_000_000));
+        for seconds in 0..100_000 {
+            bench.see(aged(seconds));
+        }
         assert_eq!(bench.0.level(), Level::High);
     }
 
     #[test]
     fn a_level_is_left_step_by_step_after_a_while_and_by_a_margin() {
         let mut bench = Bench::new();
-        bench.see(aged(60));
+        for seconds in 0..=60 {
+            bench.see(aged(seconds));
+        }
+        assert_eq!(bench.0.level(), Level::High);
         for _ in 0..60 {
             assert_eq!(bench.see(aged(50)), None, "50 s is more than four fifths of 60 s");
         }
@@ -390,6 +426,37 @@ mod tests {
             (Level::Elevated, Level::Normal, "the pressure eases")
         );
         assert_eq!(bench.report().reason, None);
+    }
+
+    /// What there is of a journal with dates of last week of which so much is left.
+    fn restored(backlog_bytes: u64) -> Measures {
+        Measures { backlog_bytes, oldest_ms: Some(7 * 86_400_000), room_bytes: None }
+    }
+
+    #[test]
+    fn old_dates_that_are_being_drained_are_no_alarm() {
+        let mut bench = Bench::new();
+        for second in 0..100 {
+            bench.see(restored((300 - 3 * second) * MIB));
+            assert!(bench.0.level() <= Level::Elevated, "{:?} in second {second}", bench.report());
+        }
+        for _ in 0..30 {
+            bench.see(backlog(0));
+        }
+        assert_eq!(bench.0.level(), Level::Normal);
+    }
+
+    #[test]
+    fn old_dates_that_stay_become_an_alarm_with_time() {
+        for shrinks_by in [0, 1_000] {
+            let mut bench = Bench::new();
+            for second in 0..60 {
+                bench.see(restored(300 * MIB - shrinks_by * second));
+            }
+            assert_eq!(bench.0.level(), Level::Elevated);
+            bench.see(restored(300 * MIB - shrinks_by * 60));
+            assert_eq!(bench.0.level(), Level::High, "shrinks by {shrinks_by} bytes/s");
+        }
     }
 
     #[test]

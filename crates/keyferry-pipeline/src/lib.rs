@@ -28,6 +28,7 @@ mod report;
 mod retention;
 mod runner;
 mod sender;
+mod shedding;
 mod start;
 mod telling;
 
@@ -45,4 +46,5 @@ pub use pipeline::{Clock, Error, InDoubt, Pipeline, Settings, Turn};
 pub use report::{Report, State};
 pub use retention::{Position, Positions, PositionsFile, Retention};
 pub use runner::{DrainLimits, Ended, Phase, RunError, Stop, SystemClock, run};
+pub use shedding::{LowPriority, Stretch, Stretches, StretchesFile};
 pub use start::Start;

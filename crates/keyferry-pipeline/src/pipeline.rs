@@ -19,6 +19,7 @@ use crate::ledger::{Removal, Share};
 use crate::meter::Meter;
 use crate::retention::{Kept, Position, Retention};
 use crate::sender::{Sender, Sent};
+use crate::shedding::LowPriority;
 use crate::start::Start;
 
 /// A reading of the clock, taken by whoever drives the pipeline.
@@ -68,6 +69,8 @@ pub struct Settings {
     pub breaker: breaker::Settings,
     /// When a lag counts as how serious.
     pub backpressure: backpressure::Settings,
+    /// What is not sent while the lag is serious. Needs `gap_records`, which tell of it.
+    pub low_priority: LowPriority,
     /// What others may ask of the pipeline while it runs.
     pub controls: Arc<Controls>,
     /// Where it is counted what passes. Of one pipeline only.
@@ -156,10 +159,10 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     pub fn new(feed: Feed<S>, start: Start, sink: K, aside: A, settings: Settings) -> Self {
         let breaker = CircuitBreaker::new(settings.breaker.clone(), settings.seed);
         let backpressure = BackpressureMonitor::new(settings.backpressure);
-        let Start { checkpoint, settled, positions, given_up } = start;
+        let Start { checkpoint, settled, positions, given_up, passed_over } = start;
         Self {
             feed,
-            sender: Sender::new(sink, aside, settings, settled),
+            sender: Sender::new(sink, aside, settings, settled).passing_over(passed_over),
             breaker,
             is_broken: false,
             backpressure,
@@ -210,7 +213,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     /// Whether everything that the journal held at the last turn is settled.
     pub fn is_drained(&self) -> bool {
-        self.caught_up && self.sender.outbox.in_flight.is_empty()
+        self.caught_up && self.sender.outbox.in_flight.is_empty() && self.sender.has_told_all()
     }
 
     /// For how many milliseconds nothing has been settled although there was something to settle.
@@ -238,8 +241,24 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         &self.sender.outbox.sink
     }
 
-    /// Sends what may be sent; answers whether that was all there is.
+    /// Sends what may be sent, and tells of what is passed over meanwhile; answers whether that was all there is.
     fn dispatch(&mut self, clock: Clock) -> Result<bool, Error> {
+        let sent_all = self.send_what_may_be_sent(clock)?;
+        if self.permit(clock) == Permit::Nothing {
+            return Ok(sent_all);
+        }
+        match self.sender.tell_of_passed_over(clock) {
+            Sent::Failed(failure) => {
+                self.begin_anew(&failure, clock)?;
+                Ok(false)
+            }
+            Sent::Full => Ok(false),
+            Sent::All | Sent::Instead(_) => Ok(sent_all),
+        }
+    }
+
+    /// Sends what may be sent; answers whether that was all there is.
+    fn send_what_may_be_sent(&mut self, clock: Clock) -> Result<bool, Error> {
         self.found = false;
         if self.permit(clock) == Permit::Nothing {
             self.lose_sight(clock);
@@ -326,6 +345,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             // Segments may only go once the checkpoint that is beyond them would survive a power cut.
             self.checkpoint.write_durable(self.feed.storage(), Some(resume), next_sequence)?;
             self.needed = Some(resume.segment());
+            self.sender.shedding.leave_behind(settled);
             self.note_border(Position { progress: settled, reached_ms: clock.wall_ms });
         }
         self.saved_at_ms = clock.monotonic_ms;

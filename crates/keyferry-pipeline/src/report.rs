@@ -34,6 +34,8 @@ pub struct Report {
     pub dead_letters: u64,
     /// Those of them that lie in the topic.
     pub dead_letters_in_topic: u64,
+    /// Events of low priority that were passed over under pressure. Those that are sent after all, because the agent has begun anew, are counted as well.
+    pub passed_over: u64,
     /// Ranges of the journal that could not be read.
     pub damaged_ranges: u64,
     /// Events that the provider could not journal.

@@ -1,10 +1,10 @@
 //! The half of the pipeline that faces the sink.
 //!
-//! The invariant: **a record has the same number whenever it is sent**, and the next one has the next.
+//! The invariant: **a record has the same number whenever it is sent**, and the next one has the next. One that is passed over ([`shedding`](crate::shedding)) has its number too.
 
 use keyferry_event::{Encoder, Envelope, Failure, FailureClass, Record, SendError, Sink, Token};
 use keyferry_journal::event::EventView;
-use keyferry_journal::{Epoch, Outcome, Resume, Transaction};
+use keyferry_journal::{Epoch, EventKind, Outcome, Resume, Transaction};
 
 use crate::aside::Aside;
 use crate::breaker::Outcomes;
@@ -15,6 +15,7 @@ use crate::in_flight::{Content, InFlight, Origin, Progress, RecordId};
 use crate::meter::{Counted, EventClass, Measured};
 use crate::pipeline::{Clock, InDoubt, Settings};
 use crate::report::Report;
+use crate::shedding::{Run, Shedding, Stretch};
 
 /// What has become of records in flight.
 pub(crate) struct Collected {
@@ -52,6 +53,9 @@ pub(crate) struct Sender<K, A> {
     /// How many records of the next transaction were sent before the sink was full.
     already_sent: u64,
     counted: Counted,
+    pub(crate) shedding: Shedding,
+    /// What is passed over and not told of yet.
+    run: Option<Run>,
     pub(crate) report: Report,
 }
 
@@ -86,8 +90,15 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             next_sequence: from.map_or(1, |progress| progress.next_sequence),
             already_sent: 0,
             counted: Counted::default(),
+            shedding: Shedding::default(),
+            run: None,
             report: Report::default(),
         }
+    }
+
+    /// The same, where it was decided before what is passed over.
+    pub(crate) fn passing_over(self, stretches: Vec<Stretch>) -> Self {
+        Self { shedding: Shedding::of(stretches), ..self }
     }
 
     /// Takes in the outcomes. An acknowledgement is slow if its record was sent before `slow_before_ms` of the monotonic clock.
@@ -151,6 +162,10 @@ impl<K: Sink, A: Aside> Sender<K, A> {
                 InDoubt::Hold => return Ok(self.hold(transaction, clock)),
             }
         }
+        match self.leave_run_of_other(transaction.epoch, clock) {
+            Sent::All => {}
+            otherwise => return Ok(otherwise),
+        }
         self.enter(transaction.epoch);
         let mut sequence = self.next_sequence;
         let mut filtered = 0;
@@ -171,6 +186,13 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             };
             sequence += 1;
             if sequence <= self.next_sequence + self.already_sent {
+                continue;
+            }
+            let low_priority = &self.settings.low_priority;
+            if low_priority.concerns(&event, transaction, index)
+                && self.shedding.passes_over(low_priority, transaction, &mut self.outbox.aside)
+            {
+                self.pass_over(id, transaction.node, event.time_ms());
                 continue;
             }
             let envelope = Envelope {
@@ -207,6 +229,10 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     /// Sends the records of a gap, from the first that was not sent yet.
     pub(crate) fn send_gap(&mut self, pending: &PendingGap, clock: Clock) -> Sent {
         let PendingGap { gap, time_ms, resume } = pending;
+        match self.leave_run_of_other(gap.epoch, clock) {
+            Sent::All => {}
+            otherwise => return otherwise,
+        }
         self.enter(gap.epoch);
         let Self { encoder, settings, .. } = self;
         let topics = settings.gap_records.then(|| topics_of(gap, &settings.topics)).into_iter().flatten();
@@ -250,6 +276,48 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         }
     }
 
+    /// Counts a record as sent that is passed over.
+    fn pass_over(&mut self, id: RecordId, node: &str, time_ms: u64) {
+        match &mut self.run {
+            Some(run) => run.add(id.sequence, time_ms),
+            None => self.run = Some(Run::begin(id.epoch, node, id.sequence, time_ms)),
+        }
+        self.already_sent += 1;
+    }
+
+    /// A run tells of one epoch.
+    fn leave_run_of_other(&mut self, epoch: Epoch, clock: Clock) -> Sent {
+        match &self.run {
+            Some(run) if run.epoch != epoch => self.tell_of_passed_over(clock),
+            _ => Sent::All,
+        }
+    }
+
+    /// Sends the gap record of what was passed over, if something was.
+    pub(crate) fn tell_of_passed_over(&mut self, clock: Clock) -> Sent {
+        let (Some(run), Some(topic)) = (&self.run, self.settings.topics.of(EventKind::User)) else {
+            return Sent::All;
+        };
+        let id = RecordId { epoch: run.epoch, sequence: run.numbers.to, origin: Origin::Gap };
+        let record = self.encoder.encode_gap(topic, &run.gap(), id.sequence, run.times.to);
+        match self.outbox.offer(id, Content::Gap, &record, clock) {
+            Offered::Taken => {}
+            Offered::Full => return Sent::Full,
+            Offered::Failed(failure) => return Sent::Failed(failure),
+        }
+        self.report.passed_over += run.events;
+        if let Some((progress, written_ms)) = run.reached() {
+            self.outbox.in_flight.transaction_sent(progress, written_ms);
+        }
+        self.run = None;
+        Sent::All
+    }
+
+    /// Whether nothing is passed over that was not told of.
+    pub(crate) fn has_told_all(&self) -> bool {
+        self.run.is_none()
+    }
+
     /// Notes that the journal holds nothing to publish up to `resume`.
     pub(crate) fn pass(&mut self, resume: Resume, clock: Clock) {
         self.reach(resume, clock.wall_ms);
@@ -263,6 +331,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         self.epoch = progress.map(|progress| progress.resume.epoch);
         self.next_sequence = progress.map_or(1, |progress| progress.next_sequence);
         self.already_sent = 0;
+        self.run = None;
         self.report.resets += 1;
     }
 
@@ -283,7 +352,11 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     /// Everything up to `resume` was sent.
     fn reach(&mut self, resume: Resume, written_ms: u64) {
         let next_sequence = if Some(resume.epoch) == self.epoch { self.next_sequence } else { 1 };
-        self.outbox.in_flight.transaction_sent(Progress { resume, next_sequence }, written_ms);
+        let progress = Progress { resume, next_sequence };
+        match &mut self.run {
+            Some(run) => run.reach(progress, written_ms),
+            None => self.outbox.in_flight.transaction_sent(progress, written_ms),
+        }
     }
 
     /// Counts an event of the journal, unless it has been, and answers whether that was the first time.

@@ -18,6 +18,7 @@ use crate::ceiling::{GivenUp, next_stride, topics_of};
 use crate::in_flight::Progress;
 use crate::pipeline::Error;
 use crate::retention::Position;
+use crate::shedding::Stretch;
 
 /// Where delivery goes on, and what is known of the past.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct Start {
     pub(crate) settled: Option<Progress>,
     pub(crate) positions: Vec<Position>,
     pub(crate) given_up: Vec<GivenUp>,
+    pub(crate) passed_over: Vec<Stretch>,
 }
 
 impl Start {
@@ -36,6 +38,7 @@ impl Start {
             settled: None,
             positions: Vec::new(),
             given_up: Vec::new(),
+            passed_over: Vec::new(),
         }
     }
 
@@ -54,14 +57,15 @@ impl Start {
         let mut positions = aside.positions().map_err(beside("read the positions of segments"))?;
         positions.sort_by_key(|at| (at.progress.resume.epoch, at.progress.resume.head));
         let given_up = aside.given_up().map_err(beside("read what was given up"))?;
+        let passed_over = aside.stretches().map_err(beside("read where events are passed over"))?;
         let segments = segments(storage)?;
         let mut start = match CheckpointFile::load(storage, destination) {
             Ok((checkpoint, found)) => {
-                Self { checkpoint, settled: found.and_then(progress), positions, given_up }
+                Self { checkpoint, settled: found.and_then(progress), positions, given_up, passed_over }
             }
             Err(error @ keyferry_journal::Error::DamagedCheckpoint { .. }) => {
                 let checkpoint = CheckpointFile::begin_anew(destination);
-                let mut start = Self { checkpoint, settled: None, positions, given_up };
+                let mut start = Self { checkpoint, settled: None, positions, given_up, passed_over };
                 tracing::error!("{error}; delivery goes on at the last place that is known otherwise");
                 start.settle_by_what_is_there(&segments);
                 if start.settled.is_none()

@@ -70,7 +70,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         let room_bytes = [below_ceiling, settings.controls.free_bytes()].into_iter().flatten().min();
         let oldest_ms = self.oldest_ms().map(|at| clock.wall_ms.saturating_sub(at));
         let measures = Measures { backlog_bytes, oldest_ms, room_bytes };
-        if let Some(change) = self.backpressure.observe(measures, clock.monotonic_ms) {
+        let change = self.backpressure.observe(measures, clock.monotonic_ms);
+        self.sender.shedding.level = self.backpressure.level();
+        if let Some(change) = change {
             if change.to > change.from {
                 tracing::warn!("backpressure rises from {} to {}: {}", change.from, change.to, change.why);
             } else {

@@ -15,9 +15,10 @@ use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::format::{GapCause, GapPayload};
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
+use keyferry_pipeline::backpressure::Thresholds;
 use keyferry_pipeline::{
-    BreakerState, Ceiling, Clock, Credit, Forced, HeldFile, InDoubt, Overflow, Pipeline, Report, Retention,
-    Settings, SideFiles, Start, State, Trip, backpressure, breaker, in_flight,
+    BreakerState, Ceiling, Clock, Credit, Forced, HeldFile, InDoubt, Level, LowPriority, Overflow, Pipeline,
+    Report, Retention, Settings, SideFiles, Start, State, Trip, backpressure, breaker, in_flight,
 };
 
 /// A sink that does what the test says.
@@ -156,6 +157,7 @@ fn settings(admin_events: Option<&str>) -> Settings {
         delivery_timeout: Duration::from_secs(120),
         breaker: breaker::Settings::default(),
         backpressure: backpressure::Settings::default(),
+        low_priority: LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
         seed: 1,
@@ -212,6 +214,18 @@ impl Bench {
     fn commit(&mut self, kind: EventKind, body: &str) {
         let transaction = self.prepare(kind, body);
         self.writer.as_mut().unwrap().commit(transaction).unwrap();
+    }
+
+    /// Commits user events of a type, one in each transaction.
+    fn commit_typed(&mut self, event_type: &str, ids: &[&str]) {
+        for id in ids {
+            let mut payload = EventEncoder::new();
+            payload.push(EventKind::User, 1, &[(Field::Id, id), (Field::Type, event_type)], id.as_bytes());
+            let writer = self.writer.as_mut().unwrap();
+            let transaction = writer.next_transaction();
+            writer.prepare(transaction, payload.payload()).unwrap();
+            writer.commit(transaction).unwrap();
+        }
     }
 
     fn prepare(&mut self, kind: EventKind, body: &str) -> u64 {
@@ -985,4 +999,91 @@ fn times_are_from_the_commit_and_from_the_hand_over_to_the_acknowledgement() {
     let meter = &bench.settings.meter;
     let sums = [meter.journal_wait(), meter.delivery(), meter.latency()].map(|times| times.counts().sum());
     assert_eq!(sums, [1_000_040 - 1_000, 25, 1_000_065 - 1_000]);
+}
+
+/// Whatever is not delivered is pressing, and logins are of low priority then.
+fn shedding() -> Bench {
+    let never = Thresholds::default();
+    let backpressure = backpressure::Settings {
+        elevated: Thresholds { backlog_bytes: Some(1), ..never },
+        high: never,
+        critical: never,
+        hold: Duration::ZERO,
+    };
+    let low_priority =
+        LowPriority { types: vec!["LOGIN".to_owned()], from: Level::Elevated, sample: 0, stretch: 3 };
+    Bench::with(Settings { backpressure, low_priority, ..settings(None) }, 1 << 20)
+}
+
+#[test]
+fn under_pressure_events_of_low_priority_are_passed_over_and_told_of_under_their_own_numbers() {
+    let mut bench = shedding();
+    bench.commit_typed("LOGIN", &["first"]);
+    let report = bench.after(1);
+    assert_eq!((events(&bench.sink.log()), report.backpressure.level), (vec![(1, "first")], Level::Elevated));
+    bench.commit_typed("LOGIN", &["a", "b"]);
+    bench.commit_typed("LOGOUT", &["c"]);
+    bench.commit_typed("LOGIN", &["d"]);
+    let report = bench.after(1);
+    let log = bench.sink.log();
+    assert_eq!(events(&log), [(4, "c")]);
+    let [(number, gap)] = &gaps(&log)[..] else { panic!("{log:?}") };
+    assert_eq!((*number, &gap["cause"], &gap["userEvents"]), (5, &"low-priority".into(), &3.into()));
+    assert_eq!(gap["sequences"], serde_json::json!({"from": 2, "to": 5}));
+    assert_eq!((report.passed_over, report.published), (3, 0));
+
+    // Everything but the gap record is acknowledged: nothing that was passed over may be forgotten.
+    let tokens: Vec<_> = bench.sink.0.borrow().sent.iter().map(|(token, ..)| *token).take(2).collect();
+    bench.sink.0.borrow_mut().outcomes.extend(tokens.into_iter().map(|token| (token, Ok(()))));
+    bench.after(500);
+    bench.restart();
+    bench.after(1);
+    // Another agent, which knows of no pressure yet, does what was decided, for the three transactions for which it was.
+    let log = bench.sink.log();
+    assert_eq!((events(&log), gaps(&log)[0].0), (vec![(4, "c"), (5, "d")], 3));
+    assert_eq!(bench.deliver().published, 2);
+    bench.restart();
+    bench.deliver();
+    assert_eq!(bench.sink.log(), []);
+}
+
+#[test]
+fn what_is_passed_over_is_behind_once_the_word_of_it_is_acknowledged() {
+    let mut bench = shedding();
+    bench.commit_typed("LOGOUT", &["first"]);
+    bench.after(1);
+    bench.commit_typed("LOGIN", &["a", "b"]);
+    let report = bench.after(1);
+    assert_eq!(report.state, State::Delivering);
+    let report = bench.deliver();
+    assert_eq!(
+        (report.state, report.published, report.gap_records, report.backlog_bytes),
+        (State::Idle, 1, 1, 0)
+    );
+    bench.sink.log();
+    bench.restart();
+    bench.deliver();
+    assert_eq!(bench.sink.log(), []);
+    bench.commit_typed("LOGIN", &["c"]);
+    bench.after(1);
+    assert_eq!(events(&bench.sink.log()), [(4, "c")], "the next number is the next");
+}
+
+#[test]
+fn each_epoch_has_its_own_word_of_what_is_passed_over() {
+    let mut bench = shedding();
+    bench.commit_typed("LOGOUT", &["first"]);
+    bench.after(1);
+    bench.commit_typed("LOGIN", &["a", "b"]);
+    bench.kill_keycloak();
+    bench.writer = Some(begin(&bench.storage, 1 << 20));
+    bench.commit_typed("LOGIN", &["c"]);
+    for _ in 0..5 {
+        bench.after(200);
+    }
+    let spans: Vec<_> =
+        gaps(&bench.sink.log()).iter().map(|(number, gap)| (*number, gap["sequences"].clone())).collect();
+    let span = |from: u64, to: u64| serde_json::json!({"from": from, "to": to});
+    assert_eq!(spans, [(3, span(2, 3)), (1, span(1, 1))]);
+    assert_eq!(bench.deliver().state, State::Idle);
 }

@@ -15,7 +15,8 @@ use keyferry_journal::storage::Segment;
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, SegmentName, Storage, Writer};
 use keyferry_pipeline::{
-    Clock, Credit, InDoubt, Nowhere, Pipeline, Retention, Settings, Start, State, backpressure, breaker,
+    Clock, Credit, InDoubt, LowPriority, Nowhere, Pipeline, Retention, Settings, Start, State, backpressure,
+    breaker,
 };
 
 /// A journal on a disk that deletes nothing while `refuses`.
@@ -106,6 +107,7 @@ fn settings() -> Settings {
         delivery_timeout: Duration::from_secs(120),
         breaker: breaker::Settings::default(),
         backpressure: backpressure::Settings::default(),
+        low_priority: LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
         seed: 1,

@@ -8,7 +8,9 @@ use std::io;
 use std::rc::Rc;
 
 use keyferry_journal::Transaction;
-use keyferry_pipeline::{DeadLetter, DeadLetters, GivenUp, GivenUps, Held, Position, Positions};
+use keyferry_pipeline::{
+    DeadLetter, DeadLetters, GivenUp, GivenUps, Held, Position, Positions, Stretch, Stretches,
+};
 
 use crate::disk::SimulatedDisk;
 use crate::kafka::Consumed;
@@ -27,6 +29,7 @@ struct Files {
     held: BTreeSet<String>,
     positions: Vec<Position>,
     given_up: Vec<GivenUp>,
+    stretches: Vec<Stretch>,
 }
 
 impl SimulatedFiles {
@@ -101,6 +104,22 @@ impl GivenUps for SimulatedFiles {
     fn keep_given_up(&mut self, given_up: &[GivenUp]) -> io::Result<()> {
         self.disk.aside_may_fail("write", "what was given up")?;
         self.files.borrow_mut().given_up = given_up.to_vec();
+        Ok(())
+    }
+}
+
+impl Stretches for SimulatedFiles {
+    fn stretches(&mut self) -> io::Result<Vec<Stretch>> {
+        let stretches = self.files.borrow().stretches.clone();
+        if !stretches.is_empty() {
+            self.disk.aside_may_fail("read", "where events are passed over")?;
+        }
+        Ok(stretches)
+    }
+
+    fn keep_stretches(&mut self, stretches: &[Stretch]) -> io::Result<()> {
+        self.disk.aside_may_fail("write", "where events are passed over")?;
+        self.files.borrow_mut().stretches = stretches.to_vec();
         Ok(())
     }
 }

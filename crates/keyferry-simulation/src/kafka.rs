@@ -125,6 +125,14 @@ impl GapRecord {
         })
     }
 
+    /// Takes in what another one with the same number says.
+    pub fn merge(&mut self, other: &Self) {
+        self.user_events = self.user_events.max(other.user_events);
+        let spans = self.sequences.zip(other.sequences);
+        self.sequences =
+            spans.map(|((from, to), (other_from, other_to))| (from.min(other_from), to.max(other_to)));
+    }
+
     /// How many events of the kind of its topic it tells of.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
@@ -132,6 +140,12 @@ impl GapRecord {
             EventKind::User => self.user_events,
             EventKind::Admin => self.admin_events,
         }
+    }
+
+    /// Whether it tells of events of low priority that were passed over: it has the number of the last of them.
+    #[must_use]
+    pub fn is_of_low_priority(&self) -> bool {
+        self.cause == "low-priority"
     }
 
     /// Whether it tells of events that the provider counted.

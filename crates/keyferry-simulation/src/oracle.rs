@@ -46,6 +46,8 @@ struct Event {
     rank: (u8, u64, u64),
     /// Where it stands if it turns out to be in doubt.
     prepare: u64,
+    /// It may be passed over under pressure.
+    low: bool,
     /// It could not be journaled and was counted.
     counted: bool,
     /// It was not on the medium when the power was cut: it may be lost.
@@ -126,6 +128,11 @@ pub enum Violation {
     /// A gap record tells of a damage that has not happened.
     #[error("epoch {0} is whole, but a gap record tells of {1}")]
     GapInvented(String, String),
+    /// What gap records tell of events of low priority does not fit those that are missing.
+    #[error(
+        "in epoch {0}, gap records leave {1} numbers to events of low priority, but {2} to {3} of those are missing"
+    )]
+    PassedOver(String, usize, usize, usize),
     /// A gap record cannot be understood.
     #[error("a gap record is malformed: {0}")]
     GapMalformed(String),
@@ -156,15 +163,25 @@ pub struct Oracle {
     scars: BTreeMap<String, Scars>,
     policy: DoubtPolicy,
     overflow: Overflow,
+    /// Whether events of low priority may be passed over.
+    sheds: bool,
     commits: u64,
     prepares: u64,
 }
 
 impl Oracle {
-    /// An oracle that expects events in doubt, and those at the ceiling, to be treated like this.
+    /// An oracle that expects events in doubt, those at the ceiling, and those of low priority to be treated like this.
     #[must_use]
-    pub fn new(policy: DoubtPolicy, overflow: Overflow) -> Self {
-        Self { events: BTreeMap::new(), scars: BTreeMap::new(), policy, overflow, commits: 0, prepares: 0 }
+    pub fn new(policy: DoubtPolicy, overflow: Overflow, sheds: bool) -> Self {
+        Self {
+            events: BTreeMap::new(),
+            scars: BTreeMap::new(),
+            policy,
+            overflow,
+            sheds,
+            commits: 0,
+            prepares: 0,
+        }
     }
 
     /// An event was raised in a transaction, the first PREPARE of which is the `prepare`-th.
@@ -179,6 +196,7 @@ impl Oracle {
                 fate: Fate::Open,
                 rank,
                 prepare,
+                low: false,
                 counted: false,
                 may_be_lost: false,
                 may_be_unknown: false,
@@ -208,6 +226,12 @@ impl Oracle {
     #[must_use]
     pub fn fate(&self, id: &str) -> Option<Fate> {
         self.events.get(id).map(|event| event.fate)
+    }
+
+    /// An event may be passed over under pressure, if any may.
+    pub fn is_of_low_priority(&mut self, id: &str) {
+        let sheds = self.sheds;
+        self.change(id, |event| event.low = sheds);
     }
 
     /// An event could not be journaled and was counted.
@@ -377,7 +401,8 @@ impl Oracle {
         gaps: &Gaps,
         seen: &Seen<'_>,
     ) -> Result<(), Violation> {
-        let mut given_up = DroppedOld::of(gaps);
+        let mut given_up = Told::of(gaps, "dropped-old");
+        let mut passed_over = Told::of(gaps, "low-priority");
         let missing = self.events.iter().filter(|(id, event)| {
             !numbers.contains_key(id.as_str())
                 && !seen.held.contains(id.as_str())
@@ -399,6 +424,7 @@ impl Oracle {
                 || told
                 || torn_away
                 || self.overflow == Overflow::DropOld && given_up.covers(&event.epoch, event.kind)
+                || event.low && passed_over.covers(&event.epoch, event.kind)
             {
                 continue;
             }
@@ -418,8 +444,14 @@ impl Oracle {
             let records = epochs.entry(&event.epoch).or_default();
             records.extend(numbers.iter().map(|number| (*number, Some(event), *id)));
         }
-        for (epoch, number) in gaps.keys() {
-            epochs.entry(epoch).or_default().push((*number, None, "a gap record"));
+        for ((epoch, number), gap) in gaps {
+            let records = epochs.entry(epoch).or_default();
+            // An event that was passed over may yet arrive, under the number that the word of it has.
+            let arrived =
+                |record: &Numbered<'_>| record.0 == *number && record.1.is_some_and(|event| event.low);
+            if !(gap.is_of_low_priority() && records.iter().any(arrived)) {
+                records.push((*number, None, "a gap record"));
+            }
         }
         for (epoch, mut records) in epochs {
             records.sort_unstable_by_key(|(number, _, _)| *number);
@@ -430,9 +462,36 @@ impl Oracle {
             if self.is_whole(epoch) {
                 check_contiguous(epoch, &records, gaps)?;
                 check_order(epoch, &records, gaps)?;
+                self.check_passed_over(epoch, numbers, gaps)?;
             }
         }
         Ok(())
+    }
+
+    /// Each event of low priority that is missing has a number that gap records leave to such, and each such number an event.
+    fn check_passed_over(&self, epoch: &str, numbers: &Numbers<'_>, gaps: &Gaps) -> Result<(), Violation> {
+        if self.overflow == Overflow::DropOld {
+            return Ok(());
+        }
+        let arrived = numbers.iter().filter(|(id, _)| self.events[**id].epoch == epoch);
+        let mut taken: BTreeSet<u64> = arrived.flat_map(|(_, numbers)| numbers).copied().collect();
+        let of_epoch = || gaps.iter().filter(|((of, _), _)| of == epoch);
+        taken.extend(of_epoch().filter(|(_, gap)| !gap.is_of_low_priority()).map(|((_, number), _)| *number));
+        let spans =
+            of_epoch().filter(|(_, gap)| gap.is_of_low_priority()).filter_map(|(_, gap)| gap.sequences);
+        let left: BTreeSet<u64> = spans.flat_map(|(from, to)| from..=to).collect();
+        let left = left.difference(&taken).count();
+        let missing =
+            |event: &&Event, id: &str| event.low && event.epoch == epoch && !numbers.contains_key(id);
+        let missing = self.events.iter().filter(|(id, event)| missing(event, id)).map(|(_, event)| event);
+        let must = |event: &&Event| {
+            event.fate == Fate::Committed && !event.counted && !event.may_be_lost && !event.may_be_unknown
+        };
+        let (least, most) = (missing.clone().filter(must).count(), missing.count());
+        if (least..=most).contains(&left) {
+            return Ok(());
+        }
+        Err(Violation::PassedOver(epoch.to_owned(), left, least, most))
     }
 
     /// Gap records tell what happened, no less and no more.
@@ -463,6 +522,7 @@ impl Oracle {
             // Of a transaction that was given up its COMMIT may stay.
             "dropped-old" | "lost-transaction" | "missing-commits" => self.overflow == Overflow::DropOld,
             "in-doubt-dropped" => self.policy == DoubtPolicy::Drop,
+            "low-priority" => self.sheds,
             _ => false,
         }
     }
@@ -492,13 +552,13 @@ type Numbers<'a> = BTreeMap<&'a str, BTreeSet<u64>>;
 /// The gap records, by epoch and number.
 type Gaps = BTreeMap<(String, u64), GapRecord>;
 
-/// How many events of each epoch and kind the records of what was given up can still account for; `None` is any number.
-struct DroppedOld(BTreeMap<(String, usize), Option<u64>>);
+/// How many events of each epoch and kind the records of one cause can still account for; `None` is any number.
+struct Told(BTreeMap<(String, usize), Option<u64>>);
 
-impl DroppedOld {
-    fn of(gaps: &Gaps) -> Self {
+impl Told {
+    fn of(gaps: &Gaps, cause: &str) -> Self {
         let mut counts: BTreeMap<_, Option<u64>> = BTreeMap::new();
-        for ((epoch, _), gap) in gaps.iter().filter(|(_, gap)| gap.cause == "dropped-old") {
+        for ((epoch, _), gap) in gaps.iter().filter(|(_, gap)| gap.cause == cause) {
             let sum = counts.entry((epoch.clone(), kind_index(gap.kind))).or_insert(Some(0));
             *sum = sum.zip(gap.count()).map(|(sum, count)| sum + count);
         }
@@ -520,12 +580,24 @@ impl DroppedOld {
 
 /// The gap records by epoch and number: copies of one count once.
 fn gap_records<'a>(copies: impl Iterator<Item = &'a Consumed>) -> Result<Gaps, Violation> {
-    copies
-        .map(|copy| {
-            let gap = GapRecord::of(copy).ok_or_else(|| Violation::GapMalformed(copy.value.clone()))?;
-            Ok(((copy.epoch.clone(), copy.sequence), gap))
-        })
-        .collect()
+    let mut gaps = Gaps::new();
+    for copy in copies {
+        let gap = GapRecord::of(copy).ok_or_else(|| Violation::GapMalformed(copy.value.clone()))?;
+        let place = (copy.epoch.clone(), copy.sequence);
+        match gaps.get_mut(&place) {
+            // What is passed over before a death and after it may differ, and may end with the same event.
+            Some(other) if gap.is_of_low_priority() && other.is_of_low_priority() => other.merge(&gap),
+            _ => drop(gaps.insert(place, gap)),
+        }
+    }
+    Ok(gaps)
+}
+
+/// The numbers of an epoch of which gap records tell that their events were passed over.
+pub fn passed_over(logs: &[Vec<Consumed>], epoch: &str) -> BTreeSet<u64> {
+    let gaps = logs.iter().flatten().filter(|copy| copy.is_gap() && copy.epoch == epoch);
+    let gaps = gaps.filter_map(GapRecord::of).filter(GapRecord::is_of_low_priority);
+    gaps.filter_map(|gap| gap.sequences).flat_map(|(from, to)| from..=to).collect()
 }
 
 fn check_unique(epoch: &str, records: &[Numbered<'_>]) -> Result<(), Violation> {
@@ -539,9 +611,9 @@ fn check_unique(epoch: &str, records: &[Numbered<'_>]) -> Result<(), Violation> 
     Ok(())
 }
 
-/// Whether a gap record of the epoch says that this number may never appear.
+/// Whether a gap record of the epoch says that this number may never appear, so that its record may have another.
 fn is_explained(epoch: &str, number: u64, gaps: &Gaps) -> bool {
-    let gaps = gaps.iter().filter(|((of, _), _)| of == epoch);
+    let gaps = gaps.iter().filter(|((of, _), gap)| of == epoch && !gap.is_of_low_priority());
     gaps.filter_map(|(_, gap)| gap.sequences).any(|(from, to)| (from..=to).contains(&number))
 }
 

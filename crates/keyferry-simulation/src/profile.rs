@@ -33,11 +33,19 @@ pub struct Profile {
     pub dead_letter_topic: bool,
     /// Whether it was forgotten to create it.
     pub dead_letter_topic_missing: bool,
+    /// Whether user events of one type are passed over under pressure; of so many of them one is not, or none if this is 0.
+    pub low_priority: Option<u64>,
     /// Whether the provider settles what its last life left in doubt (`journal-settle`).
     pub settles: bool,
 }
 
 impl Profile {
+    /// The same, where the pressure may have events passed over. It is drawn apart, so that what a seed draws else stays what it was.
+    #[must_use]
+    pub fn under_pressure(self, random: &mut fastrand::Rng) -> Self {
+        Self { low_priority: (random.u32(..3) == 0).then(|| random.u64(..4)), ..self }
+    }
+
     /// Draws a mixture.
     pub fn of(random: &mut fastrand::Rng) -> Self {
         let in_doubt = match random.u32(..6) {
@@ -66,6 +74,7 @@ impl Profile {
             failure_rates: FailureRates { agent: rate(random), writer: rate(random) },
             forgetful_brokers: random.u32(..4) == 0,
             settles: random.u32(..4) == 0,
+            low_priority: None,
             dead_letter_topic: random.u32(..2) == 0,
             dead_letter_topic_missing: random.u32(..4) == 0,
         }

@@ -19,6 +19,7 @@
 //! | no new producer | a reset fails |
 //! | poison | a record is refused for good, at once or by the broker, and by the dead-letter topic too or not |
 //! | no dead-letter topic | it is configured and was not created |
+//! | pressure | events of low priority are passed over while the backlog is large |
 //!
 //! Which of these a history has is decided by its seed ([`profile`](crate::profile)), so that many are simple enough to be held against the strictest promise.
 
@@ -29,9 +30,10 @@ use std::time::Duration;
 use keyferry_event::{HeaderMode, Sink as _, Topics};
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::{EventKind, Feed, FeedOptions, SegmentName};
+use keyferry_pipeline::backpressure::Thresholds;
 use keyferry_pipeline::{
-    Ceiling, Clock, Controls, Credit, Error, InDoubt, Overflow, Pipeline, Retention, STRIDE, Settings, Start,
-    backpressure,
+    Ceiling, Clock, Controls, Credit, Error, InDoubt, Level, LowPriority, Overflow, Pipeline, Retention,
+    STRIDE, Settings, Start, backpressure,
 };
 
 use crate::aside::SimulatedFiles;
@@ -39,7 +41,7 @@ use crate::breaker::{self, Standing};
 use crate::disk::{FailureRates, Flip, SimulatedDisk};
 use crate::kafka::{DEAD_LETTER_TOPIC, SimulatedKafka, TOPICS};
 use crate::keycloak::{self, Fsync, Keycloak, Prepare, Raised, SEGMENT_SIZE};
-use crate::oracle::{DoubtPolicy, Fate, Oracle, Seen, Violation};
+use crate::oracle::{self, DoubtPolicy, Fate, Oracle, Seen, Violation};
 use crate::profile::Profile;
 use crate::settlement::{self, Late};
 use crate::trace::Trace;
@@ -55,6 +57,20 @@ const CREDIT: Credit = Credit { bytes: 64 << 10, records: 24 };
 
 /// A PREPARE has at most this many events.
 const EVENTS: usize = 4;
+
+/// The type of the user events of low priority.
+const LOW_PRIORITY: &str = "LOGIN";
+
+/// Where there are such, pressure comes and goes quickly.
+const PRESSURE: backpressure::Settings = {
+    let never = Thresholds { backlog_bytes: None, oldest: None, time_to_full: None, used_percent: None };
+    backpressure::Settings {
+        elevated: Thresholds { backlog_bytes: Some(2_000), ..never },
+        high: never,
+        critical: never,
+        hold: Duration::from_millis(20),
+    }
+};
 
 /// The destination's name.
 const DESTINATION: &str = "default";
@@ -131,6 +147,8 @@ type Agent = Pipeline<SimulatedDisk, SimulatedKafka, SimulatedFiles>;
 
 struct World {
     random: fastrand::Rng,
+    /// Draws which events are of low priority.
+    priorities: fastrand::Rng,
     profile: Profile,
     step: u32,
     wall_ms: u64,
@@ -160,7 +178,8 @@ struct World {
 impl World {
     fn new(seed: u64, trace: Trace) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let profile = Profile::of(&mut random);
+        let mut priorities = fastrand::Rng::with_seed(!seed);
+        let profile = Profile::of(&mut random).under_pressure(&mut priorities);
         trace.line(format_args!("seed {seed}: {profile:?}"));
         let kafka = SimulatedKafka::new(random.u64(..), trace.clone());
         kafka.set_forgetful(profile.forgetful_brokers);
@@ -169,6 +188,7 @@ impl World {
         disk.set_failure_rates(profile.failure_rates);
         Self {
             random,
+            priorities,
             profile,
             step: 0,
             wall_ms: 1_700_000_000_000,
@@ -182,7 +202,7 @@ impl World {
             paused: false,
             kafka,
             controls: Arc::default(),
-            oracle: Oracle::new(profile.in_doubt, profile.options.overflow),
+            oracle: Oracle::new(profile.in_doubt, profile.options.overflow, profile.low_priority.is_some()),
             trace,
             summary: Summary::default(),
             damage_told: false,
@@ -329,6 +349,7 @@ impl World {
         let mut payload = EventEncoder::new();
         let mut events = Vec::new();
         let mut keys = Vec::new();
+        let mut low = BTreeSet::new();
         let first = self.summary.events;
         for number in first..first + self.random.usize(1..=EVENTS) {
             let id = format!("event-{number}");
@@ -340,7 +361,12 @@ impl World {
             } else {
                 (EventKind::Admin, (Field::ResourcePath, &*path))
             };
-            payload.push(kind, 1, &[(Field::Id, &id), subject], body.as_bytes());
+            let is_low = self.priorities.bool();
+            let event_type = (Field::Type, if is_low { LOW_PRIORITY } else { "LOGOUT" });
+            payload.push(kind, 1, &[(Field::Id, &id), event_type, subject], body.as_bytes());
+            if is_low && kind == EventKind::User {
+                low.insert(id.clone());
+            }
             events.push(Raised { id, kind });
             keys.push(user);
         }
@@ -358,6 +384,9 @@ impl World {
         self.trace.line(format_args!("PREPARE {done:?}: {events:?}"));
         for (event, key) in events.into_iter().zip(keys) {
             self.oracle.raised(event.id.clone(), event.kind, epoch.clone(), key, ordinal);
+            if low.contains(&event.id) {
+                self.oracle.is_of_low_priority(&event.id);
+            }
             if done != Prepare::Done {
                 self.oracle.counted(&event.id);
                 self.oracle.may_be_unknown(&event.id);
@@ -587,7 +616,16 @@ impl World {
             credit: CREDIT,
             delivery_timeout: Duration::from_secs(120),
             breaker: breaker::settings(),
-            backpressure: backpressure::Settings::default(),
+            backpressure: self
+                .profile
+                .low_priority
+                .map_or_else(backpressure::Settings::default, |_| PRESSURE),
+            low_priority: self.profile.low_priority.map_or_else(LowPriority::default, |sample| LowPriority {
+                types: vec![LOW_PRIORITY.to_owned()],
+                from: Level::Elevated,
+                sample,
+                stretch: 6,
+            }),
             controls: Arc::clone(&self.controls),
             meter: Arc::default(),
             seed: self.random.u64(..),
@@ -621,12 +659,14 @@ impl World {
             self.agent_dies();
             return Ok(());
         }
-        // Making a report costs a listing, and is of interest only where there may be damage.
-        self.damage_told |= self.profile.flips && agent.report(clock).damaged_ranges > 0;
+        // Making a report costs a listing, and is of interest only where there may be damage, or pressure is judged by it.
+        if self.profile.flips || self.profile.low_priority.is_some() {
+            self.damage_told |= agent.report(clock).damaged_ranges > 0;
+        }
         let pending = self.kafka.pending();
         self.trace.value(pending);
-        // A gap record has one copy in each topic.
-        let gap_records = TOPICS.len() * (1 + self.files.given_up_count());
+        // A gap record has one copy in each topic, but for that of what is passed over.
+        let gap_records = 1 + TOPICS.len() * (1 + self.files.given_up_count());
         let whole = self.largest_transaction + gap_records;
         if pending > CREDIT.records + whole {
             return Err(Violation::Unbounded(pending));
@@ -656,6 +696,7 @@ impl World {
             .filter(|record| record.epoch == epoch)
             .map(|record| record.sequence)
             .collect();
+        let laid_aside = &laid_aside | &oracle::passed_over(&self.kafka.logs(), &epoch);
         let next = checkpoint.next_sequence;
         match self.kafka.first_unacknowledged(&epoch, next, &laid_aside) {
             None => Ok(()),

@@ -17,6 +17,8 @@
 //!   counted as [`beyond_limits`](Report::beyond_limits), and nothing is called complete then.
 //! - *Examples and gaps* in the report: the first 1,000 of each kind and epoch. The totals are exact.
 //!
+//! The word of events of low priority that were passed over has the number of the last of them, which may have arrived as well: that is a copy, not a conflict.
+//!
 //! A record that was sent again by `keyferry replay` is neither a copy nor out of order; where its original is missing, it stands in for it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -89,6 +91,8 @@ struct EpochLedger {
     notices: u64,
     told: Examples<Told>,
     explained: Explained,
+    /// Numbers that word of events that were passed over shares with the last of them.
+    shared: RoaringTreemap,
     /// Where numbers began anew, as multiples of [`RENUMBERED_AT`].
     renumbered: RoaringTreemap,
     conflicts: Examples<Conflict>,
@@ -162,6 +166,15 @@ impl Ledger {
         if self.truncated[found.partition] {
             self.begins.entry((epoch.stream, found.partition)).or_insert((claim.epoch, claim.sequence));
         }
+        if let Content::Gap(notice) = &claim.content
+            && notice.shares_a_number()
+        {
+            epoch.shared.insert(claim.sequence);
+            if !epoch.seen.insert(claim.sequence) {
+                epoch.duplicates += 1;
+            }
+            return self.notice(index, claim.sequence, notice);
+        }
         let fingerprint = (hash(claim.id) >> 32) as u32;
         if epoch.seen.insert(claim.sequence) {
             self.fingerprints.set(index, claim.sequence, fingerprint);
@@ -207,6 +220,11 @@ impl Ledger {
     fn further_copy(&mut self, index: usize, claim: &Claim<'_>, fingerprint: u32) {
         let epoch = &mut self.epochs[index];
         match self.fingerprints.get(index, claim.sequence) {
+            // What has this number already is the word that this event was passed over, or comes before a copy of it.
+            Known::Nothing if epoch.shared.contains(claim.sequence) => {
+                epoch.duplicates += 1;
+                self.fingerprints.set(index, claim.sequence, fingerprint);
+            }
             Known::Is(first) if first != fingerprint.max(1) => {
                 epoch.conflicts.add(|| Conflict { sequence: claim.sequence, second_id: shortened(claim.id) })
             }
@@ -320,6 +338,7 @@ impl EpochLedger {
             notices: 0,
             told: Examples::default(),
             explained: Explained::default(),
+            shared: RoaringTreemap::new(),
             renumbered: RoaringTreemap::new(),
             conflicts: Examples::default(),
             violations: Examples::default(),
@@ -474,6 +493,44 @@ mod tests {
         let conflict = report(&[false], &[sample(1), sample(2), other]);
         assert_eq!((conflict.verdict, conflict.epochs[0].conflicts.count), (Verdict::Incomplete, 1));
         assert_eq!(conflict.epochs[0].duplicates, 0);
+    }
+
+    /// The word that events of the numbers 2 to 4 were passed over; number 3 was not, being of another type.
+    fn enter_passed_over(ledger: &mut Ledger) {
+        enter_other(ledger, 4, gap("low-priority", Some((2, 4))));
+    }
+
+    #[test]
+    fn what_is_passed_over_is_told_and_is_no_conflict_with_the_event_that_arrives_after_all() {
+        let mut ledger = Ledger::new(vec![false]);
+        [1, 3].map(sample).into_iter().for_each(|sample| enter(&mut ledger, EPOCH, sample));
+        enter_passed_over(&mut ledger);
+        enter(&mut ledger, EPOCH, sample(5));
+        let report = ledger.report();
+        assert_eq!(
+            (report.verdict, report.epochs[0].explained, report.epochs[0].missing),
+            (Verdict::Explained, 1, 0)
+        );
+
+        for word_first in [true, false] {
+            let mut ledger = Ledger::new(vec![false]);
+            let events = [1, 2, 3, 4, 4, 5].map(sample);
+            if word_first {
+                enter_passed_over(&mut ledger);
+            }
+            events.into_iter().for_each(|sample| enter(&mut ledger, EPOCH, sample));
+            if !word_first {
+                enter_passed_over(&mut ledger);
+            }
+            enter(&mut ledger, EPOCH, Sample { id: 99, ..sample(4) });
+            let report = ledger.report();
+            let epoch = &report.epochs[0];
+            assert_eq!(
+                (epoch.conflicts.count, epoch.duplicates, epoch.missing),
+                (1, 2, 0),
+                "word first: {word_first}"
+            );
+        }
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl Notice {
         Some(Self { cause: short(&notice.cause), detail: short(&notice.detail), ..notice })
     }
 
+    /// Whether it has the number of an event that it tells of, which may be there as well.
+    pub fn shares_a_number(&self) -> bool {
+        self.cause == "low-priority"
+    }
+
     /// Whether numbers begin anew at the place of this notice, because nobody knew any more which had been used.
     pub fn renumbers(&self) -> bool {
         self.cause == "damage" && self.sequences.is_none()
