@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::error::ConfigError;
 use crate::flow::Breaker;
 use crate::model::{
     Delivery, Headers, InDoubt, Journal, Log, Mechanism, Metrics, Pool, PropertyValue, Protocol, TopicCare,
@@ -39,6 +40,8 @@ pub(crate) struct DestinationDraft {
     pub(crate) dead_letter_topic: Option<TopicName>,
     pub(crate) gap_records: bool,
     pub(crate) librdkafka: BTreeMap<String, PropertyValue>,
+    /// Values whose references yield nothing.
+    pub(crate) unresolved: Vec<ConfigError>,
 }
 
 /// What the sources say of encryption and authentication.
@@ -103,6 +106,7 @@ impl Default for DestinationDraft {
             dead_letter_topic: None,
             gap_records: true,
             librdkafka: BTreeMap::new(),
+            unresolved: Vec::new(),
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Rejected {
     Expected(String),
     /// It cannot be honoured; the text says why and what to do instead.
     Refused(String),
+    /// A reference in it yields nothing, for now; the text says which and why.
+    Unresolved(String),
 }
 
 /// A value, and why it is not the one that was given, if it is not.
@@ -100,7 +102,7 @@ impl Input<'_> {
         match self.size(bytes) {
             Ok(parsed) => Ok(parsed.map(Some)),
             Err(Rejected::Expected(size)) => Err(Rejected::Expected(format!("`none`, or {size}"))),
-            Err(refused) => Err(refused),
+            Err(other) => Err(other),
         }
     }
 

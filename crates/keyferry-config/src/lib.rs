@@ -36,13 +36,13 @@ pub mod units;
 
 pub use dropin::{DROP_IN, DropIn, Property, Treatment};
 pub use error::{ConfigError, ConfigErrors, Got, Warning};
-pub use flow::{Backpressure, Breaker};
+pub use flow::{Backpressure, Breaker, EventTypes};
 pub use load::{Loaded, load};
 pub use model::{
     ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
     InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, Metrics, MissingOption, Overflow, Pool,
-    PropertyValue, Protocol, Readiness, Sasl, Security, Settle, Tls, TopicCare, TopicConfig, Trust, Tuner,
-    TunerPreset, TunerProfile,
+    PressureLevel, PropertyValue, Protocol, Readiness, Sasl, Security, Settle, Tls, TopicCare, TopicConfig,
+    Trust, Tuner, TunerPreset, TunerProfile,
 };
 pub use names::{
     BootstrapServers, DestinationName, IllegalDestinationName, IllegalServers, IllegalTopicName, Server,

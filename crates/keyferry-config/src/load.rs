@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::dropin::DropIn;
 use crate::error::{ConfigError, ConfigErrors, Got, Warning};
+use crate::flow::Breaker;
 use crate::input::{Input, Parsed, Rejected};
 use crate::librdkafka;
 use crate::model::{Config, Destination, Journal, MissingOption, PropertyValue, Readiness};
@@ -17,7 +18,7 @@ use crate::settings::{Apply, DESTINATION_NAME, Setting};
 use crate::sources::{Assignment, Assignments, Collected, GivenDestination, Sources, Target};
 use crate::stores::OpenStore;
 use crate::substitution::{self, Resolver};
-use crate::units::ByteSize;
+use crate::units::{ByteSize, format_duration};
 
 /// A configuration and what its reader should know of it.
 #[derive(Debug, Clone)]
@@ -45,6 +46,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let mut context = Context {
         agent: AgentDraft::default(),
         given: GivenDestination::default(),
+        unresolved: Vec::new(),
         errors,
         warnings,
         aws_region: AWS_REGION.iter().find_map(|name| sources.variable(name)).map(ToOwned::to_owned),
@@ -54,7 +56,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     };
     let drafts: Vec<DestinationDraft> =
         given.iter().map(|given| context.draft(given.assignments.values())).collect();
-    context.draft(agent.values());
+    let of_agent = context.draft(agent.values());
+    context.errors.extend(of_agent.unresolved);
     context.check_names(&given, &drafts);
     context.check_ceiling(&agent);
     if let Some(node) = sources.node() {
@@ -82,6 +85,9 @@ fn origins(agent: &Assignments, given: &[GivenDestination]) -> BTreeMap<String, 
     agent.chain(destinations).collect()
 }
 
+const GAP_RECORDS: &str = "destination.gap_records";
+const FIRST_PAUSE: &str = "destination.breaker.first_pause";
+const LONGEST_PAUSE: &str = "destination.breaker.longest_pause";
 const MAX_SIZE: &str = "journal.max_size";
 const SEGMENT_SIZE: &str = "journal.segment_size";
 /// So many segments fit below the ceiling at least. The provider demands the same.
@@ -102,6 +108,8 @@ pub(crate) struct Context<'a> {
     agent: AgentDraft,
     /// The destination that is being put together.
     given: GivenDestination,
+    /// What references in its values yield nothing.
+    unresolved: Vec<ConfigError>,
     errors: Vec<ConfigError>,
     warnings: Vec<Warning>,
     pub(crate) aws_region: Option<String>,
@@ -119,7 +127,9 @@ impl Context<'_> {
             if let Err(rejected) = applied {
                 let secret = assignment.is_secret() || assignment.has_reference();
                 let (option, origin) = (assignment.option.clone(), assignment.origin.clone());
-                self.errors.push(rejected.into_error(option, origin, &assignment.text, secret));
+                let can_wait = matches!(rejected, Rejected::Unresolved(_)) && !assignment.is_name();
+                let errors = if can_wait { &mut draft.unresolved } else { &mut self.errors };
+                errors.push(rejected.into_error(option, origin, &assignment.text, secret));
             }
         }
         draft
@@ -132,7 +142,7 @@ impl Context<'_> {
         if assignment.is_login_configuration() && !substitution::is_reference(text) {
             return Ok(Cow::Borrowed(text));
         }
-        self.resolver.resolve(text).map_err(|unresolved| Rejected::Refused(unresolved.to_string()))
+        self.resolver.resolve(text).map_err(|unresolved| Rejected::Unresolved(unresolved.to_string()))
     }
 
     fn apply(
@@ -219,8 +229,14 @@ impl Context<'_> {
         readiness
     }
 
-    fn destination(&mut self, draft: DestinationDraft) -> Readiness {
-        let name = draft.name.unwrap_or_default();
+    fn destination(&mut self, mut draft: DestinationDraft) -> Readiness {
+        let name = draft.name.take().unwrap_or_default();
+        self.unresolved = std::mem::take(&mut draft.unresolved);
+        if let Some(waiting) = self.unresolved(&name) {
+            return waiting;
+        }
+        self.check_pauses(&draft.breaker);
+        self.check_gap_records(&draft);
         let mut missing = Vec::new();
         if draft.bootstrap_servers.is_none() {
             missing.extend(missing_option("destination.bootstrap_servers", "the servers to connect to"));
@@ -229,6 +245,9 @@ impl Context<'_> {
             missing.extend(missing_option("destination.topic_events", "the topic of user events"));
         }
         let security = security::assemble(draft.security, self, &mut missing);
+        if let Some(waiting) = self.unresolved(&name) {
+            return waiting;
+        }
         let (Some(bootstrap_servers), Some(topic_events), Some(security), true) =
             (draft.bootstrap_servers, draft.topic_events, security, missing.is_empty())
         else {
@@ -257,6 +276,33 @@ impl Context<'_> {
         }))
     }
 
+    /// That the destination waits until its references yield something, if some do not.
+    fn unresolved(&mut self, name: &DestinationName) -> Option<Readiness> {
+        let reasons: Vec<String> = self.unresolved.drain(..).map(|error| error.to_string()).collect();
+        (!reasons.is_empty()).then(|| Readiness::Unresolved { name: name.clone(), reasons })
+    }
+
+    /// The first pause of a breaker is none of its longest.
+    fn check_pauses(&mut self, breaker: &Breaker) {
+        let Breaker { first_pause, longest_pause, .. } = *breaker;
+        if first_pause > longest_pause {
+            let remedy = format!(
+                "{} is longer than `{LONGEST_PAUSE}` ({}); shorten the one or lengthen the other",
+                format_duration(first_pause),
+                format_duration(longest_pause)
+            );
+            self.reject(FIRST_PAUSE, Rejected::Refused(remedy));
+        }
+    }
+
+    /// What is passed over must be told.
+    fn check_gap_records(&mut self, draft: &DestinationDraft) {
+        if !draft.gap_records && !self.agent.journal.backpressure.low_priority.names().is_empty() {
+            let remedy = "`backpressure.low_priority` passes over events, and nothing but gap records tells consumers of them; keep the gap records, or name no types there";
+            self.reject(GAP_RECORDS, Rejected::Refused(remedy.to_owned()));
+        }
+    }
+
     /// Whether a source gives the setting.
     pub(crate) fn is_given(&self, key: &str) -> bool {
         self.given.assignments.contains_key(key)
@@ -277,7 +323,9 @@ impl Context<'_> {
     /// Records that the value of a setting cannot be used.
     pub(crate) fn reject(&mut self, key: &'static str, rejected: Rejected) {
         let (option, origin) = self.given.named(key);
-        self.errors.push(rejected.into_error(option, origin, "", true));
+        let can_wait = matches!(rejected, Rejected::Unresolved(_));
+        let errors = if can_wait { &mut self.unresolved } else { &mut self.errors };
+        errors.push(rejected.into_error(option, origin, "", true));
     }
 
     /// Records that the value of a setting has no effect.
@@ -312,6 +360,11 @@ impl Assignment {
         matches!(&self.target, Target::Setting(setting) if setting.key == security::JAAS_CONFIG)
     }
 
+    /// Whether it is the name of a destination, without which nothing can be said of it.
+    fn is_name(&self) -> bool {
+        matches!(&self.target, Target::Setting(setting) if setting.key == DESTINATION_NAME)
+    }
+
     fn is_secret(&self) -> bool {
         match &self.target {
             Target::Setting(setting) => setting.secret,
@@ -324,7 +377,9 @@ impl Assignment {
 impl Rejected {
     pub(crate) fn into_error(self, option: String, origin: Origin, given: &str, secret: bool) -> ConfigError {
         match self {
-            Self::Refused(remedy) => ConfigError::Refused { option, origin, remedy },
+            Self::Refused(remedy) | Self::Unresolved(remedy) => {
+                ConfigError::Refused { option, origin, remedy }
+            }
             Self::Expected(expected) => {
                 let got = if secret { Got::Secret } else { Got::value(given) };
                 ConfigError::Invalid { option, origin, expected, got }

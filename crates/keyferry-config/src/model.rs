@@ -83,6 +83,13 @@ pub enum Readiness {
         /// What is missing, each with the way to give it. Never empty.
         missing: Vec<MissingOption>,
     },
+    /// A reference in one of its values yields nothing. No error either: a secret that is not there yet must not stop the other destinations.
+    Unresolved {
+        /// The destination's name.
+        name: DestinationName,
+        /// Which references, where they stand, and why. Never empty.
+        reasons: Vec<String>,
+    },
 }
 
 impl Readiness {
@@ -90,7 +97,7 @@ impl Readiness {
     pub fn name(&self) -> &DestinationName {
         match self {
             Self::Complete(destination) => &destination.name,
-            Self::Incomplete { name, .. } => name,
+            Self::Incomplete { name, .. } | Self::Unresolved { name, .. } => name,
         }
     }
 
@@ -98,7 +105,7 @@ impl Readiness {
     pub fn complete(&self) -> Option<&Destination> {
         match self {
             Self::Complete(destination) => Some(destination),
-            Self::Incomplete { .. } => None,
+            Self::Incomplete { .. } | Self::Unresolved { .. } => None,
         }
     }
 }
@@ -323,6 +330,18 @@ macro_rules! keyword {
             }
         }
     };
+}
+
+keyword! {
+    /// How serious a lag is.
+    PressureLevel {
+        /// Throughput matters more than latency.
+        Elevated = "elevated",
+        /// What can wait shall wait.
+        High = "high",
+        /// The journal will be full soon.
+        Critical = "critical",
+    }
 }
 
 keyword! {

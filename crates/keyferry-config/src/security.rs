@@ -433,7 +433,10 @@ fn resolved(module: LoginModule, context: &mut Context) -> Option<LoginModule> {
     let resolver = &mut context.resolver;
     match module.try_map_options(|value| resolver.resolve(value).map(std::borrow::Cow::into_owned)) {
         Ok(module) => Some(module),
-        Err(unresolved) => refuse(context, JAAS_CONFIG, &unresolved.to_string()),
+        Err(unresolved) => {
+            context.reject(JAAS_CONFIG, Rejected::Unresolved(unresolved.to_string()));
+            None
+        }
     }
 }
 

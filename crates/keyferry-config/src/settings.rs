@@ -9,8 +9,8 @@ use crate::ciphers;
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
-    Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, Protocol, Settle, TunerPreset,
-    TunerProfile,
+    Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PressureLevel, Protocol, Settle,
+    TunerPreset, TunerProfile,
 };
 use crate::stores::StoreFormat;
 
@@ -492,7 +492,7 @@ pub static SETTINGS: &[Setting] = &[
         option: None,
         takes: || "whole number from 1 to 100".into(),
         default: "`50`",
-        purpose: "The circuit breaker opens when so many percent of the outcomes of ten seconds are failures, of a hundred outcomes at least.",
+        purpose: "The circuit breaker opens when so many percent of the outcomes of a window are failures.",
         secret: false,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=100, "")?;
@@ -504,11 +504,34 @@ pub static SETTINGS: &[Setting] = &[
         option: None,
         takes: || "whole number from 1 to 100".into(),
         default: "`90`",
-        purpose: "The circuit breaker opens when so many percent of the acknowledgements of ten seconds are slow, of a hundred at least.",
+        purpose: "The circuit breaker opens when so many percent of the acknowledgements of a window are slow.",
         secret: false,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=100, "")?;
             set(&mut draft.breaker.slow_rate, Ok(parsed.map(|number| number as u8)))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.window",
+        option: None,
+        takes: || "duration".into(),
+        default: "`10s`",
+        purpose: "Over how long the circuit breaker takes its rates.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.breaker.window, input.duration(1_000..=3_600_000))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.minimum_outcomes",
+        option: None,
+        takes: || "whole number".into(),
+        default: "`100`",
+        purpose: "Of fewer outcomes in a window the circuit breaker takes no rate: one failure of two is no sign of an outage.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            let parsed = input.integer(1..=1_000_000, "")?;
+            set(&mut draft.breaker.minimum_outcomes, Ok(parsed.map(|number| number as u32)))
         }),
     },
     Setting {
@@ -531,6 +554,17 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.breaker.oldest_unacknowledged, input.duration(100..=3_600_000))
+        }),
+    },
+    Setting {
+        key: "destination.breaker.first_pause",
+        option: None,
+        takes: || "duration".into(),
+        default: "`200ms`",
+        purpose: "The first pause of the circuit breaker is shorter than this, by chance; each further one in a row may be twice as long.",
+        secret: false,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.breaker.first_pause, input.duration(10..=300_000))
         }),
     },
     Setting {
@@ -935,6 +969,39 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Agent(|draft, input| {
             let parsed = input.integer(1..=100, "")?;
             set(&mut draft.journal.backpressure.critical_used, Ok(parsed.map(|number| number as u8)))
+        }),
+    },
+    Setting {
+        key: "backpressure.low_priority",
+        option: None,
+        takes: || "types of user events, separated by commas".into(),
+        default: "none",
+        purpose: "User events of these types, such as `CODE_TO_TOKEN, REFRESH_TOKEN`, are passed over while backpressure is as high as \
+                  `backpressure.low_priority_from`. Gap records tell of them.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| set(&mut draft.journal.backpressure.low_priority, input.parse())),
+    },
+    Setting {
+        key: "backpressure.low_priority_from",
+        option: None,
+        takes: one_of::<PressureLevel>,
+        default: "`high`",
+        purpose: "From which level of backpressure on events of low priority are passed over.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.journal.backpressure.low_priority_from, input.keyword())
+        }),
+    },
+    Setting {
+        key: "backpressure.low_priority_sample",
+        option: None,
+        takes: || "whole number".into(),
+        default: "`10`",
+        purpose: "Of so many events of low priority one is sent all the same. `0` holds all of them back.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            let parsed = input.integer(0..=1_000_000, "")?;
+            set(&mut draft.journal.backpressure.low_priority_sample, Ok(parsed.map(|number| number as u32)))
         }),
     },
     Setting {

@@ -34,7 +34,7 @@ fn destinations(sources: &Sources) -> Vec<Destination> {
     readiness
         .map(|readiness| match readiness {
             Readiness::Complete(destination) => *destination,
-            Readiness::Incomplete { name, missing } => panic!("{name}: {missing:?}"),
+            other => panic!("{other:?}"),
         })
         .collect()
 }
@@ -202,4 +202,78 @@ fn a_ceiling_needs_room_for_four_segments() {
          at least 4MiB, or smaller segments, and tell the provider the same"
     );
     assert!(load(&journal("4MiB")).is_ok() && load(&journal("none")).is_ok());
+}
+
+#[test]
+fn a_reference_that_yields_nothing_holds_up_its_own_destination_only() {
+    let secret = |reference: &str| {
+        format!(
+            "{TWO}[destination.security]\nprotocol = \"SASL_PLAINTEXT\"\n[destination.security.sasl]\nmechanism = \"PLAIN\"\n\
+             username = \"u\"\npassword = \"hush{reference}\"\n"
+        )
+    };
+    for reference in ["${env:NOT_SET}", "${file:/does/not/exist}"] {
+        let loaded = loaded(&file(&secret(reference)));
+        let [Readiness::Complete(near), Readiness::Unresolved { name, reasons }] =
+            &loaded.config.destinations[..]
+        else {
+            panic!("{:?}", loaded.config.destinations)
+        };
+        assert_eq!((near.name.as_str(), name.as_str()), ("near", "far"));
+        let [reason] = &reasons[..] else { panic!("{reasons:?}") };
+        assert!(
+            reason.contains("destination[far].security.sasl.password") && reason.contains(reference),
+            "{reason}"
+        );
+        assert!(!reason.contains("hush"), "{reason}");
+    }
+    let file_names: Vec<_> = loaded(&file(&secret("${file:/does/not/exist}"))).files.into_iter().collect();
+    assert_eq!(file_names, [Path::new("/does/not/exist")], "it is watched, so that its coming is noticed");
+}
+
+#[test]
+fn a_reference_that_yields_nothing_is_an_error_where_no_single_destination_can_wait_for_it() {
+    let agents = error(&file(&format!("node = \"${{env:NOT_SET}}\"\n{TWO}")));
+    assert!(agents.contains("`node`") && agents.contains("the variable is not set"), "{agents}");
+    let name = error(&file(&TWO.replace("\"far\"", "\"${env:NOT_SET}\"")));
+    assert!(name.contains("the variable is not set"), "{name}");
+}
+
+#[test]
+fn what_is_wrong_in_other_ways_is_an_error_whatever_else_waits() {
+    let text =
+        format!("{TWO}[destination.breaker]\nwindow = \"1ms\"\n").replace("\"a\"", "\"${env:NOT_SET}\"");
+    let error = error(&file(&text));
+    assert!(error.contains("destination[far].breaker.window"), "{error}");
+}
+
+#[test]
+fn the_first_pause_of_a_breaker_is_not_longer_than_its_longest() {
+    let breaker = |first: &str, longest: &str| {
+        file(&format!(
+            "{TWO}[destination.breaker]\nfirst_pause = \"{first}\"\nlongest_pause = \"{longest}\"\n"
+        ))
+    };
+    assert_eq!(destinations(&breaker("3s", "3s"))[1].breaker.first_pause, Duration::from_secs(3));
+    let error = error(&breaker("4s", "3s"));
+    assert!(error.contains("destination[far].breaker.first_pause"), "{error}");
+    assert!(error.contains("4s is longer than `destination.breaker.longest_pause` (3s)"), "{error}");
+}
+
+#[test]
+fn what_is_passed_over_is_told() {
+    let low = "[backpressure]\nlow_priority = \"code_to_token, REFRESH_TOKEN\"\nlow_priority_from = \"critical\"\nlow_priority_sample = 0\n";
+    let backpressure = loaded(&file(&format!("{TWO}{low}"))).config.journal.backpressure;
+    assert_eq!(backpressure.low_priority.names(), ["CODE_TO_TOKEN", "REFRESH_TOKEN"]);
+    let silent = TWO.replace("name = \"far\"", "name = \"far\"\ngap_records = false");
+    let error = error(&file(&format!("{silent}{low}")));
+    assert!(
+        error.contains("destination[far].gap_records") && error.contains("backpressure.low_priority"),
+        "{error}"
+    );
+    assert_eq!(
+        destinations(&file(&silent)).len(),
+        2,
+        "without such events gap records are a matter of taste"
+    );
 }

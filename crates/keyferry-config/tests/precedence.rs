@@ -25,7 +25,7 @@ fn only(config: Config) -> Readiness {
 fn destination(config: Config) -> Destination {
     match only(config) {
         Readiness::Complete(destination) => *destination,
-        Readiness::Incomplete { missing, .. } => panic!("incomplete: {missing:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

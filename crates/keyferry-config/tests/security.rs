@@ -53,6 +53,7 @@ fn outcome(sources: &Sources) -> Result<BTreeMap<String, String>, String> {
             let names: Vec<&str> = missing.iter().map(|option| option.option).collect();
             Err(format!("missing {}", names.join(" ")))
         }
+        Readiness::Unresolved { reasons, .. } => Err(reasons.join("; ")),
     }
 }
 
@@ -549,7 +550,7 @@ fn everything_shown(sources: &Sources) -> String {
             let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
             let properties = match only(loaded.config.clone()) {
                 Readiness::Complete(destination) => format!("{:?}", librdkafka::properties(&destination)),
-                Readiness::Incomplete { missing, .. } => format!("{missing:?}"),
+                other => format!("{other:?}"),
             };
             format!("{loaded:?} {json} {warnings:?} {properties}")
         }

@@ -66,6 +66,8 @@ struct Counts {
     filtered: u64,
     in_doubt: u64,
     dead_letters: u64,
+    dead_letters_in_topic: u64,
+    passed_over: u64,
     damaged_ranges: u64,
     missing_events: u64,
     last_delivery: Option<u64>,
@@ -84,6 +86,8 @@ impl Counts {
             filtered: report.filtered,
             in_doubt: report.in_doubt,
             dead_letters: report.dead_letters,
+            dead_letters_in_topic: report.dead_letters_in_topic,
+            passed_over: report.passed_over,
             damaged_ranges: report.damaged_ranges,
             missing_events: report.missing_events,
             last_delivery: report.last_delivery_ms,
@@ -106,6 +110,8 @@ impl Counts {
             filtered: self.filtered + other.filtered,
             in_doubt: self.in_doubt + other.in_doubt,
             dead_letters: self.dead_letters + other.dead_letters,
+            dead_letters_in_topic: self.dead_letters_in_topic + other.dead_letters_in_topic,
+            passed_over: self.passed_over + other.passed_over,
             damaged_ranges: self.damaged_ranges.max(other.damaged_ranges),
             missing_events: self.missing_events.max(other.missing_events),
             last_delivery: self.last_delivery.max(other.last_delivery),
@@ -282,6 +288,8 @@ mod tests {
             state: State::Blocked,
             reason: Some("no connection".to_owned()),
             published: 7,
+            dead_letters: 3,
+            dead_letters_in_topic: 2,
             ..Report::default()
         };
         let status = |phase| Status::of(vec![DestinationStatus::of("default", &report, phase)]);
@@ -289,22 +297,24 @@ mod tests {
         let read = || -> serde_json::Value {
             serde_json::from_slice(&fs::read(slot.path().join("status.json")).unwrap()).unwrap()
         };
-        assert_eq!(
-            read(),
-            serde_json::json!({
-                "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "updated": 42,
-                "state": "blocked", "reason": "no connection", "backlog_bytes": 0, "oldest_unacknowledged": null,
-                "published": 7, "filtered": 0, "in_doubt": 0, "dead_letters": 0, "damaged_ranges": 0,
-                "missing_events": 0, "last_delivery": null, "gap_records": 0, "held": 0,
-                "dropped_old_user_events": 0, "dropped_old_admin_events": 0, "adopted": false,
-                "destinations": [{
-                    "name": "default", "state": "blocked", "reason": "no connection", "backlog_bytes": 0,
-                    "oldest_unacknowledged": null, "published": 7, "filtered": 0, "in_doubt": 0, "dead_letters": 0,
-                    "damaged_ranges": 0, "missing_events": 0, "last_delivery": null, "gap_records": 0, "held": 0,
-                    "dropped_old_user_events": 0, "dropped_old_admin_events": 0,
-                }],
-            })
-        );
+        let counts = serde_json::json!({
+            "backlog_bytes": 0, "oldest_unacknowledged": null, "published": 7, "filtered": 0, "in_doubt": 0,
+            "dead_letters": 3, "dead_letters_in_topic": 2, "passed_over": 0, "damaged_ranges": 0,
+            "missing_events": 0, "last_delivery": null, "gap_records": 0, "held": 0,
+            "dropped_old_user_events": 0, "dropped_old_admin_events": 0,
+        });
+        let with_counts = |mut status: serde_json::Value| {
+            status.as_object_mut().unwrap().extend(counts.as_object().unwrap().clone());
+            status
+        };
+        let reason = "no connection";
+        let destination =
+            with_counts(serde_json::json!({"name": "default", "state": "blocked", "reason": reason}));
+        let expected = with_counts(serde_json::json!({
+            "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "updated": 42,
+            "state": "blocked", "reason": reason, "adopted": false, "destinations": [destination],
+        }));
+        assert_eq!(read(), expected);
         file.write(status(Phase::Running), 43);
         assert_eq!(read()["updated"], 42, "an unchanged status must not be written again");
         file.write(status(Phase::Draining), 44);

@@ -192,6 +192,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             if low_priority.concerns(&event, transaction, index)
                 && self.shedding.passes_over(low_priority, transaction, &mut self.outbox.aside)
             {
+                self.meet(transaction, index, class, &event);
                 self.pass_over(id, transaction.node, event.time_ms());
                 continue;
             }

@@ -99,6 +99,12 @@ pub struct Counts {
     pub held: u64,
     /// Records that can never be delivered, and lie in the dead-letter topic or file.
     pub dead_letters: u64,
+    /// Those of them that lie in the topic.
+    #[serde(default)]
+    pub dead_letters_in_topic: u64,
+    /// Events of low priority that were passed over under pressure, as gap records tell.
+    #[serde(default)]
+    pub passed_over: u64,
     /// Gap records acknowledged by Kafka.
     pub gap_records: u64,
     /// Events that the provider could not journal.
@@ -149,6 +155,9 @@ pub struct Backlog {
     pub room_bytes: Option<u64>,
     /// How many of a hundred bytes that the journal may have are used.
     pub used_percent: Option<u8>,
+    /// Whether `keyferry replay` waits until that is better.
+    #[serde(default)]
+    pub pauses_replay: bool,
 }
 
 /// Who decides whether anything is sent.

@@ -253,11 +253,16 @@ impl<'a> Child<'a> {
     /// name may appear.
     fn plan(&mut self) -> Option<(Plan, Watched)> {
         let task = self.task;
-        match task.watched_plan() {
+        let readable = || {
+            let (plan, watched) = task.watched_plan()?;
+            plan.check_references()?;
+            Ok::<_, Error>((plan, watched))
+        };
+        match readable() {
             Ok(plan) => Some(plan),
             Err(error) => {
                 tracing::error!("{error}");
-                self.wait_for(&error.to_string(), CONFIGURATION_INTERVAL, || task.watched_plan().ok())
+                self.wait_for(&error.to_string(), CONFIGURATION_INTERVAL, || readable().ok())
             }
         }
     }

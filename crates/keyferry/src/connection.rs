@@ -1,6 +1,6 @@
 //! How a tool gets to Kafka: as the agent does, and as the command line says otherwise.
 
-use keyferry_config::{Destination, librdkafka};
+use keyferry_config::{Destination, Readiness, librdkafka};
 
 use crate::cli::ConnectionArguments;
 use crate::credentials;
@@ -11,22 +11,18 @@ use crate::shipment::{Plan, lack};
 /// user events, without which a destination is not complete.
 ///
 /// # Errors
-/// The configuration is wrong or lacks something.
+/// The configuration is wrong, lacks something, or knows no such destination.
 pub fn destination(
     arguments: &ConnectionArguments,
     topic: Option<&str>,
     name: Option<&str>,
 ) -> Result<Destination, Error> {
     let plan = plan(arguments, topic)?;
-    // Where there is one, a name only says whose files are meant: maybe those of one that was configured before.
-    let chosen = match (&plan.destinations[..], name) {
-        ([_, _, ..], Some(name)) => plan.destinations.iter().find(|one| one.name().as_str() == name),
-        (all, _) => all.first(),
-    };
-    let Some(chosen) = chosen else {
+    let is_meant = |one: &&Readiness| name.is_none_or(|name| one.name().as_str() == name);
+    let Some(chosen) = plan.destinations.iter().find(is_meant) else {
         let names: Vec<&str> = plan.destinations.iter().map(|one| one.name().as_str()).collect();
         return Err(Error::Incomplete(format!(
-            "the configuration has no destination {}; it has {}",
+            "the configuration has no destination {}; it has {}; give the agent's configuration by `--config`",
             name.unwrap_or_default(),
             names.join(", ")
         )));
@@ -36,21 +32,6 @@ pub fn destination(
         return Err(Error::Incomplete(text.to_owned()));
     }
     chosen.complete().cloned().ok_or_else(|| Error::Incomplete(lack(chosen).unwrap_or_default()))
-}
-
-/// The destination of this name, of the configuration and of what the command line adds to it.
-///
-/// # Errors
-/// The configuration is wrong, lacks something, or knows no such destination.
-pub fn destination_named(arguments: &ConnectionArguments, name: &str) -> Result<Destination, Error> {
-    let plan = plan(arguments, None)?;
-    let found = plan.complete().find(|destination| destination.name.as_str() == name);
-    found.cloned().ok_or_else(|| match plan.lacks() {
-        lacks if lacks.is_empty() => Error::Incomplete(format!(
-            "the configuration has no destination {name}; give the agent's by `--config`"
-        )),
-        lacks => Error::Incomplete(lacks),
-    })
 }
 
 fn plan(arguments: &ConnectionArguments, topic: Option<&str>) -> Result<Plan, Error> {

@@ -17,6 +17,7 @@ use keyferry_config::{
 use keyferry_kafka::security::store::{Passwords, Store};
 
 use crate::live::Live;
+use crate::shipment::lack;
 use crate::stop::Broadcast;
 
 /// How often the files are looked at.
@@ -93,15 +94,26 @@ impl Watched {
         }
     }
 
+    /// Answers which destinations are others than before. One whose references yield nothing stays what it was, and keeps none of the others from theirs.
     fn take_up(&mut self, loaded: Loaded, changed: &BTreeSet<PathBuf>) -> Vec<Destination> {
-        self.complaint = None;
         self.files.settle(&loaded.files);
-        let before = std::mem::replace(&mut self.destinations, loaded.config.destinations);
-        let concerned = self.destinations.iter().filter_map(Readiness::complete).filter(|destination| {
-            let known = before.iter().any(|before| before.complete() == Some(*destination));
+        let (unresolved, readable): (Vec<_>, Vec<_>) = loaded
+            .config
+            .destinations
+            .into_iter()
+            .partition(|one| matches!(one, Readiness::Unresolved { .. }));
+        match unresolved.iter().filter_map(lack).collect::<Vec<_>>() {
+            lacks if lacks.is_empty() => self.complaint = None,
+            lacks => self.complain(lacks.join("; ")),
+        }
+        let is_new = |destination: &&Destination| {
+            let known = self.destinations.iter().any(|before| before.complete() == Some(*destination));
             !known || destination.security.files().any(|file| changed.contains(file))
-        });
-        concerned.cloned().collect()
+        };
+        let concerned = readable.iter().filter_map(Readiness::complete).filter(is_new).cloned().collect();
+        self.destinations.retain(|before| unresolved.iter().any(|one| one.name() == before.name()));
+        self.destinations.extend(readable);
+        concerned
     }
 
     /// What was read last stays in use. It is looked at the files again until they can be read, and said once.
@@ -220,6 +232,11 @@ mod tests {
 
     /// A configuration of two destinations: one with a password in a file, one with a certificate in two.
     fn watched(directory: &Path) -> Watched {
+        watched_after(directory, || {})
+    }
+
+    /// The same, where something happens before it is read for the first time.
+    fn watched_after(directory: &Path, happens: impl FnOnce()) -> Watched {
         let place = directory.display();
         for (name, content) in [("password", "first"), ("crt", PEM), ("key", PEM)] {
             fs::write(directory.join(name), content).unwrap();
@@ -238,6 +255,7 @@ mod tests {
             destination("certified"),
         );
         let sources = Sources::new().with_file_text(Path::new("keyferry.toml"), text);
+        happens();
         let loaded = keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}"));
         Watched::new(sources, &loaded)
     }
@@ -299,6 +317,26 @@ mod tests {
         // Nor is one that is no change of the value.
         fs::write(&password, "first\n").unwrap();
         assert_eq!(look(&mut watched), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_that_is_gone_keeps_no_other_destination_from_its_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watched = watched(directory.path());
+        fs::remove_file(directory.path().join("password")).unwrap();
+        fs::write(directory.path().join("key"), format!("{PEM}another")).unwrap();
+        assert_eq!(look(&mut watched), ["certified"]);
+        assert!(watched.complaint.is_some());
+    }
+
+    #[test]
+    fn a_destination_whose_password_was_not_there_can_be_used_when_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let password = directory.path().join("password");
+        let mut watched = watched_after(directory.path(), || fs::remove_file(&password).unwrap());
+        assert_eq!(look(&mut watched), Vec::<String>::new());
+        fs::write(&password, "first").unwrap();
+        assert_eq!(look(&mut watched), ["login"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keyferry_config::Destination;
+use keyferry_config::{Destination, Readiness};
 use keyferry_kafka::PoolHandle;
 use keyferry_pipeline::{Controls, Meter, Phase, Report};
 
@@ -144,9 +144,9 @@ impl Live {
         }
     }
 
-    /// The destination with its present credentials.
-    pub fn present(&self, destination: &Destination) -> Destination {
-        self.renewals().get(destination.name.as_str()).unwrap_or(destination).clone()
+    /// The destination with its present credentials; `None` if it cannot be used, or not yet.
+    pub fn present(&self, readiness: &Readiness) -> Option<Destination> {
+        self.renewals().get(readiness.name().as_str()).or(readiness.complete()).cloned()
     }
 
     fn renewals(&self) -> MutexGuard<'_, BTreeMap<String, Destination>> {

@@ -71,7 +71,7 @@ impl<'a> Service<'a> {
         let context = Context { service: self, over: &over, bell: &bell, status: &status, outcomes: &sender };
         let ended = std::thread::scope(|scope| {
             let _end = over.at_the_end();
-            let mut crew = Crew::of(&members);
+            let mut crew = Crew::of(&members, self.live);
             loop {
                 crew.begin_due(scope, context);
                 bell.wait(&stop.descriptors(), crew.next_due());
@@ -158,21 +158,18 @@ impl Context<'_, '_> {
     fn usable(self, member: &Member<'_>) -> Option<(Destination, (ConnectionPoolManager, PoolHandle))> {
         let mut told = None;
         loop {
-            let reason = match member.readiness.complete() {
+            let reason = match self.service.live.present(member.readiness) {
                 None => lack(member.readiness).unwrap_or_default(),
-                Some(destination) => {
-                    let destination = self.service.live.present(destination);
-                    match sink(&destination) {
-                        Ok(sink) => return Some((destination, sink)),
-                        Err(error) => error.to_string(),
-                    }
-                }
+                Some(destination) => match sink(&destination) {
+                    Ok(sink) => return Some((destination, sink)),
+                    Err(error) => error.to_string(),
+                },
             };
             if told.as_ref() != Some(&reason) {
                 match member.readiness {
                     // Where a provider is the parent, it has warned of it already.
                     Readiness::Incomplete { .. } => tracing::info!("{reason}"),
-                    Readiness::Complete(_) => tracing::error!("{reason}"),
+                    Readiness::Complete(_) | Readiness::Unresolved { .. } => tracing::error!("{reason}"),
                 }
             }
             member.entry.waits(reason.clone(), self.service.journal_bytes());
@@ -188,6 +185,7 @@ impl Context<'_, '_> {
 /// The destinations of a service and the threads that deliver to them.
 struct Crew<'env, 'a> {
     hands: Vec<Hand<'env, 'a>>,
+    live: &'a Live,
 }
 
 /// One destination, and how often it has failed.
@@ -207,10 +205,10 @@ enum HandState {
 }
 
 impl<'env, 'a> Crew<'env, 'a> {
-    fn of(members: &'env [Member<'a>]) -> Self {
+    fn of(members: &'env [Member<'a>], live: &'a Live) -> Self {
         let now = Instant::now();
         let begin = |member| Hand { member, state: HandState::Failed { not_before: now }, failures: 0 };
-        Self { hands: members.iter().map(begin).collect() }
+        Self { hands: members.iter().map(begin).collect(), live }
     }
 
     fn begin_due<'scope>(&mut self, scope: &'scope Scope<'scope, 'env>, context: Context<'env, 'a>) {
@@ -259,7 +257,7 @@ impl<'env, 'a> Crew<'env, 'a> {
         let delay = RETRY.0.saturating_mul(1 << hand.failures.min(16)).min(RETRY.1);
         hand.failures += 1;
         hand.state = HandState::Failed { not_before: Instant::now() + delay };
-        if !self.hands.iter().any(Hand::delivers) {
+        if !self.hands.iter().any(|hand| hand.delivers(self.live)) {
             return match outcome {
                 Ok(result) => result.map(|_| ()),
                 Err(panic) => resume_unwind(panic),
@@ -284,8 +282,8 @@ impl<'env, 'a> Crew<'env, 'a> {
 
 impl Hand<'_, '_> {
     /// Whether it delivers, or has done so until the word to stop. One that waits for its configuration does not.
-    fn delivers(&self) -> bool {
-        let usable = self.member.readiness.complete().is_some();
+    fn delivers(&self, live: &Live) -> bool {
+        let usable = live.present(self.member.readiness).is_some();
         usable && matches!(self.state, HandState::Running | HandState::Ended(_))
     }
 }

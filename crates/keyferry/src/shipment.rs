@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyferry_config::{
-    ByteSize, Config, Destination, Journal, Metrics, Readiness, Settle, TopicCare, librdkafka,
+    ByteSize, Config, Destination, Journal, Metrics, PressureLevel, Readiness, Settle, TopicCare, librdkafka,
 };
 use keyferry_event::{HeaderMode, Topics};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
@@ -13,8 +13,8 @@ use keyferry_kafka::topics::{TopicPolicy, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, ProducerSettings};
 use keyferry_pipeline::backpressure::Thresholds;
 use keyferry_pipeline::{
-    Ceiling, Credit, DrainLimits, Ended, InDoubt, Overflow, Phase, Pipeline, Report, Retention, RunError,
-    Settings, Share, SideFiles, Start, Stop, backpressure, breaker, run as run_pipeline,
+    Ceiling, Credit, DrainLimits, Ended, InDoubt, Level, LowPriority, Overflow, Phase, Pipeline, Report,
+    Retention, RunError, Settings, Share, SideFiles, Start, Stop, backpressure, breaker, run as run_pipeline,
 };
 
 use crate::error::Error;
@@ -61,6 +61,15 @@ impl Plan {
         Err(refused.unwrap_or_else(|| Error::Incomplete(self.lacks())))
     }
 
+    /// That there is a destination whose references yield something, if there are references at all.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`], if nothing is known of any destination until they do.
+    pub fn check_references(&self) -> Result<(), Error> {
+        let is_known = |one: &Readiness| !matches!(one, Readiness::Unresolved { .. });
+        if self.destinations.iter().any(is_known) { Ok(()) } else { Err(Error::Incomplete(self.lacks())) }
+    }
+
     /// What incomplete destinations lack.
     pub fn lacks(&self) -> String {
         self.destinations.iter().filter_map(lack).collect::<Vec<_>>().join("; ")
@@ -74,6 +83,7 @@ pub fn lack(readiness: &Readiness) -> Option<String> {
         Readiness::Incomplete { missing, .. } => {
             Some(missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         }
+        Readiness::Unresolved { reasons, .. } => Some(reasons.join("; ")),
     }
 }
 
@@ -148,19 +158,21 @@ pub fn kafka_settings(destination: &Destination) -> ProducerSettings {
 /// How the connections to a destination are kept, and what is done about its topics.
 pub fn pool_settings(destination: &Destination) -> PoolSettings {
     let Topics { events, admin_events } = topics(destination);
+    let of_events = [events, admin_events];
     let dead_letters = destination.dead_letter_topic.as_ref().map(ToString::to_string);
+    let dead_letters = dead_letters.filter(|topic| !of_events.contains(&Some(topic.clone())));
     let (min_connections, max_connections) =
         (destination.pool.min_connections.into(), destination.pool.max_connections.into());
     PoolSettings {
         connections: min_connections,
         min_connections,
         max_connections,
-        topic_policy: topic_policy(&destination.topics),
-        ..PoolSettings::for_topics([events, admin_events, dead_letters].into_iter().flatten())
+        topic_policy: topic_policy(&destination.topics, dead_letters.clone()),
+        ..PoolSettings::for_topics(of_events.into_iter().chain([dead_letters]).flatten())
     }
 }
 
-fn topic_policy(care: &TopicCare) -> TopicPolicy {
+fn topic_policy(care: &TopicCare, dead_letters: Option<String>) -> TopicPolicy {
     let template = TopicTemplate {
         partitions: care.partitions,
         replication: care.replication,
@@ -173,6 +185,7 @@ fn topic_policy(care: &TopicCare) -> TopicPolicy {
     TopicPolicy {
         create: care.create.then_some(template),
         outage_budget: (!care.outage_budget.is_zero()).then_some(care.outage_budget),
+        dead_letters,
     }
 }
 
@@ -189,6 +202,7 @@ pub fn settings(destination: &Destination, journal: &Journal) -> Settings {
         delivery_timeout: destination.delivery.delivery_timeout,
         breaker: breaker(&destination.breaker),
         backpressure: backpressure(&journal.backpressure),
+        low_priority: low_priority(&journal.backpressure),
         ..default_settings()
     }
 }
@@ -200,11 +214,13 @@ fn breaker(breaker: &keyferry_config::Breaker) -> breaker::Settings {
         failure_rate_percent: breaker.failure_rate,
         slow_rate_percent: breaker.slow_rate,
         slow_call: breaker.slow_after,
+        window: breaker.window,
+        minimum_outcomes: breaker.minimum_outcomes.into(),
         oldest_unacknowledged: breaker.oldest_unacknowledged,
+        open_initial: breaker.first_pause,
         open_ceiling: breaker.longest_pause,
         probe: Credit { records: breaker.probe_records as usize, ..default.probe },
         probe_timeout: breaker.probe_timeout,
-        ..default
     }
 }
 
@@ -228,6 +244,19 @@ fn backpressure(levels: &keyferry_config::Backpressure) -> backpressure::Setting
             ..never
         },
         ..backpressure::Settings::default()
+    }
+}
+
+fn low_priority(levels: &keyferry_config::Backpressure) -> LowPriority {
+    LowPriority {
+        types: levels.low_priority.names().to_vec(),
+        from: match levels.low_priority_from {
+            PressureLevel::Elevated => Level::Elevated,
+            PressureLevel::High => Level::High,
+            PressureLevel::Critical => Level::Critical,
+        },
+        sample: levels.low_priority_sample.into(),
+        ..LowPriority::default()
     }
 }
 
@@ -287,6 +316,7 @@ pub fn default_settings() -> Settings {
         delivery_timeout: Duration::from_secs(120),
         breaker: breaker::Settings::default(),
         backpressure: backpressure::Settings::default(),
+        low_priority: LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
         seed: u64::from(std::process::id()) ^ wall_ms(),
@@ -345,6 +375,39 @@ mod tests {
         let settings = only(&plan(&[]));
         assert_eq!(settings.breaker, breaker::Settings::default());
         assert_eq!(settings.backpressure, backpressure::Settings::default());
+        assert_eq!(settings.low_priority, LowPriority::default());
+    }
+
+    #[test]
+    fn what_is_configured_of_the_breaker_reaches_it() {
+        let text = "[destination]\nbootstrap_servers = \"kafka:9092\"\ntopic_events = \"events\"\n[destination.breaker]\n\
+                    failures = 7\nfailure_rate = 11\nslow_rate = 12\nwindow = \"13s\"\nminimum_outcomes = 14\nslow_after = \"15s\"\n\
+                    oldest_unacknowledged = \"16s\"\nfirst_pause = \"17ms\"\nlongest_pause = \"18s\"\nprobe_records = 19\nprobe_timeout = \"20s\"\n";
+        let sources = Sources::new().with_file_text(Path::new("k.toml"), text);
+        let config = keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let expected = breaker::Settings {
+            consecutive_failures: 7,
+            failure_rate_percent: 11,
+            slow_rate_percent: 12,
+            window: Duration::from_secs(13),
+            minimum_outcomes: 14,
+            slow_call: Duration::from_secs(15),
+            oldest_unacknowledged: Duration::from_secs(16),
+            open_initial: Duration::from_millis(17),
+            open_ceiling: Duration::from_secs(18),
+            probe: Credit { records: 19, ..breaker::Settings::default().probe },
+            probe_timeout: Duration::from_secs(20),
+        };
+        assert_eq!(only(&Plan::of(config)).breaker, expected);
+    }
+
+    #[test]
+    fn the_dead_letter_topic_is_looked_at_like_the_others_and_known_for_what_it_is() {
+        let plan = plan(&[("topic-admin-events", "admin"), ("dead-letter-topic", "dead")]);
+        let destination = plan.complete().next().unwrap();
+        let settings = pool_settings(destination);
+        assert_eq!(settings.topics, ["admin", "dead", "events"]);
+        assert_eq!(settings.topic_policy.dead_letters.as_deref(), Some("dead"));
     }
 
     #[test]

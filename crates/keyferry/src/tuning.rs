@@ -3,10 +3,11 @@
 //! The invariant: **a tuner sees a whole second at a time, and never one in which its own last change was still under way.** What it would conclude from
 //! anything else would be about the change and not about what flows.
 
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use keyferry_config::{ByteSize, Destination, TunerPreset, TunerProfile};
+use keyferry_config::{ByteSize, Destination, Pool, TunerPreset, TunerProfile};
 use keyferry_kafka::pool::{Change, ConnectionSnapshot, ConnectionState};
 use keyferry_kafka::tuner::{
     Bounds, Compression, Conflict, Decision, Explicit, KafkaPerformanceTuner, Level, Observation, Preset,
@@ -82,6 +83,12 @@ enum Outcome {
 }
 
 impl Tuned {
+    /// How many connections its pool may have.
+    pub fn connection_limits(&self) -> RangeInclusive<u32> {
+        let Pool { min_connections, max_connections } = self.lock().destination.pool;
+        min_connections.into()..=max_connections.max(min_connections).into()
+    }
+
     /// The tuner of `pool`, which ships to `destination`; `of` names the shipment in the log. What is odd about its settings and works all the same is
     /// logged.
     ///
@@ -411,7 +418,7 @@ mod tests {
         let mut config = keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).config;
         match config.destinations.swap_remove(0) {
             Readiness::Complete(destination) => *destination,
-            Readiness::Incomplete { .. } => panic!("incomplete"),
+            other => panic!("{other:?}"),
         }
     }
 

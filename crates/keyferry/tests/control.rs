@@ -114,9 +114,10 @@ fn a_pool_hears_what_is_asked_of_it() {
     until("there is a connection", || (pool()["connections"][0]["state"] == "active").then_some(()));
     json_of(&["pool", place, "reconnect"]);
     until("it is replaced", || pool()["swap"]["cause"].as_str()?.contains("operator").then_some(()));
-    let refused = run(&["pool", place, "resize", "65"]);
+    let refused = run(&["pool", place, "resize", "5"]);
     assert_eq!(refused.code, Some(1), "{}", refused.text);
-    assert!(refused.text.contains("from 1 to 64"), "{}", refused.text);
+    assert!(refused.text.contains("from 1 to 4"), "{}", refused.text);
+    assert!(refused.text.contains("destination.pool.max_connections"), "{}", refused.text);
     let for_people = run(&["pool", place]).text;
     assert!(for_people.contains("active") && for_people.contains("operator"), "{for_people}");
     commit(&mut writer, &["a-2"]);

@@ -121,6 +121,33 @@ fn a_destination_that_lacks_something_holds_up_nobody() {
 }
 
 #[test]
+fn a_secret_that_is_not_there_yet_holds_up_nobody_else_and_is_taken_up_when_it_comes() {
+    let ([near, far], journal) = ([cluster(), cluster()], tempfile::tempdir().unwrap());
+    let (mut writer, slot) = begin(journal.path(), 0);
+    let secret = journal.path().join("secret");
+    let config = format!(
+        "{}{}[destination.librdkafka]\n\"client.rack\" = \"${{file:{}}}\"\n",
+        destination("near", &near.bootstrap_servers()),
+        destination("far", &far.bootstrap_servers()),
+        secret.display()
+    );
+    let agent = Agent::configured(journal.path(), &config, &["--slot", "slot-0"]);
+    commit(&mut writer, &["a-1"]);
+    until("it is delivered to the other", || (published(&slot, "near")? == 1).then_some(()));
+    let waiting = until("it says what it waits for", || {
+        destination_status(&slot, "far")
+            .filter(|far| far["reason"].as_str().is_some_and(|text| text.contains("No such file")))
+    });
+    assert_eq!(waiting["state"], "waiting");
+    let reason = waiting["reason"].as_str().unwrap();
+    assert!(reason.contains("client.rack") && reason.contains("${file:"), "{reason}");
+    std::fs::write(&secret, "here\n").unwrap();
+    until("it is delivered as soon as the secret is there", || (published(&slot, "far")? == 1).then_some(()));
+    assert_eq!(delivered(&far.bootstrap_servers()), ["a-1"]);
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
 fn a_new_destination_begins_with_the_oldest_and_a_removed_one_holds_nothing_back() {
     let ([near, far], journal) = ([cluster(), cluster()], tempfile::tempdir().unwrap());
     let mut writer = begin_with_segments(journal.path(), 0, SEGMENT);
@@ -229,6 +256,12 @@ fn tools_take_the_destination_that_is_named() {
     let counted =
         tool(&[&["replay", ".", "--dry-run", "--json", "--destination", "far"], &range[..]].concat());
     assert!(counted.contains("\"records\":2"), "{counted}");
+    // The other one is the first, and is away.
+    let sent = tool(&[&["replay", ".", "--json", "--destination", "far"], &range[..]].concat());
+    assert!(sent.contains("\"sent\":2"), "{sent}");
+    assert_eq!(delivered(&far.bootstrap_servers()), ["a-1", "a-2", "a-1", "a-2"]);
+    let unknown = tool(&[&["replay", ".", "--dry-run", "--destination", "nobody"], &range[..]].concat());
+    assert!(unknown.contains("has no destination nobody; it has near, far"), "{unknown}");
     let elsewhere =
         tool(&["verify", "--destination", "far", "--bootstrap-servers", &near.bootstrap_servers()]);
     assert!(elsewhere.contains("speaks to the first destination"), "{elsewhere}");

@@ -4,6 +4,9 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -123,4 +126,58 @@ fn a_kafka_that_takes_nothing_ends_the_replay() {
         &["--to", "2100-01-01T00:00:00Z", "--bootstrap-servers", servers, "--timeout", "1"],
     );
     assert!(text.contains("the replay ended after 0 records") && text.ends_with("exit code 2\n"), "{text}");
+}
+
+/// An order to the agent's circuit breaker.
+fn breaker(journal: &Path, order: &str) {
+    let told = transcript(&keyferry(journal, &["breaker", "slot-0", order]).output().unwrap());
+    assert!(told.ends_with("exit code 0\n"), "{told}");
+}
+
+#[test]
+fn a_replay_waits_while_what_is_not_delivered_is_pressing() {
+    let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
+    let servers = cluster.bootstrap_servers();
+    let config = format!(
+        "[destination]\nbootstrap_servers = \"{servers}\"\ntopic_events = \"events\"\n\
+         [journal]\nkeep = \"1d\"\nsegment_size = \"1MiB\"\nmax_size = \"4MiB\"\n[backpressure]\nhigh_used = 1\n"
+    );
+    let (mut writer, slot) = begin(journal.path(), 0);
+    let agent = Agent::configured(journal.path(), &config, &["--slot", "slot-0"]);
+    commit(&mut writer, &["e-1", "e-2"]);
+    until("both are delivered", || (status(&slot)?["published"] == 2).then_some(()));
+    breaker(journal.path(), "open");
+    // More than a hundredth of what the journal may have.
+    let ids: Vec<String> = (3..603).map(|number| format!("e-{number}")).collect();
+    commit(&mut writer, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let is_pressing =
+        |text: &str| text.contains("\"level\":\"high\"") && text.contains("\"pauses_replay\":true");
+    until("it is pressing", || {
+        let output = keyferry(journal.path(), &["status", "slot-0", "--json"]).output().unwrap();
+        is_pressing(std::str::from_utf8(&output.stdout).unwrap()).then_some(())
+    });
+
+    let range = ["--from", "1970-01-01T00:00:00Z", "--to", "2030-01-01T00:00:00Z"];
+    let arguments = [&["replay", "slot-0", "--config", "keyferry.toml", "--json"], &range[..]].concat();
+    let mut replay =
+        keyferry(journal.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(replay.stderr.take().unwrap()).lines();
+    let waiting = told.find(|line| line.as_ref().unwrap().contains("waiting")).unwrap().unwrap();
+    assert!(waiting.contains("backpressure of default in slot-0 is high: "), "{waiting}");
+    assert_eq!(ids_and_replays(&servers), (2, 0), "nothing was sent again");
+    assert_eq!(replay.try_wait().unwrap(), None, "it waits");
+    breaker(journal.path(), "auto");
+    let output = replay.wait_with_output().unwrap();
+    let summary = String::from_utf8(output.stdout).unwrap();
+    assert!(summary.contains("\"sent\":2"), "{summary}");
+    until("everything is delivered", || (status(&slot)?["published"] == 602).then_some(()));
+    assert_eq!(ids_and_replays(&servers), (604, 2));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+/// How many records there are, and how many of them were sent again.
+fn ids_and_replays(servers: &str) -> (usize, usize) {
+    let records = records(servers, "events");
+    let replays = records.iter().filter(|headers| headers.contains_key("ce_replay")).count();
+    (records.len(), replays)
 }

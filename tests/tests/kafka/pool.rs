@@ -16,8 +16,8 @@ use keyferry_kafka::pool::EndedSwap;
 use keyferry_kafka::topics::{Severity, TopicPolicy, TopicPresence, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, PoolSnapshot, ProducerSettings};
 use keyferry_pipeline::{
-    Credit, DrainLimits, Ended, InDoubt, Pipeline, Retention, Settings, SideFiles, Start, Stop, backpressure,
-    breaker, run,
+    Credit, DrainLimits, Ended, InDoubt, LowPriority, Pipeline, Retention, Settings, SideFiles, Start, Stop,
+    backpressure, breaker, run,
 };
 use keyferry_tests::journal::Journal;
 use keyferry_tests::kafka::{self, Kafka};
@@ -184,6 +184,7 @@ fn settings(topic: &str) -> Settings {
         delivery_timeout: Duration::from_secs(120),
         breaker: breaker::Settings::default(),
         backpressure: backpressure::Settings::default(),
+        low_priority: LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
         seed: 1,
@@ -324,7 +325,11 @@ fn a_topic_is_created_as_wished_and_what_is_wrong_with_it_is_told() {
     let configuration = [("max.message.bytes", "100000"), ("retention.ms", "3600000")];
     let configuration = configuration.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let template = TopicTemplate { partitions: Some(5), replication: Some(1), configuration };
-    let policy = TopicPolicy { create: Some(template), outage_budget: Some(Duration::from_secs(86_400)) };
+    let policy = TopicPolicy {
+        create: Some(template),
+        outage_budget: Some(Duration::from_secs(86_400)),
+        dead_letters: None,
+    };
     let servers = kafka.bootstrap_servers();
     let settings = PoolSettings { topic_policy: policy, ..pool(&topic) };
     let pooled = Pooled::start(producer(&servers, &[]), settings, &servers, 0);

@@ -19,9 +19,6 @@ use keyferry_server::{Agent, Change, Exposition, Refusal, model};
 use crate::live::{Handles, Live, Running, Shipment, Standing};
 use crate::shipment::wall_ms;
 
-/// More connections than this help nobody.
-const MOST_CONNECTIONS: u32 = 64;
-
 /// The agent of this process.
 #[derive(Debug)]
 pub struct LiveAgent {
@@ -79,11 +76,16 @@ fn make(handles: &Handles, change: &Change) -> Result<(), Refusal> {
             model::BreakerMode::Closed => Some(Forced::Closed),
         }),
         Change::Reconnect => handles.pool.reconnect("an operator wants it"),
-        Change::Resize(connections @ 1..=MOST_CONNECTIONS) => handles.pool.resize(*connections as usize),
         Change::Resize(connections) => {
-            return Err(Refusal::Invalid(format!(
-                "a pool cannot have {connections} connections; give a number from 1 to {MOST_CONNECTIONS}"
-            )));
+            let limits = handles.tuner.connection_limits();
+            if !limits.contains(connections) {
+                let (least, most) = limits.into_inner();
+                return Err(Refusal::Invalid(format!(
+                    "this pool cannot have {connections} connections; give a number from {least} to {most}, or move destination.pool.min_connections and \
+                     destination.pool.max_connections"
+                )));
+            }
+            handles.pool.resize(*connections as usize);
         }
         Change::Freeze(frozen) => handles.tuner.freeze(*frozen),
         Change::Profile(profile) => handles.tuner.choose(match profile {
@@ -156,6 +158,8 @@ fn counts(report: &Report) -> model::Counts {
         in_doubt: report.in_doubt,
         held: report.held,
         dead_letters: report.dead_letters,
+        dead_letters_in_topic: report.dead_letters_in_topic,
+        passed_over: report.passed_over,
         gap_records: report.gap_records,
         missing_events: report.missing_events,
         damaged_ranges: report.damaged_ranges,
@@ -181,6 +185,7 @@ fn backlog(pressure: &BackpressureReport, bytes: u64) -> model::Backlog {
         time_to_full_s: pressure.time_to_full_s,
         room_bytes: pressure.room_bytes,
         used_percent: pressure.used_percent,
+        pauses_replay: pressure.pauses_replay(),
     }
 }
 

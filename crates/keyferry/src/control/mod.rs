@@ -10,7 +10,7 @@
 mod live_agent;
 mod measured;
 mod print;
-mod reach;
+pub mod reach;
 mod status;
 mod steering;
 

@@ -92,6 +92,7 @@ fn notes(destination: &str, delivery: &Delivery, out: &mut dyn Write) -> io::Res
     let odd = [
         (counts.held, "event in doubt held", "events in doubt held"),
         (counts.dead_letters, "dead letter", "dead letters"),
+        (counts.passed_over, "event of low priority passed over", "events of low priority passed over"),
         (counts.missing_events, "event was not journaled", "events were not journaled"),
         (counts.damaged_ranges, "damaged range of the journal", "damaged ranges of the journal"),
         (

@@ -134,7 +134,7 @@ fn send(work: &Work<'_>, retry: &RetryArguments) -> Result<Done, Error> {
 
 /// A producer of its own, whose records are marked as sent again: they come out of their order.
 fn sink(destination: &str, arguments: &ConnectionArguments) -> Result<KafkaSink, Error> {
-    let destination = connection::destination_named(arguments, destination)?;
+    let destination = connection::destination(arguments, None, Some(destination))?;
     let properties = connection::properties(arguments, &destination);
     let value = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let settings = ProducerSettings::new(properties).with_mark(Mark { name: c"ce_replay", value });

@@ -5,10 +5,12 @@
 //!
 //! Only what lies before the checkpoint is sent: the rest is the agent's to deliver. Everything is read twice: first to count and to check the numbers, then to send.
 //!
+//! - `giving_way`: when it pauses for the sake of delivery.
 //! - `kept`: what lies in a slot before the checkpoint, with the numbers that it had.
 //! - `numbering`: how these are worked out.
 //! - `sending`: one record after the other to Kafka.
 
+mod giving_way;
 mod kept;
 mod numbering;
 mod sending;
@@ -31,6 +33,7 @@ use crate::journal::concerns;
 use crate::journal::slot::Slot;
 use crate::shipment;
 use crate::terminal::{self, BAD, GOOD, ODD, count, styled};
+use giving_way::Pressure;
 use kept::each_kept;
 pub use numbering::Border;
 use numbering::Rules;
@@ -106,7 +109,7 @@ impl<'a> Replay<'a> {
 
     /// The destination whose numbers are meant.
     fn name(&self) -> &str {
-        self.arguments.destination.as_deref().unwrap_or(self.destination.name.as_str())
+        self.destination.name.as_str()
     }
 
     fn count(&self) -> Result<Summary, Error> {
@@ -128,12 +131,18 @@ impl<'a> Replay<'a> {
         }
         let mut sender = Sender::new(self.sink()?, Duration::from_secs(self.arguments.connection.timeout));
         let mut encoder = Encoder::new(shipment::headers(&self.destination));
+        let mut pressure = Pressure::of(&self.arguments.directory, self.name());
         self.each(|Sent { transaction, event, sequence }| {
             let (Some(sequence), Some(topic)) = (*sequence, self.topics.of(event.kind())) else {
                 return Ok(());
             };
             let (node, epoch, outcome) = (transaction.node, transaction.epoch, transaction.outcome);
             let record = encoder.encode(topic, event, &Envelope { node, epoch, outcome, sequence });
+            if let Some(obstacle) = pressure.obstacle() {
+                bar.suspend(|| anstream::eprintln!("{}: {obstacle}", styled(ODD, "waiting")));
+                sender.finish()?;
+                pressure.wait();
+            }
             sender.send(&record)?;
             if sender.acknowledged().is_multiple_of(STROKE) {
                 bar.set_position(sender.acknowledged());
