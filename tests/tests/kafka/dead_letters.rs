@@ -89,8 +89,7 @@ impl Scene {
         let mut command = Command::new(self.agent.executable());
         command.arg("dead-letter").args(arguments).arg(self.directory.path().join("journal"));
         let output = command.output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (String::from_utf8(text).unwrap(), output.status.code())
+        (String::from_utf8(output.stdout).unwrap(), output.status.code())
     }
 
     /// As [`Self::tool`], with the agent's configuration.

@@ -572,7 +572,7 @@ mod tests {
 
     #[test]
     fn a_creation_that_nobody_answers_is_told_of_every_missing_topic() {
-        let policy = TopicPolicy { create: Some(TopicTemplate::default()), outage_budget: None };
+        let policy = TopicPolicy { create: Some(TopicTemplate::default()), ..TopicPolicy::default() };
         let mut check = TopicCheck::new(&["admin".to_owned(), "events".to_owned()], policy, 1_000);
         question(&mut check, 0);
         let both = ["admin", "events"].map(|name| (name.to_owned(), Described::Missing));
@@ -585,7 +585,7 @@ mod tests {
 
     #[test]
     fn a_configuration_of_one_topic_that_may_not_be_read_says_nothing_of_another() {
-        let policy = TopicPolicy { create: None, outage_budget: None };
+        let policy = TopicPolicy::default();
         let mut check = TopicCheck::new(&["admin".to_owned(), "events".to_owned()], policy, 1_000);
         question(&mut check, 0);
         let both = ["admin", "events"].map(|name| (name.to_owned(), Described::Present(SOUND)));
