@@ -94,6 +94,7 @@ fn settings() -> Settings {
         delivery_timeout: Duration::from_secs(120),
         breaker: breaker::Settings::default(),
         backpressure: backpressure::Settings::default(),
+        low_priority: keyferry_pipeline::LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
         seed: 1,
