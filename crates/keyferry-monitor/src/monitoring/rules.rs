@@ -95,7 +95,8 @@ pub fn recordings() -> Vec<Recording> {
 
 /// Where two windows burn the budget at more than `rate` times the sustainable rate.
 fn burns(rate: f64, long: &str, short: &str) -> String {
-    let limit = rate * BUDGET;
+    // Without the last digits of binary fractions.
+    let limit = (rate * BUDGET * 1e6).round() / 1e6;
     format!("{LATE_RATIO}{long} > {limit} and {LATE_RATIO}{short} > {limit}")
 }
 
