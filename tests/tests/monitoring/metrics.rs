@@ -187,6 +187,7 @@ fn counts_are_true(prometheus: &Prometheus, oracle: &Oracle) {
         ("keyferry_gap_records_total", 0.0),
         ("keyferry_events_missing_total", 0.0),
         ("keyferry_events_dropped_total", 0.0),
+        ("keyferry_events_passed_over_total", 0.0),
         ("keyferry_events_in_doubt_total", 0.0),
         ("keyferry_journal_damaged_ranges_total", 0.0),
         ("keyferry_delivery_resets_total", 0.0),

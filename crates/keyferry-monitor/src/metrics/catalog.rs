@@ -51,6 +51,9 @@ catalog! {
     EVENTS_DROPPED: COUNTER, None, "keyferry_events_dropped_total", ["slot", "destination", "kind"],
         "Events given up at the ceiling of the journal because they were the oldest.",
         "They are lost to this destination, and a gap record says so. Give the journal more room, or the destination more throughput.";
+    EVENTS_PASSED_OVER: COUNTER, None, "keyferry_events_passed_over_total", ["slot", "destination"],
+        "Events of low priority that were passed over under pressure, as configured.",
+        "A gap record tells consumers of them. The destination is too slow for all there is: docs/outages.md.";
     EVENTS_MISSING: COUNTER, None, "keyferry_events_missing_total", ["slot", "destination"],
         "Events that Keycloak could not journal.",
         "The disk was full or failed, or the journal at its ceiling. The events are lost; gap records name how many.";

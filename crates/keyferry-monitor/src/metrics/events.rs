@@ -105,6 +105,7 @@ impl Of<'_> {
         self.count(&EVENTS_HELD, &[], report.held);
         self.count(&EVENTS_DROPPED, &["user"], report.dropped_old_user_events);
         self.count(&EVENTS_DROPPED, &["admin"], report.dropped_old_admin_events);
+        self.count(&EVENTS_PASSED_OVER, &[], report.passed_over);
         self.count(&EVENTS_MISSING, &[], report.missing_events);
         self.count(&DEAD_LETTERS, &["topic"], report.dead_letters_in_topic);
         self.count(

@@ -113,6 +113,7 @@ fn delivery() -> Section {
     );
     let losses = [
         (&EVENTS_DROPPED, "given up"),
+        (&EVENTS_PASSED_OVER, "passed over"),
         (&EVENTS_MISSING, "not journaled"),
         (&DEAD_LETTERS, "dead letters"),
         (&GAP_RECORDS, "gap records"),
