@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{About, BreakerMode, Shipment, TunerProfile};
+use crate::model::{About, BreakerMode, Overrides, Shipment, TunerProfile};
 
 /// A running agent.
 ///
@@ -42,6 +42,8 @@ pub enum Change {
     Freeze(bool),
     /// What the tuner strives for.
     Profile(TunerProfile),
+    /// What of the tuning is set by hand, in place of all that was.
+    Override(Overrides),
     /// New connections in place of those that are there.
     Reconnect,
     /// Another number of connections.
@@ -56,6 +58,8 @@ impl fmt::Display for Change {
             Self::Freeze(true) => f.write_str("tuner freeze"),
             Self::Freeze(false) => f.write_str("tuner unfreeze"),
             Self::Profile(profile) => write!(f, "tuner profile {profile}"),
+            Self::Override(overrides) if *overrides == Overrides::default() => f.write_str("tuner release"),
+            Self::Override(overrides) => write!(f, "tuner override {}", overrides.given().join(", ")),
             Self::Reconnect => f.write_str("pool reconnect"),
             Self::Resize(connections) => write!(f, "pool resize {connections}"),
         }

@@ -257,6 +257,8 @@ pub struct Tuner {
     pub tuning: Tuning,
     /// What it never moves, because it is configured.
     pub configured: Vec<String>,
+    /// What an operator has set by hand, which holds before all else.
+    pub overrides: Overrides,
     /// The last decisions, the oldest first.
     pub decisions: Vec<Decision>,
 }
@@ -274,6 +276,63 @@ pub struct Tuning {
     pub max_in_flight: u32,
     /// Connections.
     pub connections: u32,
+}
+
+/// Values of the tuning that an operator sets by hand. What is left out is the configuration's, or the tuner's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Overrides {
+    /// The largest batch, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub batch_size: Option<u64>,
+    /// How long a batch waits to be filled, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linger_ms: Option<u64>,
+    /// How batches are compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// Requests on their way on one connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 5)]
+    pub max_in_flight: Option<u8>,
+    /// Connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub connections: Option<u32>,
+}
+
+impl Overrides {
+    /// What is set, with its value, by the names of the configuration.
+    pub fn given(&self) -> Vec<String> {
+        let Self { batch_size, linger_ms, compression, max_in_flight, connections } = self;
+        [
+            batch_size.map(|bytes| format!("batch_size {bytes}")),
+            linger_ms.map(|ms| format!("linger {ms} ms")),
+            compression.map(|compression| format!("compression {compression}")),
+            max_in_flight.map(|requests| format!("max_in_flight {requests}")),
+            connections.map(|connections| format!("connections {connections}")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// How batches are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// Snappy.
+    Snappy,
+    /// LZ4.
+    Lz4,
+    /// Zstandard.
+    Zstd,
 }
 
 /// A decision of the tuner's.
@@ -510,6 +569,14 @@ words!(TunerProfile {
     Throughput => "throughput",
     Reliability => "reliability",
     Auto => "auto",
+});
+
+words!(Compression {
+    None => "none",
+    Gzip => "gzip",
+    Snappy => "snappy",
+    Lz4 => "lz4",
+    Zstd => "zstd",
 });
 
 impl Status {

@@ -19,8 +19,8 @@ use utoipa_axum::routes;
 use crate::agent::{Agent, Change, Exposition};
 use crate::audit::{self, Peer};
 use crate::model::{
-    Backlog, Breaker, Destination, Health, OfSlot, OfSlots, Pool, SetBreaker, SetFrozen, SetProfile, SetSize,
-    Shipment, SlotFilter, Status, Tuner,
+    Backlog, Breaker, Destination, Health, OfSlot, OfSlots, Overrides, Pool, SetBreaker, SetFrozen,
+    SetProfile, SetSize, Shipment, SlotFilter, Status, Tuner,
 };
 use crate::problem::Problem;
 
@@ -90,6 +90,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(tuner))
         .routes(routes!(set_frozen))
         .routes(routes!(set_profile))
+        .routes(routes!(set_overrides))
         .routes(routes!(pool))
         .routes(routes!(set_size))
         .routes(routes!(reconnect))
@@ -277,6 +278,11 @@ change!(
     /// Sets what the tuner strives for.
     set_profile, put, "/destinations/{name}/tuner/profile", SetProfile, Tuner, tuner_of,
     |request| Change::Profile(request.profile)
+);
+change!(
+    /// Sets values of the tuning by hand, in place of all that were; `{}` gives everything back to configuration and tuner.
+    set_overrides, put, "/destinations/{name}/tuner/overrides", Overrides, Tuner, tuner_of,
+    |request| Change::Override(request)
 );
 change!(
     /// Sets the number of connections. The order of each key holds: new connections take over when the old ones have delivered everything.

@@ -162,6 +162,11 @@ fn a_change_is_made_for_every_slot_that_is_meant_and_answered_with_the_new_state
     );
     let profile = put(&agent, &format!("{path}/tuner/profile"), &json!({ "profile": "latency" }));
     assert_eq!(profile.body["slots"][0]["profile"], "latency");
+    let by_hand = json!({ "linger_ms": 3, "compression": "zstd" });
+    let overrides = put(&agent, &format!("{path}/tuner/overrides"), &by_hand);
+    assert_eq!(overrides.body["slots"][0]["overrides"], by_hand);
+    let released = put(&agent, &format!("{path}/tuner/overrides"), &json!({}));
+    assert_eq!(released.body["slots"][0]["overrides"], json!({}));
     let pool = put(&agent, &format!("{path}/pool/size"), &json!({ "connections": 3 }));
     assert_eq!(pool.body["slots"][0]["size"], 3);
     let reconnected = send(&agent, Method::POST, &format!("{path}/pool/reconnect"), "");

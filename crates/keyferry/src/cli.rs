@@ -1,11 +1,13 @@
 //! The command line. One definition gives the parser, the help, the man pages and the completions.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use keyferry_config::ByteSize;
 use keyferry_journal::Epoch;
-use keyferry_server::model::TunerProfile;
+use keyferry_server::model::{Compression, TunerProfile};
 
 use crate::log::Format;
 
@@ -62,7 +64,7 @@ pub enum Command {
     ///
     /// Exit codes: 0 shown or done, 1 the agent refuses it, 2 no agent answers (or the command line is wrong).
     Breaker(BreakerArguments),
-    /// Show what the tuner of a running agent has set and why, freeze it, or choose its profile, until the end of the agent.
+    /// Show what the tuner of a running agent has set and why, freeze it, choose its profile, or set values by hand, until the end of the agent.
     ///
     /// Exit codes: 0 shown or done, 1 the agent refuses it, 2 no agent answers (or the command line is wrong).
     Tuner(TunerArguments),
@@ -140,7 +142,7 @@ pub struct TunerArguments {
 }
 
 /// What a tuner can be ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum TunerOrder {
     /// Leave everything as it is set now.
     Freeze,
@@ -152,6 +154,41 @@ pub enum TunerOrder {
         #[arg(value_name = "PROFILE", value_parser = profile_parser())]
         profile: TunerProfile,
     },
+    /// Set values by hand, in place of all that were set by hand before. They hold before configuration and tuner.
+    #[command(group(ArgGroup::new("values").required(true).multiple(true)))]
+    Override {
+        /// The largest batch.
+        #[arg(long, value_name = "SIZE", value_parser = parse_size, group = "values")]
+        batch_size: Option<ByteSize>,
+        /// How long a batch waits to be filled.
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration, group = "values")]
+        linger: Option<Duration>,
+        /// How batches are compressed.
+        #[arg(long, value_name = "CODEC", value_parser = compression_parser(), group = "values")]
+        compression: Option<Compression>,
+        /// Requests on their way on one connection.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5), group = "values")]
+        max_in_flight: Option<u8>,
+        /// Connections.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), group = "values")]
+        connections: Option<u32>,
+    },
+    /// Give everything that was set by hand back to configuration and tuner.
+    Release,
+}
+
+fn parse_size(text: &str) -> Result<ByteSize, String> {
+    ByteSize::parse(text)
+        .ok_or_else(|| "give a number of bytes, or with a unit such as 64KiB or 1MiB".to_owned())
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    keyferry_config::units::parse_duration(text)
+        .ok_or_else(|| "give a number with a unit, such as 0ms, 5ms or 1s".to_owned())
+}
+
+fn compression_parser() -> impl TypedValueParser<Value = Compression> {
+    PossibleValuesParser::new(Compression::WORDS).try_map(|word| word.parse())
 }
 
 fn profile_parser() -> impl TypedValueParser<Value = TunerProfile> {

@@ -120,6 +120,23 @@ impl Tuned {
         }
     }
 
+    /// Sets values by hand, in place of those that were; none at all gives everything back.
+    ///
+    /// # Errors
+    /// What of them cannot be, and the remedy. Nothing is changed then.
+    pub fn set_by_hand(&self, by_hand: Explicit) -> Result<(), String> {
+        let mut inner = self.lock();
+        let surroundings = surroundings(&inner.destination);
+        let decision = inner
+            .tuner
+            .set_by_hand(by_hand, &surroundings, self.now_ms())
+            .map_err(|conflicts| list(&conflicts))?;
+        if let Some(decision) = decision {
+            self.act(&mut inner, &decision, &self.pool.snapshot());
+        }
+        Ok(())
+    }
+
     /// What it tells of itself; the history's times are milliseconds since the Unix epoch.
     pub fn state(&self) -> TunerState {
         let mut state = self.lock().tuner.state();
@@ -288,7 +305,11 @@ fn tuner_settings(destination: &Destination) -> Result<TunerSettings, Error> {
 }
 
 fn refused(conflicts: Vec<Conflict>) -> Error {
-    Error::Tuning(conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    Error::Tuning(list(&conflicts))
+}
+
+fn list(conflicts: &[Conflict]) -> String {
+    conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// What the configuration says itself.

@@ -142,6 +142,16 @@ fn a_tuner_does_what_it_is_told() {
     let for_people = run(&["tuner", place]).text;
     assert!(for_people.contains("latency") && for_people.contains("frozen by hand"), "{for_people}");
     assert_eq!(json_of(&["tuner", place, "unfreeze"]).remove(0)["slots"][0]["frozen"], false);
+    let tuner = || json_of(&["tuner", place]).remove(0)["slots"][0].clone();
+    json_of(&["tuner", place, "override", "--linger", "7ms", "--connections", "2"]);
+    assert_eq!(tuner()["overrides"], json!({ "linger_ms": 7, "connections": 2 }));
+    assert_eq!((&tuner()["tuning"]["linger_ms"], &tuner()["tuning"]["connections"]), (&json!(7), &json!(2)));
+    let impossible = run(&["tuner", place, "override", "--connections", "5"]);
+    assert_eq!(impossible.code, Some(1), "{}", impossible.text);
+    assert!(impossible.text.contains("a pool has 1 to 4"), "{}", impossible.text);
+    assert_eq!(tuner()["overrides"]["connections"], 2, "what is refused changes nothing");
+    json_of(&["tuner", place, "release"]);
+    assert_eq!((&tuner()["overrides"], &tuner()["tuning"]["linger_ms"]), (&json!({}), &json!(0)));
     assert_eq!(agent.stop(), Some(0));
 }
 

@@ -54,6 +54,7 @@ impl Agent for Fake {
             Change::Breaker(mode) => shipment.delivery.breaker.mode = *mode,
             Change::Freeze(frozen) => shipment.tuner.as_mut().unwrap().frozen = *frozen,
             Change::Profile(profile) => shipment.tuner.as_mut().unwrap().profile = *profile,
+            Change::Override(overrides) => shipment.tuner.as_mut().unwrap().overrides = overrides.clone(),
             Change::Reconnect => shipment.pool.as_mut().unwrap().generation += 1,
             Change::Resize(size @ 1..=4) => shipment.pool.as_mut().unwrap().size = *size,
             Change::Resize(size) => {

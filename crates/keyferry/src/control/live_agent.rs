@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyferry_kafka::pool::{ConnectionSnapshot, ConnectionState, PoolSnapshot, Quantiles, SwapPhase};
-use keyferry_kafka::tuner::{Explicit, Profile, TunerState};
+use keyferry_kafka::tuner::{Compression, Explicit, Profile, TunerState};
 use keyferry_monitor::MetricsCollector;
 use keyferry_monitor::metrics::system::System;
 use keyferry_monitor::metrics::{Format, expose};
@@ -95,6 +95,9 @@ fn make(handles: &Handles, change: &Change) -> Result<(), Refusal> {
             model::TunerProfile::Throughput => Profile::Throughput,
             model::TunerProfile::Reliability => Profile::Reliability,
         }),
+        Change::Override(overrides) => {
+            handles.tuner.set_by_hand(explicit(overrides)).map_err(Refusal::Invalid)?;
+        }
     }
     Ok(())
 }
@@ -253,11 +256,44 @@ fn tuner(state: TunerState) -> model::Tuner {
             connections: u32::try_from(tuning.connections).unwrap_or(u32::MAX),
         },
         configured: configured(&state.explicit),
+        overrides: overrides(&state.by_hand),
         decisions: state
             .history
             .into_iter()
             .map(|entry| model::Decision { time: entry.at_ms, text: entry.text })
             .collect(),
+    }
+}
+
+fn explicit(overrides: &model::Overrides) -> Explicit {
+    Explicit {
+        batch_size: overrides.batch_size,
+        linger_ms: overrides.linger_ms,
+        compression: overrides.compression.map(|compression| match compression {
+            model::Compression::None => Compression::None,
+            model::Compression::Gzip => Compression::Gzip,
+            model::Compression::Snappy => Compression::Snappy,
+            model::Compression::Lz4 => Compression::Lz4,
+            model::Compression::Zstd => Compression::Zstd,
+        }),
+        max_in_flight: overrides.max_in_flight,
+        connections: overrides.connections.map(|connections| connections as usize),
+    }
+}
+
+fn overrides(by_hand: &Explicit) -> model::Overrides {
+    model::Overrides {
+        batch_size: by_hand.batch_size,
+        linger_ms: by_hand.linger_ms,
+        compression: by_hand.compression.map(|compression| match compression {
+            Compression::None => model::Compression::None,
+            Compression::Gzip => model::Compression::Gzip,
+            Compression::Snappy => model::Compression::Snappy,
+            Compression::Lz4 => model::Compression::Lz4,
+            Compression::Zstd => model::Compression::Zstd,
+        }),
+        max_in_flight: by_hand.max_in_flight,
+        connections: by_hand.connections.map(|connections| u32::try_from(connections).unwrap_or(u32::MAX)),
     }
 }
 

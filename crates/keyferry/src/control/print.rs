@@ -220,6 +220,10 @@ pub fn tuners(states: &[OfSlots<Tuner>], out: &mut dyn Write) -> io::Result<()> 
             let names = tuner.configured.join(", ");
             writeln!(out, "  {whose} never moved, because configured: {}", plain(&names))?;
         }
+        let overrides = tuner.overrides.given();
+        if !overrides.is_empty() {
+            writeln!(out, "  {whose} set by hand: {}", plain(&overrides.join(", ")))?;
+        }
         for decision in &tuner.decisions {
             writeln!(out, "  {whose} {} {}", time(decision.time), plain(&decision.text))?;
         }

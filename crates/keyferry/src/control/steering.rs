@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
+use keyferry_config::ByteSize;
 use keyferry_server::ClientError;
 use keyferry_server::model::{
-    Breaker, BreakerMode, OfSlots, Pool, SetBreaker, SetFrozen, SetProfile, SetSize, Tuner,
+    Breaker, BreakerMode, OfSlots, Overrides, Pool, SetBreaker, SetFrozen, SetProfile, SetSize, Tuner,
 };
 use serde::Serialize;
 
@@ -35,14 +36,25 @@ pub fn breaker(arguments: &BreakerArguments) -> Result<Finding, Error> {
 /// # Errors
 /// See [`Error`].
 pub fn tuner(arguments: &TunerArguments) -> Result<Finding, Error> {
-    let states: Vec<OfSlots<Tuner>> = match arguments.order {
+    let states: Vec<OfSlots<Tuner>> = match &arguments.order {
         None => look(&arguments.aspect, "tuner")?,
         Some(order) => change(&arguments.aspect, |agent, destination| match order {
             TunerOrder::Freeze => agent.put(destination, "tuner/frozen", &SetFrozen { frozen: true }),
             TunerOrder::Unfreeze => agent.put(destination, "tuner/frozen", &SetFrozen { frozen: false }),
             TunerOrder::Profile { profile } => {
-                agent.put(destination, "tuner/profile", &SetProfile { profile })
+                agent.put(destination, "tuner/profile", &SetProfile { profile: *profile })
             }
+            TunerOrder::Override { batch_size, linger, compression, max_in_flight, connections } => {
+                let overrides = Overrides {
+                    batch_size: batch_size.map(ByteSize::as_bytes),
+                    linger_ms: linger.map(|linger| u64::try_from(linger.as_millis()).unwrap_or(u64::MAX)),
+                    compression: *compression,
+                    max_in_flight: *max_in_flight,
+                    connections: *connections,
+                };
+                agent.put(destination, "tuner/overrides", &overrides)
+            }
+            TunerOrder::Release => agent.put(destination, "tuner/overrides", &Overrides::default()),
         })?,
     };
     print(&states, &arguments.aspect, print::tuners)
