@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod agent;
+pub mod alertmanager;
 pub mod audit;
 pub mod browser;
 pub mod certificates;
@@ -26,6 +27,7 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
+pub mod receiver;
 pub mod secure;
 pub mod stage;
 pub mod tally;

@@ -20,6 +20,7 @@ pub(crate) struct AgentDraft {
     pub(crate) journal: Journal,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
+    pub(crate) alerts_file: Option<PathBuf>,
 }
 
 /// What the sources say of one destination, each value legal by itself.

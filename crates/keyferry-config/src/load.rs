@@ -69,9 +69,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         .enumerate()
         .map(|(number, (given, draft))| context.assemble(number, given, draft));
     let destinations = destinations.collect();
-    let AgentDraft { node, journal, metrics, log } = context.agent;
+    let AgentDraft { node, journal, metrics, log, alerts_file } = context.agent;
     ConfigErrors::check(context.errors)?;
-    let config = Config { node, journal, destinations, metrics, log };
+    let config = Config { node, journal, destinations, metrics, log, alerts_file };
     Ok(Loaded { config, warnings: context.warnings, origins, files: context.resolver.into_files() })
 }
 

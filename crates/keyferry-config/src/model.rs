@@ -31,6 +31,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// What the agent says of itself.
     pub log: Log,
+    /// The file with rules, channels, routes and playbooks for alerts and incidents.
+    pub alerts_file: Option<PathBuf>,
 }
 
 /// Where the journal is, how much of it is kept, and what the provider was told of it that the agent has to know.

@@ -63,7 +63,7 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 13] = [
+const SECTIONS: [(&str, &str); 14] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
@@ -76,6 +76,7 @@ const SECTIONS: [(&str, &str); 13] = [
     ("Authentication", "destination.security.sasl"),
     ("Backpressure", "backpressure"),
     ("Metrics", "metrics"),
+    ("Alerts", "alerts"),
     ("Log", "log"),
 ];
 

@@ -1014,6 +1014,15 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Agent(|draft, input| set(&mut draft.metrics.listen, listen(input))),
     },
     Setting {
+        key: "alerts.file",
+        option: Some("alerts-file"),
+        takes: || "path".into(),
+        default: "none: the default rules hold and are told to the log",
+        purpose: "The file with rules, channels, routes and playbooks for alerts and incidents: docs/alerts.md.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.alerts_file, input.path())),
+    },
+    Setting {
         key: "log.level",
         option: Some("log-level"),
         takes: one_of::<LogLevel>,

@@ -17,8 +17,10 @@ use crate::input::Dialect;
 use crate::names::DestinationName;
 use crate::origin::Origin;
 use crate::provider;
+use crate::secret::Secret;
 use crate::settings::{self, DESTINATION_NAME, DESTINATION_TABLE, LIBRDKAFKA_TABLE, SETTINGS, Setting};
 use crate::stores::OpenStore;
+use crate::substitution::Resolver;
 
 /// The sources of one configuration. Without any, everything has its default.
 #[derive(Clone, Default)]
@@ -155,6 +157,16 @@ impl Sources {
     pub fn with_file_text(mut self, path: &Path, text: impl Into<String>) -> Self {
         self.file = Some(ConfigFile { path: path.to_owned(), text: text.into() });
         self
+    }
+
+    /// What a text stands for in which references may be, as in every value of the configuration, for files that have their own form.
+    ///
+    /// # Errors
+    /// A reference leads nowhere; the text names it and nothing that was found.
+    pub fn reveal(&self, text: &str) -> Result<Secret, String> {
+        let resolved =
+            Resolver::new(&self.environment).resolve(text).map(|value| Secret::new(value.into_owned()));
+        resolved.map_err(|unresolved| unresolved.to_string())
     }
 
     /// Adds the variables of this process. Those that are not Unicode are left out.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::alerting::Alerting;
 use crate::model::{About, BreakerMode, Overrides, Shipment, TunerProfile};
 
 /// A running agent.
@@ -22,6 +23,19 @@ pub trait Agent: Send + Sync + 'static {
     /// # Errors
     /// The change is not possible, or not now.
     fn change(&self, slot: &str, destination: &str, change: &Change) -> Result<(), Refusal>;
+
+    /// Logs from now on what is at least as severe as `level`, until the agent ends.
+    ///
+    /// # Errors
+    /// There is no such level, or it cannot be changed.
+    fn set_log_level(&self, level: &str) -> Result<(), Refusal> {
+        Err(Refusal::NotNow(format!("this agent cannot log from {level} on")))
+    }
+
+    /// Alerts and incidents, if it watches for them.
+    fn alerting(&self) -> Option<&dyn Alerting> {
+        None
+    }
 }
 
 /// Metrics as text.

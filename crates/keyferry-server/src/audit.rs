@@ -22,6 +22,14 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Logs that `who` wanted something done to `what`, and what became of it.
+pub fn note(who: &str, wanted: &str, what: &str, result: &Result<(), Refusal>) {
+    match result {
+        Ok(()) => tracing::info!("audit: {who} changed {what}: {wanted}"),
+        Err(refusal) => tracing::warn!("audit: {who} was refused {wanted} for {what}: {refusal}"),
+    }
+}
+
 /// Logs that `peer` asked for `change`, and what became of it.
 pub fn log(peer: Option<Peer>, slot: &str, destination: &str, change: &Change, result: &Result<(), Refusal>) {
     let who = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());

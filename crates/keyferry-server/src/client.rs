@@ -82,6 +82,23 @@ impl Client {
         self.ask(Method::PUT, target, body.into())
     }
 
+    /// Has it do what is there to be done with `body`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn submit<T: DeserializeOwned>(&self, target: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.no_answer(error))?;
+        self.ask(Method::POST, target, body.into())
+    }
+
+    /// Takes away what is there.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn delete<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
+        self.ask(Method::DELETE, target, Bytes::new())
+    }
+
     /// Has it do what is there to be done.
     ///
     /// # Errors

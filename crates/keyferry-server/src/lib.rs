@@ -5,6 +5,7 @@
 //! cannot be made costs the API and no event.
 //!
 //! - [`agent`]: what the server must be told and may ask, a trait.
+//! - [`alerting`]: alerts and incidents.
 //! - [`model`]: what is said on the wire.
 //! - [`problem`]: what is said when something is wrong (RFC 9457).
 //! - [`router`]: which question goes where. It needs no socket, so that it can be tested without one and served on any.
@@ -14,6 +15,7 @@
 //! - [`client`]: the other end, for the command line.
 
 pub mod agent;
+pub mod alerting;
 pub mod audit;
 pub mod client;
 pub mod model;
@@ -23,5 +25,6 @@ pub mod server;
 pub mod socket;
 
 pub use agent::{Agent, Change, Exposition, Refusal};
+pub use alerting::Alerting;
 pub use client::{Client, ClientError};
 pub use server::Server;

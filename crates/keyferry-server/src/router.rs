@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::extract::{
+    DefaultBodyLimit, Extension, FromRequest, FromRequestParts, Path, Query, Request, State,
+};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +21,7 @@ use utoipa_axum::routes;
 use crate::agent::{Agent, Change, Exposition};
 use crate::audit::{self, Peer};
 use crate::model::{
-    Backlog, Breaker, Destination, Health, OfSlot, OfSlots, Overrides, Pool, SetBreaker, SetFrozen,
+    Backlog, Breaker, Destination, Health, LogLevel, OfSlot, OfSlots, Overrides, Pool, SetBreaker, SetFrozen,
     SetProfile, SetSize, Shipment, SlotFilter, Status, Tuner,
 };
 use crate::problem::Problem;
@@ -94,7 +96,9 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(pool))
         .routes(routes!(set_size))
         .routes(routes!(reconnect))
-        .routes(routes!(openapi));
+        .routes(routes!(set_log_level))
+        .routes(routes!(openapi))
+        .merge(crate::alerting::routes());
     OpenApiRouter::with_openapi(Skeleton::openapi())
         .routes(routes!(healthz))
         .routes(routes!(readyz))
@@ -175,6 +179,33 @@ async fn status(State(agent): State<Shared>) -> Json<Status> {
 )]
 async fn destinations(State(agent): State<Shared>) -> Json<Vec<Destination>> {
     Json(Destination::all_of(agent.shipments()))
+}
+
+/// Logs from now on what is at least as severe, until the agent ends.
+#[utoipa::path(
+    put,
+    path = "/log",
+    tag = "change",
+    request_body = LogLevel,
+    responses(
+        (status = 200, description = "It does.", body = LogLevel),
+        (status = 409, description = "The log cannot be changed.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "There is no such level.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The request is no JSON.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The request is too long.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The request does not say that it is application/json.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn set_log_level(
+    State(agent): State<Shared>,
+    peer: Option<Extension<Peer>>,
+    Body(request): Body<LogLevel>,
+) -> Result<Json<LogLevel>, Problem> {
+    let who = peer.map_or_else(|| "somebody".to_owned(), |Extension(peer)| peer.to_string());
+    let result = agent.set_log_level(&request.level);
+    audit::note(&who, &format!("level {}", request.level), "the log", &result);
+    result?;
+    Ok(Json(request))
 }
 
 /// Declares a handler that answers one aspect of a destination.
@@ -398,7 +429,7 @@ impl Target {
 }
 
 /// The body of a request.
-struct Body<T>(T);
+pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;

@@ -16,6 +16,7 @@ use keyferry_monitor::{Status, StatusFile};
 use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, run as run_pipeline};
 
 use crate::adoption;
+use crate::alerting;
 use crate::cli::{RunArguments, SinkKind};
 use crate::control::Control;
 use crate::credentials::{self, Watched};
@@ -82,12 +83,12 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
             let (plan, watched) = task.watched_plan()?;
             plan.check()?;
             let _metrics = control.serve_metrics(plan.metrics.listen);
-            serve(slot, lock, &plan, watched, &live, &mut stop)
+            serve(slot, lock, &plan, watched, &live, &control, &mut stop)
         }
         (What::Journal(journal), SinkKind::Kafka) => {
             let (plan, watched) = task.watched_plan()?;
             let _metrics = control.serve_metrics(plan.metrics.listen);
-            sidecar::serve(journal, &plan, watched, &live, &mut stop)
+            sidecar::serve(journal, &plan, watched, &live, &control, &mut stop)
         }
     }
 }
@@ -180,13 +181,22 @@ fn serve(
     plan: &Plan,
     watched: Watched,
     live: &Live,
+    control: &Control,
     stop: &mut StopSources,
 ) -> Result<(), Error> {
     let over = Broadcast::new()?;
+    live.configured_by(watched.sources().clone());
     let ended = std::thread::scope(|scope| {
         let _end = over.at_the_end();
         scope.spawn(|| credentials::run(watched, live, &over));
         scope.spawn(|| tuning::run(live, &over));
+        scope.spawn(|| {
+            alerting::run(
+                &alerting::Settings { directory: slot, plan, metrics: control.metrics() },
+                live,
+                &over,
+            )
+        });
         if plan.complete().next().is_some() {
             scope.spawn(|| adoption::adopt_siblings(slot, plan, live, &over));
         }
@@ -229,7 +239,7 @@ impl<'a> Child<'a> {
         let Some(lock) = self.lock()? else { return Ok(()) };
         let Some((plan, watched)) = self.plan() else { return Ok(()) };
         let _metrics = self.control.serve_metrics(plan.metrics.listen);
-        serve(self.slot, lock, &plan, watched, self.live, self.stop)
+        serve(self.slot, lock, &plan, watched, self.live, self.control, self.stop)
     }
 
     /// The slot's lock, as soon as it is free; `None` if the word to stop came first.

@@ -74,6 +74,19 @@ pub enum Command {
     ///
     /// Exit codes: 0 shown or done, 1 the agent refuses it, 2 no agent answers (or the command line is wrong).
     Pool(PoolArguments),
+    /// Change from which level on a running agent logs, until it ends.
+    ///
+    /// Exit codes: 0 done, 1 the agent refuses it, 2 no agent answers (or the command line is wrong).
+    Log(LogArguments),
+    /// Show what fires in a running agent, silence it, or test rules.
+    ///
+    /// Exit codes: 0 nothing fires, or done; 1 something fires (`ls`), a test fails, or the agent refuses it; 2 no agent answers, or a file cannot be
+    /// read (or the command line is wrong).
+    Alert(AlertArguments),
+    /// Show the incidents of a running agent, or respond to one.
+    ///
+    /// Exit codes: 0 none is going on, or done; 1 one is going on (`ls`), or the agent refuses it; 2 no agent answers (or the command line is wrong).
+    Incident(IncidentArguments),
     /// Print the completions of a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.
@@ -216,6 +229,151 @@ pub enum PoolOrder {
         /// How many.
         #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         connections: u32,
+    },
+}
+
+/// The arguments of `keyferry log`.
+#[derive(Args, Debug)]
+pub struct LogArguments {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    #[arg(value_name = "LEVEL")]
+    pub level: String,
+}
+
+/// The arguments of `keyferry alert`.
+#[derive(Args, Debug)]
+pub struct AlertArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AlertCommand,
+}
+
+/// What `keyferry alert` can do.
+#[derive(Debug, Subcommand)]
+pub enum AlertCommand {
+    /// List what fires or may soon, and how the channels do.
+    Ls {
+        /// A journal directory, or one slot of it.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep notices of certain alerts back for a while.
+    Silence(SilenceArguments),
+    /// List silences.
+    Silences {
+        /// A journal directory, or one slot of it.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a silence.
+    Unsilence {
+        /// A journal directory, or one slot of it.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Its id.
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Test rules: series over time, and which alerts fire when. Needs no agent.
+    Test {
+        /// The tests (TOML, docs/alerts.md).
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// The arguments of `keyferry alert silence`.
+#[derive(Args, Debug)]
+pub struct SilenceArguments {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// What a label must be: a value, alternatives (`a|b`) or a beginning (`a*`). May be repeated.
+    #[arg(long = "match", value_name = "LABEL=VALUE", required = true, value_parser = parse_property)]
+    pub matchers: Vec<(String, String)>,
+    /// For how long, such as `2h`.
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub duration: std::time::Duration,
+    /// Why.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub comment: String,
+}
+
+/// The arguments of `keyferry incident`.
+#[derive(Args, Debug)]
+pub struct IncidentArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: IncidentCommand,
+}
+
+/// Which incident.
+#[derive(Args, Debug)]
+pub struct OneIncident {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// What it is called, such as `inc-1`.
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// What `keyferry incident` can do.
+#[derive(Debug, Subcommand)]
+pub enum IncidentCommand {
+    /// List all that are kept, the latest first.
+    Ls {
+        /// A journal directory, or one slot of it.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what happened.
+    Show {
+        /// Which.
+        #[command(flatten)]
+        incident: OneIncident,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take care of it: nobody else is called.
+    Ack {
+        /// Which.
+        #[command(flatten)]
+        incident: OneIncident,
+    },
+    /// Declare it over.
+    Resolve {
+        /// Which.
+        #[command(flatten)]
+        incident: OneIncident,
+    },
+    /// Do something about it, and look half a minute later whether it has helped.
+    Remediate {
+        /// Which.
+        #[command(flatten)]
+        incident: OneIncident,
+        /// What: `reconnect`, `reload_credentials`, `open_breaker`, `close_breaker`, `reset_breaker` or `tuner_profile=PROFILE`.
+        #[arg(long, value_name = "ACTION")]
+        action: String,
+    },
+    /// Print what is to be read of it afterwards, in Markdown.
+    Report {
+        /// Which.
+        #[command(flatten)]
+        incident: OneIncident,
     },
 }
 

@@ -70,6 +70,11 @@ impl Watched {
         Self { sources, destinations: loaded.config.destinations.clone(), files, complaint: None }
     }
 
+    /// Where the configuration was read from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     fn has_files(&self) -> bool {
         !self.files.seen.is_empty()
     }

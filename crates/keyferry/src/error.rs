@@ -100,6 +100,9 @@ pub enum Error {
     /// A running agent does not answer, or refuses what it is asked.
     #[error(transparent)]
     Agent(#[from] ClientError),
+    /// Rules, or tests of them, cannot be read.
+    #[error(transparent)]
+    Alerts(#[from] keyferry_alert::Error),
     /// There is no running agent to ask.
     #[error("no agent is running for {}; `keyferry status` tells what was written down last", .0.display())]
     NoAgent(PathBuf),
@@ -159,6 +162,7 @@ impl Error {
             | Self::Retry { .. }
             | Self::Topics(_)
             | Self::Agent(_)
+            | Self::Alerts(_)
             | Self::NoAgent(_)
             | Self::NothingShipped(_)
             | Self::WhichDestination(_) => 70,

@@ -7,20 +7,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keyferry_config::{Destination, Readiness};
+use keyferry_config::{Destination, Readiness, Sources};
 use keyferry_kafka::PoolHandle;
 use keyferry_pipeline::{Controls, Meter, Phase, Report};
 
+use crate::alerting::Alerting;
 use crate::tuning::Tuned;
 
 /// Everything that runs. Cheap to share: behind an `Arc`, for any thread.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Live {
     shipments: Mutex<BTreeMap<Key, Shipment>>,
     /// Destinations whose credentials have changed since the configuration was read, by name.
     renewed: Mutex<BTreeMap<String, Destination>>,
     /// What the whole agent waits for.
     waiting: Mutex<Option<String>>,
+    /// Where the configuration was read from.
+    sources: Mutex<Option<Sources>>,
+    /// Alerts and incidents.
+    pub alerting: Alerting,
 }
 
 /// What makes out a shipment.
@@ -115,6 +120,16 @@ impl Live {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The configuration was read from `sources`.
+    pub fn configured_by(&self, sources: Sources) {
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = Some(sources);
+    }
+
+    /// Where the configuration was read from, if it was.
+    pub fn sources(&self) -> Option<Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Everything, by slot and destination.
     pub fn shipments(&self) -> Vec<Shipment> {
         self.lock().values().cloned().collect()
@@ -156,6 +171,13 @@ impl Live {
     /// A map of copies is whole whatever happened to the thread that held it.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Shipment>> {
         self.shipments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What it was configured by may be secret.
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("shipments", &self.shipments).finish_non_exhaustive()
     }
 }
 

@@ -11,6 +11,7 @@
 //! - `service`: a slot on its way to every destination.
 //! - `shipment`: a slot on its way to one of them.
 //! - `tuning`: the tuners of everything that is shipped.
+//! - `alerting`: what is worth a person's attention, and what is done about it.
 //! - `live`: what runs, for those who look at it and steer it.
 //! - `slot_lock`: two agents never serve one slot.
 //! - `read_only`: a slot that is only looked at.
@@ -27,6 +28,7 @@
 
 mod adoption;
 mod agent;
+mod alerting;
 mod cli;
 mod connection;
 mod control;
@@ -87,6 +89,9 @@ fn main() -> ExitCode {
         Command::Breaker(arguments) => finish(&control::breaker(&arguments)),
         Command::Tuner(arguments) => finish(&control::tuner(&arguments)),
         Command::Pool(arguments) => finish(&control::pool(&arguments)),
+        Command::Log(arguments) => finish(&control::log(&arguments)),
+        Command::Alert(arguments) => finish(&alerting::command::alert(&arguments)),
+        Command::Incident(arguments) => finish(&alerting::command::incident(&arguments)),
         Command::Completions(arguments) => finish(&manual::completions(&arguments)),
         Command::Man(arguments) => finish(&manual::man(&arguments)),
     }

@@ -1,6 +1,6 @@
 //! One slot on its way to one destination: what is done the same for the agent's own slot, an adopted one and one of a sidecar's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,12 +33,15 @@ pub struct Plan {
     pub journal: Journal,
     /// Where metrics are served, besides the socket.
     pub metrics: Metrics,
+    /// The file of rules, channels and playbooks.
+    pub alerts_file: Option<PathBuf>,
 }
 
 impl Plan {
     /// The plan that a configuration makes.
     pub fn of(config: Config) -> Self {
-        Self { destinations: config.destinations, journal: config.journal, metrics: config.metrics }
+        let Config { destinations, journal, metrics, alerts_file, .. } = config;
+        Self { destinations, journal, metrics, alerts_file }
     }
 
     /// The destinations that can be used.

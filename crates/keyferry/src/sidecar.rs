@@ -13,6 +13,8 @@ use keyferry_pipeline::Ended;
 
 use crate::adoption::slots;
 use crate::agent::DRAIN;
+use crate::alerting;
+use crate::control::Control;
 use crate::credentials::{self, Watched};
 use crate::error::Error;
 use crate::live::Live;
@@ -36,16 +38,25 @@ pub fn serve(
     plan: &Plan,
     watched: Watched,
     live: &Live,
+    control: &Control,
     stop: &mut StopSources,
 ) -> Result<(), Error> {
     std::fs::read_dir(journal).map_err(|source| Error::Directory { path: journal.to_owned(), source })?;
     // A configuration that is refused is refused for every slot: better told once, and at once.
     plan.check()?;
     let over = Broadcast::new()?;
+    live.configured_by(watched.sources().clone());
     std::thread::scope(|scope| {
         let _end = over.at_the_end();
         scope.spawn(|| credentials::run(watched, live, &over));
         scope.spawn(|| tuning::run(live, &over));
+        scope.spawn(|| {
+            alerting::run(
+                &alerting::Settings { directory: journal, plan, metrics: control.metrics() },
+                live,
+                &over,
+            )
+        });
         let mut fleet = Fleet { plan, live, over: &over, crews: HashMap::new() };
         loop {
             for slot in slots(journal) {

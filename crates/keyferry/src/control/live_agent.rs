@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use keyferry_config::LogLevel;
 use keyferry_kafka::pool::{ConnectionSnapshot, ConnectionState, PoolSnapshot, Quantiles, SwapPhase};
 use keyferry_kafka::tuner::{Compression, Explicit, Profile, TunerState};
 use keyferry_monitor::MetricsCollector;
@@ -14,7 +15,7 @@ use keyferry_monitor::metrics::{Format, expose};
 use keyferry_pipeline::backpressure::{BackpressureReport, Level};
 use keyferry_pipeline::breaker::{BreakerReport, BreakerState, Forced, Trip};
 use keyferry_pipeline::{Controls, Phase, Report, State};
-use keyferry_server::{Agent, Change, Exposition, Refusal, model};
+use keyferry_server::{Agent, Alerting, Change, Exposition, Refusal, model};
 
 use crate::live::{Handles, Live, Running, Shipment, Standing};
 use crate::shipment::wall_ms;
@@ -32,6 +33,11 @@ impl LiveAgent {
     pub fn new(live: Arc<Live>, directory: &Path, keycloak: Option<i32>) -> Self {
         let metrics = MetricsCollector::new(Arc::clone(&live) as _, System::new(directory, keycloak));
         Self { live, metrics, started_ms: wall_ms() }
+    }
+
+    /// What is measured.
+    pub fn metrics(&self) -> &MetricsCollector {
+        &self.metrics
     }
 }
 
@@ -65,6 +71,23 @@ impl Agent for LiveAgent {
             }
             None => Err(Refusal::NotNow(format!("{destination} of {slot} is not shipped any more"))),
         }
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), Refusal> {
+        let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
+        let known = levels.into_iter().find(|known| known.as_str() == level);
+        let names = levels.map(LogLevel::as_str).join(", ");
+        let level = known
+            .ok_or_else(|| Refusal::Invalid(format!("there is no level `{level}`; there are {names}")))?;
+        if crate::log::set_level(level) {
+            Ok(())
+        } else {
+            Err(Refusal::NotNow("RUST_LOG decides what is logged".to_owned()))
+        }
+    }
+
+    fn alerting(&self) -> Option<&dyn Alerting> {
+        self.live.alerting.has_begun().then_some(&self.live.alerting as &dyn Alerting)
     }
 }
 
@@ -102,7 +125,7 @@ fn make(handles: &Handles, change: &Change) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn shipment(shipment: &Shipment) -> model::Shipment {
+pub fn shipment(shipment: &Shipment) -> model::Shipment {
     let (slot, adopted) = (shipment.slot_name(), shipment.adopted);
     let destination = shipment.key.destination.clone();
     match &shipment.standing {

@@ -18,13 +18,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use keyferry_monitor::MetricsCollector;
 use keyferry_server::Server;
 
 use crate::control::live_agent::LiveAgent;
 use crate::live::Live;
 
 pub use status::run as status;
-pub use steering::{breaker, pool, tuner};
+pub use steering::{breaker, log, pool, tuner};
 
 /// This agent, for those who ask.
 #[derive(Debug, Clone)]
@@ -38,6 +39,11 @@ impl Control {
         Self { agent: Arc::new(LiveAgent::new(Arc::clone(live), directory, keycloak)) }
     }
 
+    /// What is measured.
+    pub fn metrics(&self) -> &MetricsCollector {
+        self.agent.metrics()
+    }
+
     /// Answers at the socket of `directory`, until what is returned is dropped.
     pub fn serve(&self, directory: &Path) -> Server {
         Server::start(directory, Arc::clone(&self.agent) as _)
@@ -47,4 +53,9 @@ impl Control {
     pub fn serve_metrics(&self, address: Option<SocketAddr>) -> Option<Server> {
         address.map(|address| Server::start_metrics(address, Arc::clone(&self.agent) as _))
     }
+}
+
+/// How a shipment stands, as the API tells it.
+pub fn shipment_as_told(shipment: &crate::live::Shipment) -> keyferry_server::model::Shipment {
+    live_agent::shipment(shipment)
 }

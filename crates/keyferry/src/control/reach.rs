@@ -91,6 +91,42 @@ impl Agent {
         self.client.path()
     }
 
+    /// What is at `path`, below `/api/v1`.
+    ///
+    /// # Errors
+    /// The agent does not answer, or there is nothing.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.client.get(&format!("/api/v1/{path}"))
+    }
+
+    /// Has the agent do what is there to be done with `body`.
+    ///
+    /// # Errors
+    /// The agent does not answer, or refuses it.
+    pub fn submit<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        self.client.submit(&format!("/api/v1/{path}"), body)
+    }
+
+    /// Puts `body` there.
+    ///
+    /// # Errors
+    /// The agent does not answer, or refuses it.
+    pub fn put_there<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.client.put(&format!("/api/v1/{path}"), body)
+    }
+
+    /// Takes away what is there.
+    ///
+    /// # Errors
+    /// The agent does not answer, or refuses it.
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.client.delete(&format!("/api/v1/{path}"))
+    }
+
     /// The destination that is meant: the named one, or the only one.
     ///
     /// # Errors

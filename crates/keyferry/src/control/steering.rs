@@ -5,12 +5,14 @@ use std::io::{self, Write};
 use keyferry_config::ByteSize;
 use keyferry_server::ClientError;
 use keyferry_server::model::{
-    Breaker, BreakerMode, OfSlots, Overrides, Pool, SetBreaker, SetFrozen, SetProfile, SetSize, Tuner,
+    Breaker, BreakerMode, LogLevel, OfSlots, Overrides, Pool, SetBreaker, SetFrozen, SetProfile, SetSize,
+    Tuner,
 };
 use serde::Serialize;
 
 use crate::cli::{
-    AspectArguments, BreakerArguments, BreakerOrder, PoolArguments, PoolOrder, TunerArguments, TunerOrder,
+    AspectArguments, BreakerArguments, BreakerOrder, LogArguments, PoolArguments, PoolOrder, TunerArguments,
+    TunerOrder,
 };
 use crate::control::print;
 use crate::control::reach::{Agent, Directory};
@@ -75,6 +77,24 @@ pub fn pool(arguments: &PoolArguments) -> Result<Finding, Error> {
         })?,
     };
     print(&states, &arguments.aspect, print::pools)
+}
+
+/// Changes from which level on agents log.
+///
+/// # Errors
+/// See [`Error`].
+pub fn log(arguments: &LogArguments) -> Result<Finding, Error> {
+    let agents = Directory::at(&arguments.directory)?.agents()?;
+    if agents.is_empty() {
+        return Err(Error::NoAgent(arguments.directory.clone()));
+    }
+    for agent in agents {
+        let now: LogLevel = agent.put_there("log", &LogLevel { level: arguments.level.clone() })?;
+        let mut out = terminal::output();
+        writeln!(out, "{} logs from {} on", agent.socket().display(), now.level)?;
+        out.flush()?;
+    }
+    Ok(Finding::Nothing)
 }
 
 impl BreakerOrder {

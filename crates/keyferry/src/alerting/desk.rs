@@ -1,0 +1,135 @@
+//! Everything that is decided about alerts and incidents, and the files that it survives a restart in.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use keyferry_alert::incident::{Demand, Evidence};
+use keyferry_alert::labels::Labels;
+use keyferry_alert::manager::Raised;
+use keyferry_alert::metric::MetricSource;
+use keyferry_alert::outbox::Outbox;
+use keyferry_alert::rule::Severity;
+use keyferry_alert::store::StateFile;
+use keyferry_alert::{AlertManager, Book, Error, IncidentResponseManager};
+
+use crate::shipment::wall_ms;
+
+/// What is remembered, and where.
+const FILES: [&str; 3] = ["alerts.json", "incidents.json", "outbox.json"];
+
+/// Raised when no channel can be reached.
+const NOBODY: &str = "NobodyCanBeTold";
+/// Raised when the file of rules is refused.
+const REFUSED: &str = "AlertsFileRefused";
+
+/// Everything that is decided.
+#[derive(Debug)]
+pub struct Desk {
+    /// What fires.
+    pub alerts: AlertManager,
+    /// What is done about it.
+    pub incidents: IncidentResponseManager,
+    /// What is still to be told.
+    pub outbox: Outbox,
+    /// The channels that lead out of the agent.
+    outside: BTreeSet<String>,
+    /// What operators have asked for, and nobody has done yet.
+    pub wanted: Vec<Demand>,
+    files: [StateFile; 3],
+    complained: bool,
+}
+
+impl Desk {
+    /// One that goes by `book`, with what the files in `directory` remember. `refused` is what is wrong with the file of rules, if something is.
+    pub fn open(directory: &Path, book: Book, refused: Option<String>) -> Self {
+        let files = FILES.map(|name| StateFile::new(directory, name));
+        let [alerts, incidents, outbox] = &files;
+        let rates = book.channels.iter().map(|channel| (channel.name.clone(), channel.rate)).collect();
+        let outside = book.channels.iter().filter(|channel| channel.leads_outside());
+        let outside = outside.map(|channel| channel.name.clone()).collect();
+        let mut desk = Self {
+            alerts: AlertManager::new(book.policy, remembered(alerts)),
+            incidents: IncidentResponseManager::new(book.incidents, remembered(incidents)),
+            outbox: Outbox::new(rates, remembered(outbox), wall_ms()),
+            outside,
+            wanted: Vec::new(),
+            files,
+            complained: false,
+        };
+        desk.raise(REFUSED, refused.as_deref(), "the file of rules is refused, and the default ones hold");
+        desk
+    }
+
+    /// Holds the metrics against the rules. What is to be done.
+    pub fn look(
+        &mut self,
+        samples: &dyn MetricSource,
+        evidence: impl Fn() -> Vec<Evidence>,
+        now_ms: u64,
+    ) -> Vec<Demand> {
+        for transition in self.alerts.check_thresholds(now_ms, samples) {
+            self.incidents.take_in(&transition, now_ms, &evidence);
+        }
+        let mut demands = std::mem::take(&mut self.wanted);
+        demands.extend(self.incidents.step(now_ms));
+        demands
+    }
+
+    /// Posts what is to be told, and keeps everything.
+    pub fn tell(&mut self, now_ms: u64) {
+        let silent = self.outbox.nobody_is_told(&self.outside, now_ms);
+        self.raise(NOBODY, silent.as_deref(), "no channel can be reached");
+        for notice in self.alerts.notices(now_ms) {
+            self.outbox.post(notice);
+        }
+        self.keep();
+    }
+
+    /// Raises an alert that no rule has while there is a `reason`.
+    fn raise(&mut self, name: &str, reason: Option<&str>, summary: &str) {
+        let now_ms = wall_ms();
+        match reason {
+            Some(reason) => {
+                let raised = Raised {
+                    name: name.to_owned(),
+                    severity: Severity::Error,
+                    labels: Labels::default(),
+                    summary: summary.to_owned(),
+                    description: reason.to_owned(),
+                };
+                if self.alerts.send_alert(raised, now_ms).is_some() {
+                    tracing::error!("{summary}: {reason}");
+                }
+            }
+            None => {
+                let key = keyferry_alert::alert::AlertKey::new(name, Labels::default());
+                self.alerts.resolve_incident(&key, now_ms);
+            }
+        }
+    }
+
+    /// Writes down what is remembered. What cannot be written is said once.
+    pub fn keep(&mut self) {
+        let [alerts, incidents, outbox] = &mut self.files;
+        let kept = alerts
+            .write(&self.alerts.memory())
+            .and_then(|()| incidents.write(&self.incidents.memory()))
+            .and_then(|()| outbox.write(&self.outbox.memory()));
+        match kept {
+            Ok(()) => self.complained = false,
+            Err(error) if !self.complained => {
+                tracing::warn!("alerts and incidents would not survive a restart: {error}");
+                self.complained = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What a file remembers. One that cannot be read is told, and begins anew.
+fn remembered<T: serde::de::DeserializeOwned + Default>(file: &StateFile) -> T {
+    file.read().unwrap_or_else(|error: Error| {
+        tracing::warn!("{error}; it begins anew");
+        T::default()
+    })
+}

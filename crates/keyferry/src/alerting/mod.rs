@@ -1,0 +1,157 @@
+//! Alerts and incidents of this agent: the clock, the metrics, the files and the network around the state machines of `keyferry-alert`.
+//!
+//! The invariant: **alerting never costs an event.** It has threads of its own, which read copies and leave wishes behind; a file of rules that is refused, a state
+//! that cannot be kept or a receiver that hangs is told, and delivery goes on.
+//!
+//! - `desk`: everything that is decided, behind one lock that is never held while something is sent.
+//! - `remedies`: what can be done.
+//! - `transport`: how a notice leaves.
+//! - `command`: `keyferry alert` and `keyferry incident`.
+
+pub mod command;
+mod desk;
+mod remedies;
+mod served;
+mod transport;
+
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keyferry_alert::Book;
+use keyferry_alert::incident::{Demand, Remedies as _};
+use keyferry_alert::metric::MetricSource as _;
+use keyferry_alert::outbox::{Entry, Outcome};
+use keyferry_monitor::MetricsCollector;
+
+use crate::live::Live;
+use crate::shipment::{Plan, wall_ms};
+use crate::stop::Broadcast;
+use desk::Desk;
+use remedies::LiveRemedies;
+use transport::Transport;
+
+/// How often the metrics are looked at: with the wait of a group, what happens is told well within ten seconds.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How often it is looked whether something that failed is to be sent again.
+const SEND_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Alerts and incidents of this agent, for any thread. Nothing, until [`run`] has begun.
+#[derive(Debug, Default)]
+pub struct Alerting {
+    desk: Mutex<Option<Desk>>,
+    posted: Condvar,
+}
+
+impl Alerting {
+    /// What `of` makes of the desk; `None` if there is none.
+    fn with<T>(&self, of: impl FnOnce(&mut Desk) -> T) -> Option<T> {
+        let answer = self.lock().as_mut().map(of);
+        self.posted.notify_all();
+        answer
+    }
+
+    /// The state machines are whole between calls, whatever happened to the thread that held them.
+    fn lock(&self) -> MutexGuard<'_, Option<Desk>> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next notice to send; waits for one up to the interval.
+    fn take(&self) -> Option<Entry> {
+        let mut desk = self.lock();
+        let entry = desk.as_mut().and_then(|desk| desk.outbox.take(wall_ms()));
+        if entry.is_some() {
+            return entry;
+        }
+        let (mut desk, _) =
+            self.posted.wait_timeout(desk, SEND_INTERVAL).unwrap_or_else(PoisonError::into_inner);
+        desk.as_mut().and_then(|desk| desk.outbox.take(wall_ms()))
+    }
+}
+
+/// What alerting is told.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// Where its state is kept: the slot or the journal.
+    pub directory: &'a Path,
+    /// What is shipped, and the file of rules.
+    pub plan: &'a Plan,
+    /// Where the numbers come from.
+    pub metrics: &'a MetricsCollector,
+}
+
+/// Watches, tells and responds, until `over` is given.
+pub fn run(settings: &Settings<'_>, live: &Live, over: &Broadcast) {
+    let (book, refused) = book(settings.plan.alerts_file.as_deref());
+    let Some(book) = book else { return };
+    let transport = Transport::new(&book, settings.plan.complete().next().cloned());
+    let desk = Desk::open(settings.directory, book, refused);
+    *live.alerting.lock() = Some(desk);
+    std::thread::scope(|scope| {
+        scope.spawn(|| send(&live.alerting, &transport, over));
+        while !over.wait(INTERVAL) {
+            look(live, settings.metrics);
+        }
+        live.alerting.with(|desk| desk.keep());
+    });
+}
+
+/// The rules and channels, and what is wrong with the file if it is refused: then the defaults hold, which is said.
+fn book(file: Option<&Path>) -> (Option<Book>, Option<String>) {
+    let read = file.map_or_else(Book::of_defaults, Book::read);
+    match read {
+        Ok(book) => (Some(book), None),
+        Err(error) => {
+            tracing::error!("the default rules hold, and are told to the log only: {error}");
+            (Book::of_defaults().ok(), Some(error.to_string()))
+        }
+    }
+}
+
+fn look(live: &Live, metrics: &MetricsCollector) {
+    let samples = metrics.samples(&|_| true);
+    let evidence = || remedies::evidence(live, &samples);
+    let demands = live.alerting.with(|desk| desk.look(&samples, evidence, wall_ms())).unwrap_or_default();
+    carry_out(live, demands);
+    live.alerting.with(|desk| desk.tell(wall_ms()));
+}
+
+/// Does what is demanded, without holding up anybody who looks.
+fn carry_out(live: &Live, demands: Vec<Demand>) {
+    let mut remedies = LiveRemedies::new(live);
+    for demand in demands {
+        match demand {
+            Demand::Do { run, action, labels } | Demand::PutBack { run, action, labels } => {
+                let result = remedies.apply(&action, &labels);
+                match &result {
+                    Ok(_) => tracing::info!("incident response: {action} for {labels}"),
+                    Err(reason) => {
+                        tracing::warn!("incident response: {action} for {labels} is not done: {reason}")
+                    }
+                }
+                live.alerting.with(|desk| desk.incidents.carried_out(run, result, wall_ms()));
+            }
+            Demand::Escalate(key) => {
+                live.alerting.with(|desk| desk.alerts.escalate_alert(&key));
+            }
+        }
+    }
+}
+
+/// Sends what is posted.
+fn send(alerting: &Alerting, transport: &Transport, over: &Broadcast) {
+    while !over.is_given() {
+        let Some(Entry { id, notice, .. }) = alerting.take() else { continue };
+        let outcome = transport.send(&notice);
+        match &outcome {
+            Outcome::Told => tracing::debug!("told {}: {}", notice.channel, notice.title()),
+            Outcome::Failed { reason, .. } => {
+                tracing::warn!("cannot tell {} now: {reason}; it is tried again", notice.channel);
+            }
+            Outcome::Refused { reason } => {
+                tracing::error!("{} refuses {}: {reason}", notice.channel, notice.title());
+            }
+        }
+        alerting.with(|desk| desk.outbox.settle(id, outcome, wall_ms()));
+    }
+}
