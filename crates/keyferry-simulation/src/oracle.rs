@@ -423,8 +423,9 @@ impl Oracle {
             if !must
                 || told
                 || torn_away
-                || self.overflow == Overflow::DropOld && given_up.covers(&event.epoch, event.kind)
+                // What is of low priority is charged to its own account first: the other one is all that the rest has.
                 || event.low && passed_over.covers(&event.epoch, event.kind)
+                || self.overflow == Overflow::DropOld && given_up.covers(&event.epoch, event.kind)
             {
                 continue;
             }
