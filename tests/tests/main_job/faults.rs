@@ -179,11 +179,11 @@ fn a_journal_directory_that_cannot_be_used_is_reported() {
     check_that_the_operator_is_told(&stage, &[&place.to_string_lossy()]);
 }
 
-/// The disk is full for a while, and has room again.
+/// The disk is full for a while, and has room again. It holds the agent as well, which is unpacked beside the journal.
 #[test]
 fn a_full_disk_is_reported_and_later_events_are_delivered() {
     let mut stage = prepare();
-    let Some(disk) = SmallDisk::mount(&stage.directory().join("disk"), 16).unwrap() else {
+    let Some(disk) = SmallDisk::mount(&stage.directory().join("disk"), 64).unwrap() else {
         println!("skipped: mounting a small tmpfs needs root");
         return;
     };
