@@ -241,6 +241,35 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_login_and_a_certificate_at_its_end_are_told_by_the_default_rules() {
+        let file = r#"
+            interval = "5s"
+            [[test]]
+            name = "a login is refused, and a pause of the broker is none"
+            series = [
+                { series = 'keyferry_breaker_cause{destination="a",cause="authentication"}', values = "1x10" },
+                { series = 'keyferry_breaker_cause{destination="b",cause="oldest-unacknowledged"}', values = "1x10" },
+            ]
+            expect = [{ at = "20s", alerts = [{ name = "AccessRefused", labels = { destination = "a" } }] }]
+            [[test]]
+            name = "twenty days, six days, and a year"
+            series = [
+                { series = 'keyferry_certificate_expiry_timestamp_seconds{destination="a",certificate="client"}', values = "1701728000x10" },
+                { series = 'keyferry_certificate_expiry_timestamp_seconds{destination="b",certificate="client"}', values = "1700518400x10" },
+                { series = 'keyferry_certificate_expiry_timestamp_seconds{destination="c",certificate="client"}', values = "1731536000x10" },
+            ]
+            expect = [
+                { at = "20s", alerts = [{ name = "CertificateExpiresSoon", labels = { destination = "b" } }], of = ["CertificateExpiresSoon"] },
+                { at = "20s", alerts = [{ name = "CertificateExpires", labels = { destination = "a" } }, { name = "CertificateExpires", labels = { destination = "b" } }], of = ["CertificateExpires"] },
+            ]
+        "#;
+        assert_eq!(
+            verdict(file).failures.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
     fn what_is_not_expected_or_does_not_fire_is_told() {
         let never = verdict(&FILE.replace("0x3 1x5 0x10", "0x20"));
         assert_eq!(never.failures.len(), 2);

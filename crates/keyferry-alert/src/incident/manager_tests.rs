@@ -82,7 +82,7 @@ impl World {
         lines
     }
 
-    fn only(&self) -> &Incident {
+    fn incident(&self) -> &Incident {
         assert_eq!(self.manager.incidents().len(), 1);
         &self.manager.incidents()[0]
     }
@@ -92,15 +92,15 @@ impl World {
 fn a_playbook_is_followed_until_the_alert_is_over() {
     let mut world = World::of(policy(RECONNECT));
     world.fire("a");
-    assert_eq!(world.only().state, State::Open);
+    assert_eq!(world.incident().state, State::Open);
     assert_eq!(world.pass(40), ["30 do reconnect"]);
-    assert_eq!(world.only().state, State::Mitigating);
+    assert_eq!(world.incident().state, State::Mitigating);
     world.end("a");
-    assert_eq!((world.only().state, world.only().runs[0].state), (State::Resolved, RunState::Helped));
+    assert_eq!((world.incident().state, world.incident().runs[0].state), (State::Resolved, RunState::Helped));
     assert!(world.pass(3_599).is_empty());
-    assert_eq!(world.only().state, State::Resolved);
+    assert_eq!(world.incident().state, State::Resolved);
     world.pass(1);
-    assert_eq!(world.only().state, State::Closed);
+    assert_eq!(world.incident().state, State::Closed);
     let statistics = world.manager.statistics();
     assert_eq!((statistics.to_detect_ms, statistics.to_recover_ms), (Some(5_000), Some(40_000)));
 }
@@ -110,7 +110,7 @@ fn what_does_not_help_is_tried_again_after_its_pause_and_then_a_person_is_called
     let mut world = World::of(policy(RECONNECT));
     world.fire("a");
     assert_eq!(world.pass(300), ["30 do reconnect", "90 do reconnect", "110 escalate Down"]);
-    let states: Vec<_> = world.only().runs.iter().map(|run| run.state).collect();
+    let states: Vec<_> = world.incident().runs.iter().map(|run| run.state).collect();
     assert_eq!(states, [RunState::DidNotHelp, RunState::DidNotHelp]);
 }
 
@@ -123,7 +123,7 @@ fn what_does_not_help_is_put_back() {
         demanded,
         ["1 do tuner_profile=throughput", "21 put back tuner_profile=auto", "21 escalate Down"]
     );
-    assert_eq!(world.only().runs[0].state, RunState::PutBack);
+    assert_eq!(world.incident().runs[0].state, RunState::PutBack);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn the_same_within_the_hour_opens_the_incident_again_and_later_another_one() {
     world.end("a");
     world.pass(600);
     world.fire("a");
-    assert_eq!((world.only().state, world.only().reopened), (State::Open, 1));
+    assert_eq!((world.incident().state, world.incident().reopened), (State::Open, 1));
     assert_eq!(world.pass(40), ["30 do reconnect"], "the limit counts anew");
     world.end("a");
     world.pass(3_700);
@@ -188,8 +188,8 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
     let mut world = World::of(IncidentPolicy { dry_run: true, ..policy(RECONNECT) });
     world.fire("a");
     assert_eq!(world.pass(300), ["91 escalate Down"]);
-    assert!(world.only().timeline.iter().any(|entry| entry.what == "reconnect would be done (dry run)"));
-    assert!(world.only().runs.iter().all(|run| run.state == RunState::Dry));
+    assert!(world.incident().timeline.iter().any(|entry| entry.what == "reconnect would be done (dry run)"));
+    assert!(world.incident().runs.iter().all(|run| run.state == RunState::Dry));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn somebody_can_acknowledge_act_and_declare_it_over() {
     let busy = world.manager.remediate("inc-1", &Action::ResetBreaker, "ops", world.now).unwrap_err();
     assert!(busy.to_string().contains("1 actions are under way"), "{busy}");
     world.manager.carried_out(run, Err("no such destination".to_owned()), world.now);
-    assert_eq!(world.only().runs[0].state, RunState::Failed);
+    assert_eq!(world.incident().runs[0].state, RunState::Failed);
     world.manager.resolve("inc-1", "ops", world.now).unwrap();
     assert!(world.manager.resolve("inc-1", "ops", world.now).is_err(), "it is over");
     assert!(world.manager.acknowledge("inc-1", "ops", world.now).is_err());
@@ -241,7 +241,7 @@ fn somebody_can_acknowledge_act_and_declare_it_over() {
     );
     assert_eq!(world.manager.statistics().to_acknowledge_ms, Some(10_000));
     let whats: Vec<_> =
-        world.only().timeline.iter().map(|entry| format!("{}: {}", entry.who, entry.what)).collect();
+        world.incident().timeline.iter().map(|entry| format!("{}: {}", entry.who, entry.what)).collect();
     assert!(
         whats.contains(&"ops: acknowledged".to_owned())
             && whats.contains(&"ops: resolved: declared over".to_owned()),
@@ -256,10 +256,10 @@ fn a_restart_in_the_middle_goes_on_where_it_was() {
     world.pass(35);
     let memory = serde_json::to_string(&world.manager.memory()).unwrap();
     world.manager = IncidentResponseManager::new(policy(RECONNECT), serde_json::from_str(&memory).unwrap());
-    assert_eq!(world.only().runs[0].state, RunState::Applied);
+    assert_eq!(world.incident().runs[0].state, RunState::Applied);
     assert_eq!(world.pass(120), ["55 do reconnect", "75 escalate Down"]);
     world.end("a");
-    assert_eq!(world.only().state, State::Resolved);
+    assert_eq!(world.incident().state, State::Resolved);
     world.fire("b");
     assert_eq!(world.manager.incidents()[1].id, "inc-2");
 }
@@ -290,7 +290,7 @@ fn the_report_says_what_happened_and_no_secret() {
     world.fire("a");
     world.pass(40);
     world.end("a");
-    let report = super::super::report::markdown(world.only());
+    let report = super::super::report::markdown(world.incident());
     for told in [
         "# inc-1: a is down",
         "| time to detect | 5s |",
