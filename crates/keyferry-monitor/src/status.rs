@@ -131,6 +131,8 @@ pub struct DestinationStatus {
     pub state: AgentState,
     /// What an operator should know.
     pub reason: Option<String>,
+    /// The circuit breaker's state; `None` where nothing is being shipped.
+    breaker: Option<&'static str>,
     #[serde(flatten)]
     counts: Counts,
 }
@@ -139,13 +141,25 @@ impl DestinationStatus {
     /// The status of a destination that nothing can be delivered to because its configuration lacks something or is refused.
     pub fn waiting(name: &str, reason: String, backlog_bytes: u64) -> Self {
         let counts = Counts { backlog_bytes, ..Counts::default() };
-        Self { name: name.to_owned(), state: AgentState::Waiting, reason: Some(reason), counts }
+        Self {
+            name: name.to_owned(),
+            state: AgentState::Waiting,
+            reason: Some(reason),
+            breaker: None,
+            counts,
+        }
     }
 
     /// The status that `report` tells in `phase`.
     pub fn of(name: &str, report: &Report, phase: Phase) -> Self {
         let state = AgentState::of(report, phase);
-        Self { name: name.to_owned(), state, reason: report.reason.clone(), counts: Counts::of(report) }
+        Self {
+            name: name.to_owned(),
+            state,
+            reason: report.reason.clone(),
+            breaker: Some(report.breaker.state.word()),
+            counts: Counts::of(report),
+        }
     }
 
     /// The same, of an agent that has ended.
@@ -308,8 +322,9 @@ mod tests {
             status
         };
         let reason = "no connection";
-        let destination =
-            with_counts(serde_json::json!({"name": "default", "state": "blocked", "reason": reason}));
+        let destination = with_counts(
+            serde_json::json!({"name": "default", "state": "blocked", "reason": reason, "breaker": "closed"}),
+        );
         let expected = with_counts(serde_json::json!({
             "version": 1, "agent": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "updated": 42,
             "state": "blocked", "reason": reason, "adopted": false, "destinations": [destination],

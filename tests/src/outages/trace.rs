@@ -22,7 +22,7 @@ pub struct Change {
     pub at: Duration,
     /// The state, such as `delivering`.
     pub state: String,
-    /// The breaker's state, such as `open`; empty where the agent does not tell.
+    /// The breaker's state, such as `open`; empty as long as nothing is shipped.
     pub breaker: String,
     /// What the agent says is the reason; empty for none.
     pub reason: String,
@@ -92,7 +92,7 @@ impl Watcher {
 impl Change {
     fn of(status: &Value, at: Duration) -> Self {
         let text = |path: &str| status.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Self { at, state: text("/state"), breaker: text("/breaker/state"), reason: text("/reason") }
+        Self { at, state: text("/state"), breaker: text("/destinations/0/breaker"), reason: text("/reason") }
     }
 
     fn differs(&self, other: &Self) -> bool {
@@ -110,7 +110,7 @@ mod tests {
     fn only_a_new_state_is_a_change() {
         let of = |state, breaker, reason| {
             Change::of(
-                &json!({ "state": state, "breaker": { "state": breaker }, "reason": reason }),
+                &json!({ "state": state, "destinations": [{ "breaker": breaker }], "reason": reason }),
                 INTERVAL,
             )
         };

@@ -3,7 +3,7 @@
 use keyferry_journal::EventKind;
 use keyferry_pipeline::backpressure::Level;
 use keyferry_pipeline::meter::{ENCODING_UNIT_NS, OfClass, OfRealm};
-use keyferry_pipeline::{BreakerReport, BreakerState, Meter, Report, Trip};
+use keyferry_pipeline::{BreakerReport, BreakerState, Meter, Report};
 
 use super::catalog::*;
 use super::collector::{Observation, Observed};
@@ -142,15 +142,10 @@ impl Of<'_> {
 
     fn breaker(&mut self, report: &BreakerReport) {
         let labels = [self.slot, self.destination];
-        let word = |state| match state {
-            BreakerState::Closed => "closed",
-            BreakerState::Open => "open",
-            BreakerState::HalfOpen => "half-open",
-        };
-        let all = [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen].map(word);
-        self.samples.state(&BREAKER_STATE, &labels, &all, word(report.state));
+        let all = [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen].map(BreakerState::word);
+        self.samples.state(&BREAKER_STATE, &labels, &all, report.state.word());
         if let Some(trip) = report.reason {
-            self.count(&BREAKER_CAUSE, &[cause(trip)], 1);
+            self.count(&BREAKER_CAUSE, &[trip.word()], 1);
         }
         let times = report.time_in_state_ms;
         for (state, transitions, time_ms) in [
@@ -158,8 +153,8 @@ impl Of<'_> {
             (BreakerState::Open, report.opened_total, times.open),
             (BreakerState::HalfOpen, report.half_opened_total, times.half_open),
         ] {
-            self.count(&BREAKER_TRANSITIONS, &[word(state)], transitions);
-            let labels = [self.slot, self.destination, word(state)];
+            self.count(&BREAKER_TRANSITIONS, &[state.word()], transitions);
+            let labels = [self.slot, self.destination, state.word()];
             self.samples.put(&BREAKER_SECONDS, &labels, time_ms as f64 / MILLIS);
         }
         self.count(&BREAKER_FAILURES, &[], report.consecutive_failures.into());
@@ -171,19 +166,6 @@ impl Of<'_> {
 
     fn put_some(&mut self, metric: &'static Metric, value: Option<f64>) {
         self.samples.put_some(metric, &[self.slot, self.destination], value);
-    }
-}
-
-fn cause(trip: Trip) -> &'static str {
-    match trip {
-        Trip::ConsecutiveFailures => "consecutive-failures",
-        Trip::FailureRate => "failure-rate",
-        Trip::SlowCalls => "slow-calls",
-        Trip::OldestUnacknowledged => "oldest-unacknowledged",
-        Trip::Authentication => "authentication",
-        Trip::Authorisation => "authorisation",
-        Trip::Configuration => "configuration",
-        Trip::Forced => "forced",
     }
 }
 

@@ -15,6 +15,17 @@ pub enum BreakerState {
     HalfOpen,
 }
 
+impl BreakerState {
+    /// The word for it, in metrics, status and API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
+}
+
 /// Why a circuit breaker has opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,6 +46,22 @@ pub enum Trip {
     Configuration,
     /// An operator wants it.
     Forced,
+}
+
+impl Trip {
+    /// The word for it, in metrics and API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ConsecutiveFailures => "consecutive-failures",
+            Self::FailureRate => "failure-rate",
+            Self::SlowCalls => "slow-calls",
+            Self::OldestUnacknowledged => "oldest-unacknowledged",
+            Self::Authentication => "authentication",
+            Self::Authorisation => "authorisation",
+            Self::Configuration => "configuration",
+            Self::Forced => "forced",
+        }
+    }
 }
 
 /// What an operator has ordered.

@@ -13,7 +13,7 @@ use keyferry_monitor::MetricsCollector;
 use keyferry_monitor::metrics::system::System;
 use keyferry_monitor::metrics::{Format, expose};
 use keyferry_pipeline::backpressure::{BackpressureReport, Level};
-use keyferry_pipeline::breaker::{BreakerReport, BreakerState, Forced, Trip};
+use keyferry_pipeline::breaker::{BreakerReport, BreakerState, Forced};
 use keyferry_pipeline::{Controls, Phase, Report, State};
 use keyferry_server::{Agent, Alerting, Change, Exposition, Refusal, model};
 
@@ -229,7 +229,7 @@ fn breaker(report: &BreakerReport, controls: &Controls) -> model::Breaker {
             BreakerState::Open => model::BreakerState::Open,
             BreakerState::HalfOpen => model::BreakerState::HalfOpen,
         },
-        cause: report.reason.map(|trip| cause(trip).to_owned()),
+        cause: report.reason.map(|trip| trip.word().to_owned()),
         reason: report.detail.clone(),
         since: report.since_ms,
         next_attempt: report.next_attempt_ms,
@@ -242,19 +242,6 @@ fn breaker(report: &BreakerReport, controls: &Controls) -> model::Breaker {
             open: times.open,
             half_open: times.half_open,
         },
-    }
-}
-
-fn cause(trip: Trip) -> &'static str {
-    match trip {
-        Trip::ConsecutiveFailures => "consecutive-failures",
-        Trip::FailureRate => "failure-rate",
-        Trip::SlowCalls => "slow-calls",
-        Trip::OldestUnacknowledged => "oldest-unacknowledged",
-        Trip::Authentication => "authentication",
-        Trip::Authorisation => "authorisation",
-        Trip::Configuration => "configuration",
-        Trip::Forced => "forced",
     }
 }
 
