@@ -322,6 +322,19 @@ impl RecordHeader {
     pub fn verify(&self, salt: Salt, offset: u64, record: &[u8]) -> bool {
         salt.checksum(offset, &record[8..self.unpadded()]) == self.checksum
     }
+
+    /// Whether `rest`, all that a segment holds from `offset` on, begins with this record as a whole, only that one bit of its length was flipped: it
+    /// seems to end beyond the segment, as a record does whose write was cut short, but with a shorter length its checksum is right.
+    #[must_use]
+    pub fn has_flipped_length(&self, salt: Salt, offset: u64, rest: &[u8]) -> bool {
+        let mut shorter =
+            (0..u32::BITS).map(|bit| self.payload & !(1 << bit)).filter(|length| *length < self.payload);
+        shorter.any(|payload| {
+            let Some(after_length) = rest.get(12..RECORD_HEADER + payload) else { return false };
+            let checksum = salt.checksum(offset, &(payload as u32).to_le_bytes());
+            crc32c::crc32c_append(checksum, after_length) == self.checksum
+        })
+    }
 }
 
 /// The part of a record's checksum that is the same for all records of a segment.

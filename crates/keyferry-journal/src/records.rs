@@ -66,10 +66,20 @@ pub enum Trouble {
     Marker,
     /// A marker, then a payload length that no record can have.
     Length(u32),
+    /// A record that is whole, only that one bit of its payload length was flipped.
+    FlippedLength(Kind),
     /// A record whose checksum is wrong: its bytes changed, or it was written at another place.
     Checksum(Kind),
     /// Bytes after SEAL or CLOSE, where nothing may be.
     AfterEnd,
+}
+
+impl Trouble {
+    /// Whether a write that was cut short leaves this behind. Whatever else it is was a header or a record once.
+    #[must_use]
+    pub fn is_cut_short(self) -> bool {
+        matches!(self, Self::HeaderCutShort | Self::CutShort | Self::RecordCutShort { .. })
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -91,6 +101,7 @@ impl fmt::Display for Trouble {
                     "a record header with the impossible payload length {length} (the limit is {MAX_PAYLOAD})"
                 )
             }
+            Self::FlippedLength(kind) => write!(out, "one bit of the length of a {kind} record is wrong"),
             Self::Checksum(kind) => write!(out, "the checksum of a {kind} record is wrong"),
             Self::AfterEnd => out.write_str("bytes after SEAL or CLOSE"),
         }
@@ -245,10 +256,14 @@ impl<S: Storage> Records<S> {
         let bytes = self.window.peek(self.segment, offset, RECORD_HEADER).and_then(<[u8]>::first_chunk);
         let Some(bytes) = bytes else { return Ok(Err(Trouble::CutShort)) };
         let Some(header) = RecordHeader::decode(bytes) else { return Ok(Err(not_a_header(bytes))) };
-        if self.fill(offset, header.length())? < header.length() {
+        let available = self.fill(offset, header.length())?;
+        if available < header.length() {
+            let rest = self.window.peek(self.segment, offset, available).unwrap_or_default();
+            let flipped = header.has_flipped_length(self.salt, offset, rest);
             let end = offset + header.length() as u64;
             return Ok(Err(match header.kind {
                 Kind::Unknown(_) => Trouble::Checksum(header.kind),
+                kind if flipped => Trouble::FlippedLength(kind),
                 kind => Trouble::RecordCutShort { kind, end },
             }));
         }

@@ -181,6 +181,7 @@ enum Probe {
     Nothing,
     /// What there is could be the beginning of a record.
     Partial,
+    /// No record.
     Bad,
 }
 
@@ -663,9 +664,12 @@ impl<S: Storage> Scanner<S> {
         }
         let first = self.window.peek(segment, offset, RECORD_HEADER).and_then(<[u8]>::first_chunk);
         let Some(header) = first.and_then(RecordHeader::decode) else { return Ok(Probe::Bad) };
-        if available < header.length() && self.fill(segment, offset, header.length())? < header.length() {
-            let known = !matches!(header.kind, Kind::Unknown(_));
-            return Ok(if known { Probe::Partial } else { Probe::Bad });
+        let available = available.max(self.fill(segment, offset, header.length())?);
+        if available < header.length() {
+            let rest = self.window.peek(segment, offset, available).unwrap_or_default();
+            let bad =
+                matches!(header.kind, Kind::Unknown(_)) || header.has_flipped_length(salt, offset, rest);
+            return Ok(if bad { Probe::Bad } else { Probe::Partial });
         }
         let record = self.window.peek(segment, offset, header.unpadded()).unwrap_or_default();
         let valid = header.verify(salt, offset, record);

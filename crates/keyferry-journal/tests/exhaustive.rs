@@ -187,12 +187,11 @@ fn check_flip(written: &Written, bit: usize, closed: bool) {
     let mut bytes = written.bytes.clone();
     bytes[bit / 8] ^= 1 << (bit % 8);
     let seen = written.read(bytes);
-    assert_eq!(seen, verdict(written, (bit / 8) as u64, closed, &seen), "bit {bit}, closed: {closed}");
+    assert_eq!(seen, verdict(written, (bit / 8) as u64, closed), "bit {bit}, closed: {closed}");
 }
 
-/// What is to be read when the byte at `place` is wrong. Only where the last record's length may seem to reach beyond
-/// the end is there a choice: then `seen` tells whether it is taken for torn, which the specification allows.
-fn verdict(written: &Written, place: u64, closed: bool, seen: &[Seen]) -> Vec<Seen> {
+/// What is to be read when a bit of the byte at `place` is wrong.
+fn verdict(written: &Written, place: u64, closed: bool) -> Vec<Seen> {
     let mut meant = written.meant();
     let segment = written.segment;
     if place < written.header {
@@ -208,14 +207,6 @@ fn verdict(written: &Written, place: u64, closed: bool, seen: &[Seen]) -> Vec<Se
     let to = written.end(index);
     let was_commit = matches!(meant[index], Meant::Commit(_));
     meant[index] = Meant::Damaged { segment, from, to, was_commit };
-    if index + 1 < meant.len() {
-        return written.expected(&meant, None, closed);
-    }
-    let torn = Seen::TornTail(segment, from, to);
-    let in_length = (from + 8..from + 12).contains(&place);
-    if in_length && seen.contains(&torn) {
-        meant.pop();
-        return written.expected(&meant, Some(torn), false);
-    }
-    written.expected(&meant, None, false)
+    let is_last = index + 1 == meant.len();
+    written.expected(&meant, None, closed && !is_last)
 }

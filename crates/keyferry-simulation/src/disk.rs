@@ -13,7 +13,6 @@ use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 
-use keyferry_journal::records::{Piece, Records, Trouble};
 use keyferry_journal::storage::Segment;
 use keyferry_journal::{Checkpoint, CheckpointFile, Epoch, SegmentName, Storage};
 
@@ -23,15 +22,6 @@ use crate::trace::Trace;
 #[derive(Clone, Debug)]
 pub struct SimulatedDisk {
     disk: Rc<RefCell<Disk>>,
-}
-
-/// A bit that was flipped.
-#[derive(Clone, Copy, Debug)]
-pub struct Flip {
-    /// In which segment.
-    pub segment: SegmentName,
-    /// It was in the length of the last record, and nobody can tell that record from a write that was cut short.
-    pub looks_torn: bool,
 }
 
 /// How often operations fail: one in so many, never where there is no number.
@@ -337,26 +327,12 @@ impl SimulatedDisk {
     }
 
     /// Flips a bit of a segment, if there is one, and tells of which.
-    pub fn flip_in_segment(&self) -> Option<Flip> {
-        let segment = {
-            let mut disk = self.disk.borrow_mut();
-            let names: Vec<_> = disk.segments().map(|(name, _)| name).collect();
-            *names.get(disk.random.usize(..names.len().max(1)))?
-        };
-        let was_torn = self.has_torn_tail(segment);
-        self.disk.borrow_mut().flip(&Name::Segment(segment));
-        Some(Flip { segment, looks_torn: !was_torn && self.has_torn_tail(segment) })
-    }
-
-    /// Whether a segment ends as one does whose last write was cut short.
-    fn has_torn_tail(&self, segment: SegmentName) -> bool {
-        let mut records = Records::of(self.clone(), segment);
-        let mut torn = false;
-        while let Ok(Some(piece)) = records.next() {
-            let cut = |trouble| matches!(trouble, Trouble::CutShort | Trouble::RecordCutShort { .. });
-            torn = matches!(piece, Piece::Unreadable { trouble, .. } if cut(trouble));
-        }
-        torn
+    pub fn flip_in_segment(&self) -> Option<SegmentName> {
+        let mut disk = self.disk.borrow_mut();
+        let names: Vec<_> = disk.segments().map(|(name, _)| name).collect();
+        let segment = *names.get(disk.random.usize(..names.len().max(1)))?;
+        disk.flip(&Name::Segment(segment));
+        Some(segment)
     }
 
     /// Flips a bit in each copy of a file that is not a segment, `distance` bytes apart.

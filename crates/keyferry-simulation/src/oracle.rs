@@ -61,8 +61,6 @@ struct Event {
 struct Scars {
     /// Bits were flipped: what is missing must be covered by a report.
     damaged: bool,
-    /// A bit flipped in the length of a segment's last record, which then looks as if its write had been cut short.
-    looks_torn: bool,
     /// Unsynced bytes were lost in a power cut.
     cut: bool,
     /// The checkpoint was damaged: numbers may jump ahead, and copies may differ in their number.
@@ -260,11 +258,6 @@ impl Oracle {
         self.scars.entry(epoch).or_default().damaged = true;
     }
 
-    /// The last record of an epoch's segment cannot be told from a write that was cut short.
-    pub fn looks_torn(&mut self, epoch: String) {
-        self.scars.entry(epoch).or_default().looks_torn = true;
-    }
-
     /// Unsynced bytes of an epoch's segment were lost.
     pub fn cut(&mut self, epoch: String) {
         self.scars.entry(epoch).or_default().cut = true;
@@ -415,14 +408,11 @@ impl Oracle {
                 (Fate::Committed, _) | (Fate::InDoubt, DoubtPolicy::Publish | DoubtPolicy::Hold) => true,
                 (Fate::InDoubt, DoubtPolicy::Drop) | (Fate::Open | Fate::Aborted, _) => false,
             };
-            let Scars { damaged, looks_torn, .. } = self.scars(&event.epoch);
-            // Its PREPARE may have been that record. A COMMIT that was is no loss: its transaction is in doubt then.
-            let torn_away = looks_torn && event.fate == Fate::InDoubt;
+            let damaged = self.scars(&event.epoch).damaged;
             // Damage that comes before the point of delivery, where a transaction was still open, takes no number: it is told, not numbered.
             let told = damaged && (seen.damage_told || gaps.keys().any(|(epoch, _)| *epoch == event.epoch));
             if !must
                 || told
-                || torn_away
                 // What is of low priority is charged to its own account first: the other one is all that the rest has.
                 || event.low && passed_over.covers(&event.epoch, event.kind)
                 || self.overflow == Overflow::DropOld && given_up.covers(&event.epoch, event.kind)

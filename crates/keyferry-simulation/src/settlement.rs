@@ -113,7 +113,8 @@ impl LastEpoch {
                     last.take(header.kind, header.transaction, payload)?;
                     last.end += header.length();
                 }
-                Piece::Unreadable { .. } => torn = true,
+                Piece::Unreadable { trouble, .. } if trouble.is_cut_short() => torn = true,
+                Piece::Unreadable { .. } => return None,
             }
         }
         // What is unreadable at the end of the newest is a write that was cut short.

@@ -38,7 +38,7 @@ use keyferry_pipeline::{
 
 use crate::aside::SimulatedFiles;
 use crate::breaker::{self, Standing};
-use crate::disk::{FailureRates, Flip, SimulatedDisk};
+use crate::disk::{FailureRates, SimulatedDisk};
 use crate::kafka::{DEAD_LETTER_TOPIC, SimulatedKafka, TOPICS};
 use crate::keycloak::{self, Fsync, Keycloak, Prepare, Raised, SEGMENT_SIZE};
 use crate::oracle::{self, DoubtPolicy, Fate, Oracle, Seen, Violation};
@@ -515,12 +515,9 @@ impl World {
     }
 
     fn flip_in_segment(&mut self) {
-        if let Some(Flip { segment, looks_torn }) = self.disk.flip_in_segment() {
+        if let Some(segment) = self.disk.flip_in_segment() {
             self.summary.flips += 1;
             self.oracle.damaged(segment.epoch.to_string());
-            if looks_torn {
-                self.oracle.looks_torn(segment.epoch.to_string());
-            }
         }
     }
 
@@ -654,14 +651,15 @@ impl World {
         let clock = Clock { monotonic_ms: self.monotonic_ms, wall_ms: self.wall_ms };
         let Some(agent) = &mut self.agent else { return Ok(()) };
         let before = standing(agent, clock);
-        if let Err(error) = agent.turn(clock) {
+        let turn = agent.turn(clock);
+        // Making a report costs a listing, and is of interest only where there may be damage, or pressure is judged by it. What was told in a turn that failed was told.
+        if self.profile.flips || self.profile.low_priority.is_some() {
+            self.damage_told |= agent.report(clock).damaged_ranges > 0;
+        }
+        if let Err(error) = turn {
             self.agent_failed(&error);
             self.agent_dies();
             return Ok(());
-        }
-        // Making a report costs a listing, and is of interest only where there may be damage, or pressure is judged by it.
-        if self.profile.flips || self.profile.low_priority.is_some() {
-            self.damage_told |= agent.report(clock).damaged_ranges > 0;
         }
         let pending = self.kafka.pending();
         self.trace.value(pending);

@@ -7,9 +7,7 @@ use std::io::{self, Write};
 
 use keyferry_journal::format::{Kind, RECORD_HEADER, RecordHeader, Salt};
 use keyferry_journal::storage::Segment;
-use keyferry_journal::{
-    Epoch, LockHolder, Piece, Records, Resume, SegmentName, SlotDirectory, Storage as _, Trouble,
-};
+use keyferry_journal::{Epoch, LockHolder, Piece, Records, Resume, SegmentName, SlotDirectory, Storage as _};
 use serde::Serialize;
 
 use super::print_json;
@@ -249,9 +247,7 @@ fn end_state(storage: ReadOnly<SlotDirectory>, segment: SegmentName, followed: b
     Ok(match trouble {
         None if followed => State::Abandoned,
         None => State::Killed,
-        Some(Trouble::HeaderCutShort | Trouble::CutShort | Trouble::RecordCutShort { .. }) if !followed => {
-            State::Torn
-        }
+        Some(trouble) if trouble.is_cut_short() && !followed => State::Torn,
         Some(_) => State::Damaged,
     })
 }

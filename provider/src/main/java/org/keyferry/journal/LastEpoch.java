@@ -131,10 +131,14 @@ final class LastEpoch {
       record = scanner.next();
     }
     end = scanner.at();
-    boolean abandoned = !last && !sealed;
-    if (damage == null && !scanner.isAtEnd() && (sealed || abandoned || scanner.hasMore())) {
+    boolean mayBeTorn = last && !sealed;
+    if (damage == null && !scanner.isAtEnd() && !(mayBeTorn && isTorn(scanner))) {
       damage = name + " is damaged from offset " + end + " on";
     }
+  }
+
+  private static boolean isTorn(SegmentScanner scanner) throws IOException {
+    return scanner.isCutShort() && !scanner.hasMore();
   }
 
   private void take(SegmentScanner.Scanned record, String segment) {

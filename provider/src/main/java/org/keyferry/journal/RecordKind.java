@@ -1,5 +1,7 @@
 package org.keyferry.journal;
 
+import java.util.Arrays;
+
 /** The kinds of records. */
 enum RecordKind {
   PREPARE(1),
@@ -13,5 +15,9 @@ enum RecordKind {
 
   RecordKind(int code) {
     this.code = code;
+  }
+
+  static boolean isKnown(int code) {
+    return Arrays.stream(values()).anyMatch(kind -> kind.code == code);
   }
 }

@@ -30,7 +30,10 @@ final class SegmentScanner {
   private final Disk disk;
   private final Path path;
   private final long size;
-  private final byte[] place = new byte[20];
+
+  /** What a checksum begins with: epoch, segment, offset, and the payload's length. */
+  private final byte[] place = new byte[24];
+
   private byte[] window = new byte[0];
   private long windowAt;
   private int windowLength;
@@ -116,6 +119,38 @@ final class SegmentScanner {
     return false;
   }
 
+  /**
+   * Whether what lies at this place, where no valid record does, is one whose write was cut short.
+   * What is anything else was a record once.
+   */
+  boolean isCutShort() throws IOException {
+    if (!load(at, Format.RECORD_HEADER)) {
+      return true;
+    }
+    int begin = begin(at);
+    int payload = Format.getInt(window, begin + 8);
+    return Format.getInt(window, begin) == Format.RECORD_MARKER
+        && RecordKind.isKnown(window[begin + 12])
+        && payload >= 0
+        && payload <= Format.PAYLOAD_MAX
+        && at + Format.recordLength(payload) > size
+        && !hasFlippedLength(payload);
+  }
+
+  /**
+   * Whether the record is whole and only its length is wrong, by one bit: with a shorter one its
+   * checksum is right.
+   */
+  private boolean hasFlippedLength(int payload) throws IOException {
+    for (int bits = payload; bits != 0; bits &= bits - 1) {
+      int shorter = payload & ~Integer.lowestOneBit(bits);
+      if (load(at, Format.RECORD_HEADER + shorter) && isRight(at, shorter)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   /** The payloads of unknown kinds are nobody's business. */
   private int keptOf(int begin, int payload) {
     int code = window[begin + 12];
@@ -134,12 +169,18 @@ final class SegmentScanner {
         || !load(offset, Format.recordLength(payload))) {
       return -1;
     }
+    return isRight(offset, payload) ? payload : -1;
+  }
+
+  /** Whether the checksum of the record at this offset is right if its payload is so long. */
+  private boolean isRight(long offset, int payload) {
     int begin = begin(offset);
     Format.putLong(place, 12, offset);
+    Format.putInt(place, 20, payload);
     CRC32C checksum = new CRC32C();
     checksum.update(place);
-    checksum.update(window, begin + 8, Format.RECORD_HEADER - 8 + payload);
-    return Format.getInt(window, begin + 4) == (int) checksum.getValue() ? payload : -1;
+    checksum.update(window, begin + 12, Format.RECORD_HEADER - 12 + payload);
+    return Format.getInt(window, begin + 4) == (int) checksum.getValue();
   }
 
   private int begin(long offset) {

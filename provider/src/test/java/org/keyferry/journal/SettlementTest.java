@@ -1,5 +1,6 @@
 package org.keyferry.journal;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -112,8 +113,7 @@ class SettlementTest {
     // The start died before the second outcome was written, and before its own epoch began.
     JournalReader.Entry second = disk.segments().get(0).entries().get(3);
     byte[] bytes = Arrays.copyOf(file(0).toByteArray(), second.offset());
-    file(0).reset();
-    append(0, bytes);
+    replace(0, bytes);
     String first = disk.files().keySet().iterator().next();
     disk.files().keySet().removeIf(name -> !name.equals(first));
     open();
@@ -141,16 +141,45 @@ class SettlementTest {
     assertEquals(List.of(new EventReference(EventKind.USER, 7, "COMMITTED", "LOGIN", "r1")), seen);
   }
 
+  private void replace(int segment, byte[] bytes) {
+    file(segment).reset();
+    append(segment, bytes);
+  }
+
   @ParameterizedTest
   @ValueSource(ints = {1, 31, 40})
   void aTornTailIsCutOffFirst(int torn) throws IOException {
-    prepared(open(), "COMMITTED", "a");
-    byte[] tail = new byte[torn];
-    Arrays.fill(tail, (byte) 0x55);
-    append(0, tail);
+    Journal crashed = open();
+    prepared(crashed, "COMMITTED", "a");
+    prepared(crashed, "COMMITTED", "b");
+    int second = disk.entries().get(1).offset();
+    replace(0, Arrays.copyOf(file(0).toByteArray(), second + torn));
     open();
     assertEquals(List.of("PREPARE/1", "COMMIT/1"), kinds(0));
     assertTrue(disk.segments().get(0).isWhole());
+  }
+
+  /**
+   * Marker, checksum, length, kind, transaction, payload: whatever bit is wrong, it was a record.
+   */
+  @ParameterizedTest
+  @ValueSource(ints = {0, 7, 8, 9, 10, 11, 12, 20, 40})
+  void aLastRecordThatIsDamagedIsNotCutOff(int place) throws IOException {
+    Journal crashed = open();
+    prepared(crashed, "COMMITTED", "a");
+    prepared(crashed, "COMMITTED", "b");
+    int second = disk.entries().get(1).offset();
+    byte[] whole = file(0).toByteArray();
+    for (int bit = 0; bit < 8; bit++) {
+      byte[] damaged = whole.clone();
+      damaged[second + place] ^= (byte) (1 << bit);
+      replace(0, damaged);
+      open();
+      assertEquals(List.of(), asked, "an outcome may be there");
+      assertArrayEquals(damaged, file(0).toByteArray(), "bit " + bit);
+      String first = disk.files().keySet().iterator().next();
+      disk.files().keySet().removeIf(name -> !name.equals(first));
+    }
   }
 
   @Test
@@ -201,8 +230,7 @@ class SettlementTest {
     JournalReader.Entry commit = disk.entries().get(2);
     byte[] bytes = file(0).toByteArray();
     bytes[commit.offset() + 20] ^= 1;
-    file(0).reset();
-    append(0, bytes);
+    replace(0, bytes);
     open();
     assertEquals(List.of(), asked, "b may have an outcome");
     assertEquals(bytes.length, file(0).size(), "the damaged segment is left as it is");
@@ -226,8 +254,7 @@ class SettlementTest {
     prepared(crashed, "ABORTED", "y".repeat(300));
     int commit = disk.segments().get(0).entries().get(1).offset();
     byte[] bytes = file(0).toByteArray();
-    file(0).reset();
-    append(0, Arrays.copyOf(bytes, commit));
+    replace(0, Arrays.copyOf(bytes, commit));
     open();
     assertEquals(List.of(), asked, "the segment looks whole, and a COMMIT is gone");
   }
