@@ -71,6 +71,9 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
+    /// What the tests on real servers are run with could not be made.
+    #[error("there is no jar to test: {0}")]
+    NoJar(String),
     /// A build succeeded but did not leave what it should.
     #[error("the build did not leave {}", path.display())]
     NothingBuilt {

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -73,27 +74,27 @@ impl Suite {
     }
 
     /// Prepares what the suite needs and says how to run it.
-    fn steps(self, bench: &mut Bench) -> Result<Vec<Step>> {
+    fn steps(self, bench: &Bench) -> Result<Vec<Step>> {
         match self {
             Self::Unit => Ok(vec![unit_tests()?, cargo_test(&["--doc", "--no-fail-fast"])]),
             Self::Java => Ok(vec![maven_verify()?]),
-            Self::MainJob => Ok(vec![end_to_end_test("main_job", &bench.jar()?)]),
-            Self::Kafka => Ok(vec![end_to_end_test("kafka", &bench.jar()?)]),
+            Self::MainJob => Ok(vec![end_to_end_test("main_job", bench.jar()?)]),
+            Self::Kafka => Ok(vec![end_to_end_test("kafka", bench.jar()?)]),
             Self::Monitoring => {
                 let jar = bench.jar()?;
                 parts::prometheus(&bench.cache)?;
-                Ok(vec![end_to_end_test("monitoring", &jar)])
+                Ok(vec![end_to_end_test("monitoring", jar)])
             }
             Self::Promises => {
                 let jar = bench.jar()?;
                 Ok(vec![
-                    own_task(&["simulate", "--seeds", "2000"], &jar)?,
-                    own_task(&["crash-states", "--workloads", "20"], &jar)?,
-                    own_task(&["fuzz", "--seconds", "30"], &jar)?,
-                    end_to_end_test("promises", &jar),
-                    own_task(&["crash", "--trials", "5"], &jar)?,
-                    own_task(&["io-faults", "--cases", "100"], &jar)?,
-                    own_task(&["backlog", "--size", "256MiB"], &jar)?,
+                    own_task(&["simulate", "--seeds", "2000"], jar)?,
+                    own_task(&["crash-states", "--workloads", "20"], jar)?,
+                    own_task(&["fuzz", "--seconds", "30"], jar)?,
+                    end_to_end_test("promises", jar),
+                    own_task(&["crash", "--trials", "5"], jar)?,
+                    own_task(&["io-faults", "--cases", "100"], jar)?,
+                    own_task(&["backlog", "--size", "256MiB"], jar)?,
                 ])
             }
         }
@@ -137,19 +138,47 @@ impl Closing {
     }
 }
 
-/// Runs suites one after the other, to the end even if one fails, and prints the table.
+/// Runs suites, to the end even if one fails, and prints the table.
+///
+/// What compiles or computes has the machine for itself. The suites on real servers wait most of the time, so the longest of them goes beside all others.
 ///
 /// # Errors
 /// [`Error::SuitesFailed`].
 pub fn run(cache: &Cache, suites: &[Suite]) -> Result<()> {
-    let mut bench = Bench::new(cache, suites.iter().any(|suite| suite.needs_jar()));
-    let reports: Vec<_> = suites.iter().map(|suite| run_one(&mut bench, *suite)).collect();
+    let (on_servers, alone): (Vec<_>, Vec<_>) = suites.iter().partition(|suite| suite.needs_jar());
+    let (longest, others): (Vec<_>, Vec<_>) = on_servers.iter().partition(|suite| **suite == Suite::MainJob);
+    let bench = Bench::new(cache, !on_servers.is_empty());
+    let mut reports = run_lane(&bench, &alone, Transcript::Live);
+    reports.extend(run_beside(&bench, &longest, &others));
     println!();
     for report in &reports {
         println!("{report}");
     }
     let failed = reports.iter().filter(|report| !report.passed).count();
     if failed == 0 { Ok(()) } else { Err(Error::SuitesFailed { failed, all: reports.len() }) }
+}
+
+/// Runs `first` and `second` at the same time. Where both have something to say, what the second has to say waits for the end of each of its suites.
+fn run_beside(bench: &Bench, first: &[Suite], second: &[Suite]) -> Vec<Report> {
+    let transcript = if first.is_empty() { Transcript::Live } else { Transcript::AtTheEnd };
+    thread::scope(|scope| {
+        let second = scope.spawn(|| run_lane(bench, second, transcript));
+        let mut reports = run_lane(bench, first, Transcript::Live);
+        reports.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        reports
+    })
+}
+
+/// Runs suites one after the other.
+fn run_lane(bench: &Bench, suites: &[Suite], transcript: Transcript) -> Vec<Report> {
+    suites.iter().map(|suite| run_one(bench, *suite, transcript)).collect()
+}
+
+/// When what a suite's programs print is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transcript {
+    Live,
+    AtTheEnd,
 }
 
 /// How a suite went.
@@ -174,14 +203,21 @@ impl std::fmt::Display for Report {
 }
 
 /// Runs all steps of a suite, to the end even if one fails.
-fn run_one(bench: &mut Bench, suite: Suite) -> Report {
-    println!("\n=== {}: {}", suite.name(), suite.covers());
+fn run_one(bench: &Bench, suite: Suite, transcript: Transcript) -> Report {
+    let title = format!("\n=== {}: {}", suite.name(), suite.covers());
     let start = Instant::now();
     let mut report = Report { suite, passed: true, duration: Duration::ZERO, closing_lines: Vec::new() };
+    let mut held = String::new();
+    let mut pass_on = |line: &str| match transcript {
+        Transcript::Live => println!("{line}"),
+        Transcript::AtTheEnd => held.extend([line, "\n"]),
+    };
+    pass_on(&title);
     match suite.steps(bench) {
-        Ok(steps) => steps.into_iter().for_each(|step| report.add(run_step(step))),
+        Ok(steps) => steps.into_iter().for_each(|step| report.add(run_step(step, &mut pass_on))),
         Err(error) => report.add(Err(error)),
     }
+    print!("{held}");
     report.duration = start.elapsed();
     report
 }
@@ -195,14 +231,17 @@ impl Report {
 }
 
 /// Runs a program, passing on what it prints and keeping its closing lines, and says whether it succeeded.
-fn run_step(Step { mut command, closing }: Step) -> Result<(bool, Vec<String>)> {
+fn run_step(
+    Step { mut command, closing }: Step,
+    pass_on: &mut impl FnMut(&str),
+) -> Result<(bool, Vec<String>)> {
     let program = command.get_program().to_owned();
     let mut runner = command.stdout(Stdio::piped()).spawn().map_err(Error::io("start", &program))?;
     let mut closing_lines = Vec::new();
     if let Some(output) = runner.stdout.take() {
         for line in BufReader::new(output).lines() {
             let line = line.map_err(Error::io("read the output of", &program))?;
-            println!("{line}");
+            pass_on(&line);
             if closing.may_be(&line) {
                 closing_lines.push(line);
             }
@@ -220,37 +259,35 @@ fn maven_verify() -> Result<Step> {
     Ok(Step { command, closing: Closing::Surefire })
 }
 
+/// How the jar is made, and what became of it: the message of the error, as each suite that needs the jar fails with it.
+type JarUnderTest = LazyLock<Result<PathBuf, String>, Box<dyn FnOnce() -> Result<PathBuf, String> + Send>>;
+
 /// What the tests on real servers share: the jar as it ships, with the servers that it is tested with in the cache.
 struct Bench {
     cache: Cache,
-    /// Fetches and compiles beside the suites that need nothing of it: the linker, which optimises the whole agent, leaves a processor idle for minutes.
-    preparation: Option<JoinHandle<Result<()>>>,
-    jar: Option<PathBuf>,
+    jar: JarUnderTest,
 }
 
 impl Bench {
+    /// Fetches and compiles beside the suites that need nothing of it: the linker, which optimises the whole agent, leaves a processor idle for minutes.
     fn new(cache: &Cache, needs_jar: bool) -> Self {
-        let prepare = || {
+        let prepare = |cache: Cache| thread::spawn(move || prepare(&cache));
+        let preparation = needs_jar.then(|| prepare(cache.clone()));
+        let build = {
             let cache = cache.clone();
-            thread::spawn(move || prepare(&cache))
+            move || {
+                let prepared = preparation.map(JoinHandle::join).transpose();
+                prepared.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).transpose()?;
+                dist::dist(&cache, &JAR)
+            }
         };
-        Self { cache: cache.clone(), preparation: needs_jar.then(prepare), jar: None }
+        let build = || build().map_err(|error| error.to_string());
+        Self { cache: cache.clone(), jar: LazyLock::new(Box::new(build)) }
     }
 
     /// The jar, built when it is first needed.
-    fn jar(&mut self) -> Result<PathBuf> {
-        if let Some(jar) = &self.jar {
-            return Ok(jar.clone());
-        }
-        match self.preparation.take() {
-            Some(preparation) => {
-                preparation.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
-            }
-            // It has failed before; whatever runs now fails in its own name.
-            None => prepare(&self.cache)?,
-        }
-        let jar = dist::dist(&self.cache, &JAR)?;
-        Ok(self.jar.insert(jar).clone())
+    fn jar(&self) -> Result<&Path> {
+        self.jar.as_deref().map_err(|error| Error::NoJar(error.clone()))
     }
 }
 
@@ -260,7 +297,7 @@ fn prepare(cache: &Cache) -> Result<()> {
     dist::build_agents(cache, &JAR)
 }
 
-/// Tests on real servers: one at a time, because each needs the machine for itself.
+/// Tests on real servers, one at a time: each has servers of its own.
 fn end_to_end_test(target: &str, jar: &Path) -> Step {
     let mut step = cargo_test(&["--test", target, "--", "--test-threads=1", "--show-output"]);
     step.command.env("JAR_UNDER_TEST", jar);
@@ -345,7 +382,10 @@ mod tests {
     fn a_failing_runner_fails_its_suite_and_keeps_its_closing_line() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo 'test result: FAILED. 1 passed; 1 failed'; exit 101"]);
-        let (passed, lines) = run_step(Step { command, closing: Closing::TestResults }).unwrap();
+        let mut passed_on = Vec::new();
+        let step = Step { command, closing: Closing::TestResults };
+        let (passed, lines) = run_step(step, &mut |line| passed_on.push(line.to_owned())).unwrap();
+        assert_eq!(passed_on, lines);
         assert!(!passed);
         assert_eq!(lines, ["test result: FAILED. 1 passed; 1 failed"]);
     }

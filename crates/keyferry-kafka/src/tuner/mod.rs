@@ -341,15 +341,10 @@ mod tests;
 fn of_pace(pace: Pace, extra: Extra) -> ProducerTuning {
     let start = Profile::Auto.tuning();
     match pace {
-        Pace::Starting => start,
         Pace::Calm => Profile::Latency.tuning(),
-        Pace::Busy => ProducerTuning { batch_size: 256 << 10, linger_ms: 5, ..start },
-        Pace::Drain => ProducerTuning {
-            batch_size: 512 << 10,
-            linger_ms: 5,
-            compression: extra.compression,
-            connections: extra.connections,
-            ..start
-        },
+        Pace::Starting | Pace::Busy => start,
+        Pace::Drain => {
+            ProducerTuning { compression: extra.compression, connections: extra.connections, ..start }
+        }
     }
 }

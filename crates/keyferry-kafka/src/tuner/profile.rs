@@ -49,7 +49,7 @@ impl Profile {
     /// The figures are those of `docs/tuning.md`. No profile gives up compression: batches of events shrink to less than half, and sending the bytes costs more
     /// than LZ4 does.
     pub const fn tuning(self) -> ProducerTuning {
-        let start = ProducerTuning {
+        let balanced = ProducerTuning {
             batch_size: 64 << 10,
             linger_ms: 10,
             compression: Compression::Lz4,
@@ -57,10 +57,11 @@ impl Profile {
             connections: 1,
         };
         match self {
-            Self::Auto | Self::Balanced => start,
-            Self::Latency => ProducerTuning { batch_size: 256 << 10, linger_ms: 0, ..start },
-            Self::Throughput => ProducerTuning { batch_size: 512 << 10, linger_ms: 10, ..start },
-            Self::Reliability => ProducerTuning { max_in_flight: 1, ..start },
+            Self::Auto => ProducerTuning { batch_size: 512 << 10, linger_ms: 5, ..balanced },
+            Self::Balanced => balanced,
+            Self::Latency => ProducerTuning { batch_size: 256 << 10, linger_ms: 0, ..balanced },
+            Self::Throughput => ProducerTuning { batch_size: 512 << 10, linger_ms: 10, ..balanced },
+            Self::Reliability => ProducerTuning { max_in_flight: 1, ..balanced },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the tuner is worth: latency at a low rate and throughput in a drain, of several settings side by side.
 //!
-//! The settings take turns, so that a machine which is busy for a while is busy for all of them, and the median of all turns is what counts.
+//! A machine that is busy for a while is to be busy for all settings: their latency is measured at the same time, at a rate that leaves the processors idle, and their throughput
+//! by turns. The median of all turns is what counts.
 
 mod drain;
 mod latency;
@@ -72,8 +73,9 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     };
     if arguments.seconds > 0 {
         for turn in 0..arguments.turns {
-            for (variant, measured) in arguments.variants.iter().zip(&mut measured) {
-                measured.latency.push(latency::measure(&stand, variant, turn, pace)?);
+            let latencies = latency::measure_all(&stand, &arguments.variants, turn, pace)?;
+            for (measured, latency) in measured.iter_mut().zip(latencies) {
+                measured.latency.push(latency);
             }
         }
     }

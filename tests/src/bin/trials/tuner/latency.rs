@@ -31,11 +31,22 @@ pub struct Pace {
     pub measured: Duration,
 }
 
-/// Lets events flow at `pace` and measures how long each is on its way.
+/// Lets events flow at `pace` through an agent of each variant, side by side, and measures how long each is on its way.
 ///
 /// # Errors
 /// Where not every event arrives.
-pub fn measure(stand: &Stand<'_>, variant: &Variant, turn: usize, pace: Pace) -> Result<Latency> {
+pub fn measure_all(stand: &Stand<'_>, variants: &[Variant], turn: usize, pace: Pace) -> Result<Vec<Latency>> {
+    thread::scope(|scope| {
+        let one = |variant| scope.spawn(move || measure(stand, variant, turn, pace));
+        let all: Vec<_> = variants.iter().map(one).collect();
+        let ended = |measurement: thread::ScopedJoinHandle<'_, _>| {
+            measurement.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        all.into_iter().map(ended).collect()
+    })
+}
+
+fn measure(stand: &Stand<'_>, variant: &Variant, turn: usize, pace: Pace) -> Result<Latency> {
     let name = format!("latency-{turn}-{variant}");
     let room = stand.room(&name)?;
     let topic = topic_name(&name);
