@@ -50,8 +50,8 @@ fn backlog(delivered: f64) -> Observation {
 }
 
 #[test]
-fn it_begins_with_the_defaults_of_the_sheet() {
-    let tuning = Run::auto().tuner.tuning();
+fn balanced_are_the_defaults_of_the_sheet() {
+    let tuning = Profile::Balanced.tuning();
     assert_eq!((tuning.batch_size, tuning.linger_ms), (65_536, 10));
     assert_eq!((tuning.compression, tuning.max_in_flight), (Compression::Lz4, 5));
 }
@@ -64,11 +64,12 @@ fn at_a_low_rate_a_record_does_not_wait() {
 }
 
 #[test]
-fn a_drain_gets_what_the_profile_throughput_has_at_the_first_look() {
+fn a_backlog_at_the_start_finds_large_batches_and_costs_no_new_connections() {
     let mut run = Run::auto();
-    let tuning = run.pass(1, backlog(50_000.0));
-    assert_eq!(tuning.batch_size, Profile::Throughput.tuning().batch_size);
-    assert_eq!(tuning.compression, Profile::Throughput.tuning().compression);
+    assert_eq!(run.tuner.tuning().batch_size, Profile::Throughput.tuning().batch_size);
+    assert_eq!(run.tuner.tuning().compression, Profile::Throughput.tuning().compression);
+    run.pass(1, backlog(50_000.0));
+    assert!(run.decisions.is_empty());
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn after_a_drain_it_is_calm_again() {
     let mut run = Run::auto();
     run.pass(20, backlog(50_000.0));
     assert_eq!(run.pass(60, flow(200.0)).linger_ms, 0);
-    assert_eq!(run.decisions.len(), 2);
+    assert_eq!(run.decisions.len(), 1);
 }
 
 #[test]
@@ -85,8 +86,10 @@ fn a_change_is_given_time_and_less_of_it_before_a_drain() {
     run.pass(6, flow(200.0));
     assert_eq!(run.pass(29, flow(20_000.0)).linger_ms, 0);
     assert_eq!(run.pass(1, flow(20_000.0)).linger_ms, 5);
-    assert_eq!(run.pass(4, backlog(50_000.0)).batch_size, 256 << 10);
-    assert_eq!(run.pass(1, backlog(50_000.0)).batch_size, 512 << 10);
+    let mut run = Run::auto();
+    run.pass(6, flow(200.0));
+    assert_eq!(run.pass(4, backlog(50_000.0)).linger_ms, 0);
+    assert_eq!(run.pass(1, backlog(50_000.0)).linger_ms, 5);
 }
 
 #[test]
@@ -94,7 +97,7 @@ fn a_decision_says_in_one_line_what_was_seen_what_changes_and_what_is_expected()
     let mut run = Run::auto();
     run.pass(10, flow(200.0));
     let reason = run.decisions[0].1.to_string();
-    for part in ["200 records/s", "backlog 0 bytes", "linger 10 ms -> 0 ms", "leaves at once"] {
+    for part in ["200 records/s", "backlog 0 bytes", "linger 5 ms -> 0 ms", "leaves at once"] {
         assert!(reason.contains(part), "{part}: {reason}");
     }
     assert!(!reason.contains('\n'));
@@ -116,9 +119,9 @@ fn no_other_profile_ever_moves() {
 fn nothing_is_changed_while_nothing_flows_or_nothing_is_taken() {
     let mut run = Run::auto();
     run.pass(100, flow(0.0));
-    run.pass(100, Observation { blocked: true, ..backlog(10.0) });
+    run.pass(100, Observation { blocked: true, ..flow(200.0) });
     assert!(run.decisions.is_empty());
-    run.pass(1, backlog(10.0));
+    run.pass(6, flow(200.0));
     assert_eq!(run.decisions.len(), 1);
 }
 
@@ -155,7 +158,7 @@ fn a_batch_that_was_refused_is_halved_at_once_and_not_tried_again_for_an_hour() 
     let mut run = Run::auto();
     assert_eq!(run.pass(1, backlog(50_000.0)).batch_size, 512 << 10);
     assert_eq!(run.pass(1, refused(50_000.0)).batch_size, 256 << 10);
-    assert!(run.decisions[1].1.reason.contains("refused as too large"));
+    assert!(run.decisions[0].1.reason.contains("refused as too large"));
     assert_eq!(run.pass(1, refused(50_000.0)).batch_size, 128 << 10);
     assert_eq!(run.pass(100, flow(200.0)).batch_size, 128 << 10);
     assert_eq!(run.pass(3_600, flow(200.0)).batch_size, 256 << 10);
@@ -166,17 +169,17 @@ fn a_record_that_is_too_large_does_not_shrink_batches_for_ever() {
     let mut run = Run::auto();
     let refused = Observation { refused_batch: true, ..flow(200.0) };
     assert_eq!(run.pass(100, refused).batch_size, 64 << 10);
-    assert!(run.decisions.len() <= 3, "{:?}", run.decisions);
+    assert!(run.decisions.len() <= 4, "three halves and the calm pace: {:?}", run.decisions);
 }
 
 #[test]
 fn frozen_it_does_nothing_and_thawed_it_goes_on() {
     let mut run = Run::auto();
     run.tuner.freeze(0);
-    run.pass(60, backlog(50_000.0));
+    run.pass(60, flow(200.0));
     assert!(run.decisions.is_empty());
     run.tuner.thaw(run.now_ms);
-    run.pass(1, backlog(50_000.0));
+    run.pass(6, flow(200.0));
     assert_eq!(run.decisions.len(), 1);
     let texts: Vec<String> = run.tuner.state().history.into_iter().map(|entry| entry.text).collect();
     assert_eq!(texts[..2], ["frozen by hand", "thawed by hand"]);
