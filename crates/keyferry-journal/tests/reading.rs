@@ -284,6 +284,26 @@ fn a_torn_tail_is_told_from_damage_when_the_epoch_has_ended() {
     assert_eq!(last_two(&storage), [Seen::Damage(segment, c, c + 60), ended]);
 }
 
+/// Seeds 48590, 71223 and 152981 of the simulation: the last record seemed to end beyond the segment, and nobody was told that it was lost.
+#[test]
+fn a_last_record_whose_length_was_flipped_is_damage_and_no_torn_tail() {
+    let (storage, writer, [.., end]) = three();
+    let segment = writer.segment();
+    storage.set_writer_alive(false);
+    let (whole, commit) = (storage.bytes(segment), end - 40);
+    let length = commit as usize + 8;
+    for torn in [&[][..], b"\xFFKF\xFE the record after it, which was cut short"] {
+        let bytes = [&whole, torn].concat();
+        for bit in 0..32 {
+            let mut flipped = bytes.clone();
+            flipped[length + bit / 8] ^= 1 << (bit % 8);
+            storage.put(segment, flipped);
+            let damage = Seen::Damage(segment, commit, bytes.len() as u64);
+            assert_eq!(read_slot(&storage)[2], damage, "bit {bit}");
+        }
+    }
+}
+
 /// Seed 15281 of the simulation: those that had been returned were counted, and after a power cut the count reached one too far.
 #[test]
 fn what_vanishes_among_those_in_doubt_takes_no_other_with_it() {

@@ -33,6 +33,20 @@ pub(super) const BUGS: &[Bug] = &[
         test: Test::Provider("DurabilityTest"),
     },
     Bug {
+        name: "what the next start settles takes a damaged last record for one that was cut short",
+        file: "provider/src/main/java/org/keyferry/journal/LastEpoch.java",
+        right: "scanner.isCutShort() && !scanner.hasMore()",
+        wrong: "!scanner.hasMore()",
+        test: Test::Provider("SettlementTest"),
+    },
+    Bug {
+        name: "a last record whose length was flipped counts as cut short",
+        file: "crates/keyferry-journal/src/scanner.rs",
+        right: " || header.has_flipped_length(salt, offset, rest)",
+        wrong: " || (rest.is_empty() && header.has_flipped_length(salt, offset, rest))",
+        test: Test::Package("keyferry-journal", "reading"),
+    },
+    Bug {
         name: "the reader ignores the checksum",
         file: "crates/keyferry-journal/src/format.rs",
         right: "salt.checksum(offset, &record[8..self.unpadded()]) == self.checksum",
@@ -87,6 +101,13 @@ pub(super) const BUGS: &[Bug] = &[
         right: "self.ends.front().filter(|end| end.below <= self.first)",
         wrong: "self.ends.front()",
         test: Test::Simulation,
+    },
+    Bug {
+        name: "what librdkafka concludes from a later acknowledgement counts as acknowledged",
+        file: "crates/keyferry-kafka/src/raw.rs",
+        right: "message.offset == i64::from(sys::RD_KAFKA_OFFSET_INVALID)",
+        wrong: "message.offset == i64::from(sys::RD_KAFKA_OFFSET_INVALID) && message.len == usize::MAX",
+        test: Test::Package("keyferry-kafka", "newborn"),
     },
     Bug {
         name: "a record that failed counts as acknowledged",
