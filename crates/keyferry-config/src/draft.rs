@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::flow::Breaker;
@@ -21,6 +22,7 @@ pub(crate) struct AgentDraft {
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) alerts_file: Option<PathBuf>,
+    pub(crate) probation: Option<Duration>,
 }
 
 /// What the sources say of one destination, each value legal by itself.

@@ -65,6 +65,17 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The option or key that is wrong, as its source spells it; `None` if it is the file as a whole.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Invalid { option, .. } | Self::Refused { option, .. } => Some(option.clone()),
+            Self::UnknownKey { key, .. } => Some(key.clone()),
+            Self::Syntax { .. } | Self::Unreadable { .. } => None,
+        }
+    }
+}
+
 /// What was found in place of a legal value; nothing is shown of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Got {

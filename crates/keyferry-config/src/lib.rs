@@ -7,16 +7,20 @@
 //! - [`Sources`]: the file, the environment and Keycloak's options, in the order of their weight;
 //! - [`SETTINGS`]: the table of everything that can be set;
 //! - [`DROP_IN`]: the table of what becomes of each setting of the listener that Keyferry replaces;
+//! - [`change`]: how it changes while the agent runs;
 //! - [`Config`]: the result, and [`librdkafka::properties`]: what the Kafka client is told.
 //!
 //! Secrets are of the type [`Secret`] from the first moment on and never part of a message.
 
+pub mod change;
 mod ciphers;
+mod class;
 mod draft;
 mod dropin;
 mod error;
 mod file;
 mod flow;
+mod given;
 mod input;
 mod jaas;
 pub mod librdkafka;
@@ -26,6 +30,7 @@ mod names;
 mod origin;
 mod provider;
 pub mod reference;
+pub mod schema;
 mod secret;
 mod security;
 mod settings;
@@ -34,9 +39,11 @@ mod stores;
 mod substitution;
 pub mod units;
 
+pub use class::Class;
 pub use dropin::{DROP_IN, DropIn, Property, Treatment};
 pub use error::{ConfigError, ConfigErrors, Got, Warning};
 pub use flow::{Backpressure, Breaker, EventTypes};
+pub use given::{Given, Givens};
 pub use load::{Loaded, load};
 pub use model::{
     ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::dropin::DropIn;
@@ -69,9 +70,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         .enumerate()
         .map(|(number, (given, draft))| context.assemble(number, given, draft));
     let destinations = destinations.collect();
-    let AgentDraft { node, journal, metrics, log, alerts_file } = context.agent;
+    let AgentDraft { node, journal, metrics, log, alerts_file, probation } = context.agent;
+    let probation = probation.unwrap_or(PROBATION);
     ConfigErrors::check(context.errors)?;
-    let config = Config { node, journal, destinations, metrics, log, alerts_file };
+    let config = Config { node, journal, destinations, metrics, log, alerts_file, probation };
     Ok(Loaded { config, warnings: context.warnings, origins, files: context.resolver.into_files() })
 }
 
@@ -84,6 +86,9 @@ fn origins(agent: &Assignments, given: &[GivenDestination]) -> BTreeMap<String, 
     let agent = agent.iter().map(|(slot, assignment)| (slot.clone(), assignment.origin.clone()));
     agent.chain(destinations).collect()
 }
+
+/// For how long a change is watched if nothing else is configured.
+const PROBATION: Duration = Duration::from_secs(60);
 
 const GAP_RECORDS: &str = "destination.gap_records";
 const FIRST_PAUSE: &str = "destination.breaker.first_pause";
@@ -365,7 +370,7 @@ impl Assignment {
         matches!(&self.target, Target::Setting(setting) if setting.key == DESTINATION_NAME)
     }
 
-    fn is_secret(&self) -> bool {
+    pub(crate) fn is_secret(&self) -> bool {
         match &self.target {
             Target::Setting(setting) => setting.secret,
             Target::Translated(_) | Target::Checked(_) => false,

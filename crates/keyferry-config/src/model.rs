@@ -33,6 +33,9 @@ pub struct Config {
     pub log: Log,
     /// The file with rules, channels, routes and playbooks for alerts and incidents.
     pub alerts_file: Option<PathBuf>,
+    /// For how long it is watched whether a change of the configuration makes things worse.
+    #[serde(serialize_with = "serialize_duration")]
+    pub probation: Duration,
 }
 
 /// Where the journal is, how much of it is kept, and what the provider was told of it that the agent has to know.

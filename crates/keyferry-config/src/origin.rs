@@ -24,6 +24,8 @@ pub enum Origin {
     KeyferryVariable(String),
     /// The options that Keycloak hands over.
     Keycloak,
+    /// A change that was made while the agent ran.
+    Live,
 }
 
 impl Origin {
@@ -35,6 +37,7 @@ impl Origin {
             Self::KafkaVariable(_) => 2,
             Self::KeyferryVariable(_) => 3,
             Self::Keycloak => 4,
+            Self::Live => 5,
         }
     }
 }
@@ -46,6 +49,7 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(f, "{}, line {line}", path.display()),
             Self::KafkaVariable(name) | Self::KeyferryVariable(name) => f.write_str(name),
             Self::Keycloak => f.write_str("Keycloak's configuration"),
+            Self::Live => f.write_str("a live change"),
         }
     }
 }

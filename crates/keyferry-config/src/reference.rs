@@ -63,7 +63,7 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 14] = [
+const SECTIONS: [(&str, &str); 15] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
@@ -77,6 +77,7 @@ const SECTIONS: [(&str, &str); 14] = [
     ("Backpressure", "backpressure"),
     ("Metrics", "metrics"),
     ("Alerts", "alerts"),
+    ("Changes", "config"),
     ("Log", "log"),
 ];
 
@@ -96,6 +97,7 @@ fn entry(setting: &Setting) -> String {
             if setting.secret { ". Secret: never shown" } else { "" }
         ),
         format!("- Default: {}", setting.default),
+        format!("- Change: {}", setting.class),
         format!("- Variable: `{}`", setting.variable()),
     ];
     lines.extend(
@@ -177,6 +179,9 @@ warning. A blank variable or option counts as not set. What becomes of every set
 An unknown key of the file is an error; an unknown option or `KEYFERRY_…` variable is a warning. Either names the nearest known one. An error names the
 option, where its value comes from, and what was expected. Secrets are never part of it.
 
+What a change takes while the agent runs is said of each key ([changes.md](changes.md)): *live* holds from the next moment on; *swap* replaces the connections without a gap;
+*restart* is refused until the agent is started anew.
+
 In the file, `destination.delivery.linger` is the key `linger` in the table `[destination.delivery]`:
 
 ```toml
@@ -219,6 +224,7 @@ const PASS_THROUGH: &str = "
 The table `[destination.librdkafka]` hands properties to librdkafka as they are, under librdkafka's own names, on top of those that Keyferry sets
 (variable `KEYFERRY_DESTINATION_LIBRDKAFKA_CLIENT_RACK`, option `librdkafka-client-rack` for `client.rack`). A property that has a setting of its own above, or on which a
 promise of Keyferry's rests, is refused with what to use instead: `acks` is always `all`, `enable.idempotence` always `true`, `message.timeout.ms` always `0` (endless).
+Their change is a *swap*.
 
 Keyferry's choices that this table can change: `partitioner` = `murmur2_random` (that of Kafka's Java client), `socket.keepalive.enable` = `true`,
 `socket.connection.setup.timeout.ms` = `5000`, `reconnect.backoff.max.ms` = `1000`, `log.connection.close` = `false`, `enable.metrics.push` = `false`.

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use crate::ciphers;
+use crate::class::Class;
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
@@ -28,6 +29,8 @@ pub struct Setting {
     pub purpose: &'static str,
     /// Whether its value must never be shown.
     pub secret: bool,
+    /// What a change of it takes while the agent runs.
+    pub class: Class,
     pub(crate) apply: Apply,
 }
 
@@ -111,6 +114,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the provider hands over",
         purpose: "The node's name. It becomes part of the client id.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set_some(&mut draft.node, input.text())),
     },
     Setting {
@@ -120,6 +124,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the provider hands over",
         purpose: "The journal directory, for an agent that runs as a sidecar or a service.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set_some(&mut draft.journal.dir, input.path())),
     },
     Setting {
@@ -130,6 +135,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "For how long segments are kept after everything in them was delivered, so that `keyferry replay` can \
                   send it again.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| set(&mut draft.journal.keep, input.duration(0..=LONGEST_KEEP_MS))),
     },
     Setting {
@@ -139,6 +145,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`none`: no limit",
         purpose: "How much of what was delivered is kept at most in a slot. The oldest goes first.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| {
             set(&mut draft.journal.keep_size, input.size_or_none(0..=u64::MAX))
         }),
@@ -150,6 +157,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`64MiB`",
         purpose: "What the provider was told in its option of this name: an agent that the provider does not start has to be told the same.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set(&mut draft.journal.segment_size, input.size(4096..=1 << 30))),
     },
     Setting {
@@ -160,6 +168,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "How large the segments of a slot may become together, as the provider was told in its option of this name: at \
                   least four times `journal.segment_size`. What was delivered and kept goes first.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| {
             set(&mut draft.journal.max_size, input.size_or_none(0..=u64::MAX))
         }),
@@ -172,6 +181,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "What gives way at the ceiling, as the provider was told in its option of this name. With `drop-old` it is the \
                   agent that gives up the oldest events, counts them and tells consumers of it.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set(&mut draft.journal.overflow, input.keyword())),
     },
     Setting {
@@ -182,6 +192,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "Whether the provider settles what is in doubt when it starts again, as it was told in its option of this name. The \
                   agent then waits with such events until it has.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set(&mut draft.journal.settle, input.keyword())),
     },
     Setting {
@@ -192,6 +203,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "Names the destination in logs, in metrics and in the files that keep its state in the journal. A destination with \
                   another name is another destination: it begins with the oldest event that the journal holds.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.name, input.parse())),
     },
     Setting {
@@ -201,6 +213,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none; the agent waits until it is set",
         purpose: "The servers that the client asks first. Two or three of a cluster are enough.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.bootstrap_servers, input.parse())),
     },
     Setting {
@@ -210,6 +223,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none; the agent waits until it is set",
         purpose: "The topic of user events.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.topic_events, input.parse())),
     },
     Setting {
@@ -219,6 +233,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none; admin events are not published",
         purpose: "The topic of admin events.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.topic_admin_events, input.parse())),
     },
     Setting {
@@ -228,6 +243,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`keyferry-` and the node's name",
         purpose: "How the client introduces itself to the brokers, whose logs and quotas go by it.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.client_id, input.text())),
     },
     Setting {
@@ -238,6 +254,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "Which headers a record carries: CloudEvents 1.0 in binary mode, only what tells copies and doubtful \
                   events apart, or none, as the listener that Keyferry replaces.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| set(&mut draft.headers, input.keyword())),
     },
     Setting {
@@ -249,6 +266,7 @@ pub static SETTINGS: &[Setting] = &[
                   published with the outcome `unknown`, counted and dropped, or held until an operator decides with \
                   `keyferry in-doubt`.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| set(&mut draft.in_doubt, input.keyword())),
     },
     Setting {
@@ -259,6 +277,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "The topic for records that can never be delivered where they belong (too large, or refused by a policy), with headers that say why. What it \
                   refuses too goes to the file, see `keyferry dead-letter`.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.dead_letter_topic, input.parse())),
     },
     Setting {
@@ -268,6 +287,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`true`",
         purpose: "Whether a record of the type `org.keyferry.gap` tells consumers of events that are missing in the stream.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| set(&mut draft.gap_records, input.boolean())),
     },
     Setting {
@@ -277,6 +297,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`false`",
         purpose: "Whether topics that do not exist are created. A topic that cannot be created is asked for again and again; its events wait in the journal.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| set(&mut draft.topics.create, input.boolean())),
     },
     Setting {
@@ -286,6 +307,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "the broker's",
         purpose: "How many partitions a created topic gets.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=10_000, "")?;
             set_some(&mut draft.topics.partitions, Ok(parsed.map(|partitions| partitions as u16)))
@@ -298,6 +320,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "the broker's",
         purpose: "How many brokers keep each partition of a created topic.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=100, "")?;
             set_some(&mut draft.topics.replication, Ok(parsed.map(|brokers| brokers as u16)))
@@ -310,6 +333,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "How a created topic is configured where that differs from the broker's default: `retention.ms=1209600000; min.insync.replicas=2`.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| set(&mut draft.topics.config, input.parse())),
     },
     Setting {
@@ -319,6 +343,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`0ms`: it is not checked",
         purpose: "For how long consumers may be away without missing anything: a topic that keeps records for a shorter time is warned of.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.topics.outage_budget, input.duration(0..=LONGEST_KEEP_MS))
         }),
@@ -330,6 +355,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`1`",
         purpose: "The least number of connections to the cluster, and how many there are at first. Each is a producer of its own; a key always goes by the same.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=16, "")?;
             set(&mut draft.pool.min_connections, Ok(parsed.map(|connections| connections as u8)))
@@ -342,6 +368,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`4`",
         purpose: "The largest number of connections to the cluster that the tuner or an operator may ask for. Less than `min_connections` counts as that.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=16, "")?;
             set(&mut draft.pool.max_connections, Ok(parsed.map(|connections| connections as u8)))
@@ -355,6 +382,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "What batches, linger, compression and connections are fitted to: a fixed aim, or with `auto` what the moment asks for. Values that are \
                   configured below stay as they are.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.tuner.profile, input.keyword())),
     },
     Setting {
@@ -364,6 +392,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "A scenario that stands for a profile and some settings. What is configured beside it wins.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.tuner.preset, input.keyword())),
     },
     Setting {
@@ -373,6 +402,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`false`",
         purpose: "Whether the profile `auto` stays where it begins.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| set(&mut draft.tuner.frozen, input.boolean())),
     },
     Setting {
@@ -382,6 +412,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`64KiB`",
         purpose: "The largest batch of records for one partition.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.delivery.batch_size, input.size(1..=i32::MAX as u64))
         }),
@@ -393,6 +424,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`10ms`",
         purpose: "How long a record may wait for its batch to fill.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.delivery.linger, input.duration(0..=LONGEST_TIMER_MS))
         }),
@@ -404,6 +436,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`lz4`",
         purpose: "How batches are compressed.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set(&mut draft.delivery.compression, input.keyword())),
     },
     Setting {
@@ -413,6 +446,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`1s`",
         purpose: "The pause before a failed request is sent again.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.delivery.retry_backoff, input.duration(1..=300_000))
         }),
@@ -425,6 +459,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "The age at which an undelivered record makes the agent declare the destination failing. The record \
                   is not given up: the journal keeps it, and the client goes on trying.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.delivery.delivery_timeout, input.duration(1_000..=86_400_000))
         }),
@@ -437,6 +472,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "The largest request, and thereby the largest record, that is sent. A larger one needs \
                   `message.max.bytes` of the brokers or `max.message.bytes` of the topic raised as well.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.delivery.max_request_size, input.size(1_000..=1_000_000_000))
         }),
@@ -448,6 +484,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`5`",
         purpose: "How many requests may be unanswered on a connection. Beyond 5 Kafka does not keep their order.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=5, "")?;
             set(&mut draft.delivery.max_in_flight, Ok(parsed.map(|requests| requests as u8)))
@@ -460,6 +497,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`30s`",
         purpose: "How long a broker may take to answer a request.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.delivery.request_timeout, input.duration(10..=300_000))
         }),
@@ -471,6 +509,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`32MiB`",
         purpose: "How much the client may hold in memory. What does not fit waits in the journal.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.delivery.buffer, input.size(1 << 20..=1 << 30))
         }),
@@ -482,6 +521,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`3`",
         purpose: "The circuit breaker opens after so many failed attempts without progress between them.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=1000, "")?;
             set(&mut draft.breaker.failures, Ok(parsed.map(|number| number as u32)))
@@ -494,6 +534,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`50`",
         purpose: "The circuit breaker opens when so many percent of the outcomes of a window are failures.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=100, "")?;
             set(&mut draft.breaker.failure_rate, Ok(parsed.map(|number| number as u8)))
@@ -506,6 +547,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`90`",
         purpose: "The circuit breaker opens when so many percent of the acknowledgements of a window are slow.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=100, "")?;
             set(&mut draft.breaker.slow_rate, Ok(parsed.map(|number| number as u8)))
@@ -518,6 +560,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`10s`",
         purpose: "Over how long the circuit breaker takes its rates.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.breaker.window, input.duration(1_000..=3_600_000))
         }),
@@ -529,6 +572,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`100`",
         purpose: "Of fewer outcomes in a window the circuit breaker takes no rate: one failure of two is no sign of an outage.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=1_000_000, "")?;
             set(&mut draft.breaker.minimum_outcomes, Ok(parsed.map(|number| number as u32)))
@@ -541,6 +585,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`30s`",
         purpose: "An acknowledgement is slow when it comes so long after its record was sent. Longer than 24 MiB take on the link when all is well.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.breaker.slow_after, input.duration(100..=3_600_000))
         }),
@@ -552,6 +597,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`5s`",
         purpose: "The circuit breaker opens when nothing has been acknowledged for so long although something is in flight.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.breaker.oldest_unacknowledged, input.duration(100..=3_600_000))
         }),
@@ -563,6 +609,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`200ms`",
         purpose: "The first pause of the circuit breaker is shorter than this, by chance; each further one in a row may be twice as long.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.breaker.first_pause, input.duration(10..=300_000))
         }),
@@ -574,6 +621,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`3s`",
         purpose: "No pause of the circuit breaker is longer: so long a recovered destination may wait at most.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.breaker.longest_pause, input.duration(200..=300_000))
         }),
@@ -585,6 +633,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`16`",
         purpose: "How many records the circuit breaker lets through to find out whether a destination has recovered.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             let parsed = input.integer(1..=10_000, "")?;
             set(&mut draft.breaker.probe_records, Ok(parsed.map(|number| number as u32)))
@@ -597,6 +646,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`5s`",
         purpose: "A probe without progress for so long has failed.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.breaker.probe_timeout, input.duration(100..=300_000))
         }),
@@ -608,6 +658,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`PLAINTEXT`",
         purpose: "Whether connections are encrypted, and whether the client authenticates by SASL.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set(&mut draft.security.protocol, input.keyword())),
     },
     Setting {
@@ -617,6 +668,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "the authorities of the operating system (or of SSL_CERT_FILE)",
         purpose: "The certificate authorities that are believed.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.tls.ca_file, input.path())),
     },
     Setting {
@@ -626,6 +678,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The certificate authorities that are believed, as PEM text.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.tls.ca_pem, pem(input))),
     },
     Setting {
@@ -635,6 +688,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The password of a trust store that is a PKCS#12 or JKS store.",
         secret: true,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.truststore_password, input.secret())
         }),
@@ -646,6 +700,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the file begins with",
         purpose: "The format of a trust store whose first bytes do not tell it.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.truststore_type, input.keyword())
         }),
@@ -657,6 +712,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's certificate and its chain.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.certificate_file, input.path())
         }),
@@ -668,6 +724,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's certificate and its chain, as PEM text.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.certificate_pem, pem(input))
         }),
@@ -679,6 +736,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's private key.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.tls.key_file, input.path())),
     },
     Setting {
@@ -688,6 +746,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's private key, as PEM text.",
         secret: true,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             let checked = pem(input)?;
             set_some(&mut draft.security.tls.key_pem, Ok(checked.map(crate::Secret::new)))
@@ -700,6 +759,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The password of a private key in PEM, or in a JKS store where it is another than the store's.",
         secret: true,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.key_password, input.secret())
         }),
@@ -711,6 +771,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's private key and certificates in one file.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.keystore_file, input.path())
         }),
@@ -722,6 +783,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The password of the key store.",
         secret: true,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.keystore_password, input.secret())
         }),
@@ -733,6 +795,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the file begins with",
         purpose: "The format of a key store whose first bytes do not tell it.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.tls.keystore_type, input.keyword())
         }),
@@ -744,6 +807,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`true`",
         purpose: "Whether the broker's certificate must carry the name that was connected to.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.security.tls.verify_hostname, verify_hostname(input))
         }),
@@ -755,6 +819,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "OpenSSL's choice",
         purpose: "The cipher suites of TLS 1.2. Those of TLS 1.3 are always allowed.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.security.tls.cipher_suites, cipher_suites(input))
         }),
@@ -766,6 +831,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "what the login module implies, else none; the agent waits until it is set",
         purpose: "How the client proves who it is.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.sasl.mechanism, mechanism(input))
         }),
@@ -777,6 +843,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The user, for PLAIN and SCRAM.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.username, input.text())),
     },
     Setting {
@@ -786,6 +853,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The password, for PLAIN and SCRAM.",
         secret: true,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.password, input.secret())),
     },
     Setting {
@@ -795,6 +863,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "Where OAUTHBEARER gets its token: the issuer's token endpoint.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.sasl.token_endpoint, url(input))
         }),
@@ -806,6 +875,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's id at the issuer, for OAUTHBEARER.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.client_id, input.text())),
     },
     Setting {
@@ -815,6 +885,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's secret at the issuer, for OAUTHBEARER.",
         secret: true,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.sasl.client_secret, input.secret())
         }),
@@ -826,6 +897,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The scope that is asked for, for OAUTHBEARER.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.scope, input.text())),
     },
     Setting {
@@ -835,6 +907,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`AWS_REGION`, else `AWS_DEFAULT_REGION`",
         purpose: "The region of the cluster, for AWS_MSK_IAM.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.security.sasl.aws_region, input.text())),
     },
     Setting {
@@ -844,6 +917,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "the first credentials that are found",
         purpose: "The profile of the shared credentials file, for AWS_MSK_IAM.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.sasl.aws_profile, input.text())
         }),
@@ -855,6 +929,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`kafka`",
         purpose: "The first part of the brokers' principal, for GSSAPI.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.sasl.kerberos_service_name, input.text())
         }),
@@ -866,6 +941,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The client's principal, for GSSAPI.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.sasl.kerberos_principal, input.text())
         }),
@@ -877,6 +953,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "The file with the client's keys, for GSSAPI.",
         secret: false,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.sasl.kerberos_keytab, input.path())
         }),
@@ -888,6 +965,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "User and password, or client id and secret, as Kafka's Java clients take them.",
         secret: true,
+        class: Class::Swap,
         apply: Apply::Destination(|draft, input| {
             set_some(&mut draft.security.sasl.jaas_config, input.secret())
         }),
@@ -899,6 +977,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`8MiB`",
         purpose: "Backpressure is elevated when so much is not delivered.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| {
             set(&mut draft.journal.backpressure.elevated_backlog, input.size(0..=u64::MAX))
         }),
@@ -910,6 +989,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`10s`",
         purpose: "Backpressure is elevated when the oldest event that is not delivered is so old.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| {
             set(&mut draft.journal.backpressure.elevated_age, input.duration(0..=LONGEST_KEEP_MS))
         }),
@@ -921,6 +1001,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`1m`",
         purpose: "Backpressure is high when the oldest event that is not delivered is so old.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| {
             set(&mut draft.journal.backpressure.high_age, input.duration(0..=LONGEST_KEEP_MS))
         }),
@@ -932,6 +1013,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`1h`",
         purpose: "Backpressure is high when the journal, growing as it does, reaches its ceiling or fills its file system in this time.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| {
             set(&mut draft.journal.backpressure.high_time_to_full, input.duration(0..=LONGEST_KEEP_MS))
         }),
@@ -943,6 +1025,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`50`",
         purpose: "Backpressure is high when so many percent of what the journal may have are used.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| {
             let parsed = input.integer(1..=100, "")?;
             set(&mut draft.journal.backpressure.high_used, Ok(parsed.map(|number| number as u8)))
@@ -955,6 +1038,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`10m`",
         purpose: "Backpressure is critical when the journal, growing as it does, reaches its ceiling or fills its file system in this time.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| {
             set(&mut draft.journal.backpressure.critical_time_to_full, input.duration(0..=LONGEST_KEEP_MS))
         }),
@@ -966,6 +1050,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`80`",
         purpose: "Backpressure is critical when so many percent of what the journal may have are used.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| {
             let parsed = input.integer(1..=100, "")?;
             set(&mut draft.journal.backpressure.critical_used, Ok(parsed.map(|number| number as u8)))
@@ -979,6 +1064,7 @@ pub static SETTINGS: &[Setting] = &[
         purpose: "User events of these types, such as `CODE_TO_TOKEN, REFRESH_TOKEN`, are passed over while backpressure is as high as \
                   `backpressure.low_priority_from`. Gap records tell of them.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set(&mut draft.journal.backpressure.low_priority, input.parse())),
     },
     Setting {
@@ -988,6 +1074,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`high`",
         purpose: "From which level of backpressure on events of low priority are passed over.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| {
             set(&mut draft.journal.backpressure.low_priority_from, input.keyword())
         }),
@@ -999,6 +1086,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`10`",
         purpose: "Of so many events of low priority one is sent all the same. `0` holds all of them back.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| {
             let parsed = input.integer(0..=1_000_000, "")?;
             set(&mut draft.journal.backpressure.low_priority_sample, Ok(parsed.map(|number| number as u32)))
@@ -1011,6 +1099,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`off`",
         purpose: "Where metrics are served for Prometheus over HTTP without encryption or authentication, such as `127.0.0.1:9464`. The Unix socket has them in any case.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set(&mut draft.metrics.listen, listen(input))),
     },
     Setting {
@@ -1020,7 +1109,18 @@ pub static SETTINGS: &[Setting] = &[
         default: "none: the default rules hold and are told to the log",
         purpose: "The file with rules, channels, routes and playbooks for alerts and incidents: docs/alerts.md.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set_some(&mut draft.alerts_file, input.path())),
+    },
+    Setting {
+        key: "config.probation",
+        option: None,
+        takes: || "duration".into(),
+        default: "`60s`",
+        purpose: "For how long it is watched whether a change of the configuration makes things worse: then it is taken back. `0s` watches nothing.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.probation, input.duration(0..=86_400_000))),
     },
     Setting {
         key: "log.level",
@@ -1029,6 +1129,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`info`",
         purpose: "The least severe message that is logged.",
         secret: false,
+        class: Class::Live,
         apply: Apply::Agent(|draft, input| set(&mut draft.log.level, input.keyword())),
     },
     Setting {
@@ -1038,6 +1139,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`text`",
         purpose: "The form of the log. An agent that the provider starts always writes JSON.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set(&mut draft.log.format, input.keyword())),
     },
 ];

@@ -1,7 +1,7 @@
 //! Where values are looked for, and which of several holds.
 //!
 //! The invariant: **the defaults give way to the file, the file to `KAFKA_…` variables, those to `KEYFERRY_…` variables,
-//! and all of them to the options that Keycloak hands over.** Only the value that holds is parsed, so a value that is
+//! those to the options that Keycloak hands over, and all of them to what was changed while the agent ran.** Only the value that holds is parsed, so a value that is
 //! overridden can do no harm.
 //!
 //! Only the file can speak of several destinations. Whatever variables and options say of a destination, they say of the first.
@@ -20,7 +20,7 @@ use crate::provider;
 use crate::secret::Secret;
 use crate::settings::{self, DESTINATION_NAME, DESTINATION_TABLE, LIBRDKAFKA_TABLE, SETTINGS, Setting};
 use crate::stores::OpenStore;
-use crate::substitution::Resolver;
+use crate::substitution::{self, Resolver};
 
 /// The sources of one configuration. Without any, everything has its default.
 #[derive(Clone, Default)]
@@ -28,6 +28,7 @@ pub struct Sources {
     file: Option<ConfigFile>,
     environment: BTreeMap<String, String>,
     options: BTreeMap<String, String>,
+    live: BTreeMap<String, String>,
     node: Option<String>,
     open_store: Option<OpenStore>,
 }
@@ -137,6 +138,13 @@ pub(crate) struct Collected {
     pub(crate) warnings: Vec<Warning>,
 }
 
+/// What it holds may be secret.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
 impl Sources {
     /// No source at all.
     pub fn new() -> Self {
@@ -199,6 +207,18 @@ impl Sources {
         self
     }
 
+    /// Adds changes that were made while the agent ran: keys of the configuration file, those of a destination that is not the first as
+    /// `destination[name].…`.
+    #[must_use]
+    pub fn with_live<N, V>(mut self, changes: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        self.live.extend(changes.into_iter().map(|(key, value)| (key.into(), value.into())));
+        self
+    }
+
     /// Gives the node's name as the hand-over has it. It wins over every other source.
     #[must_use]
     pub fn with_node(mut self, node: impl Into<String>) -> Self {
@@ -236,7 +256,29 @@ impl Sources {
         self.collect_kafka_variables(&mut collected);
         self.collect_keyferry_variables(&mut collected);
         self.collect_options(&mut collected);
+        self.collect_live(&mut collected);
         collected
+    }
+
+    fn collect_live(&self, collected: &mut Collected) {
+        for (key, text) in &self.live {
+            let Some((destination, target)) = collected.live_target(key) else {
+                collected.unknown_key(key, key.clone(), Origin::Live);
+                continue;
+            };
+            let (text, dialect, origin, option) = (text.clone(), Dialect::Native, Origin::Live, key.clone());
+            let assignment = Assignment { target, text, dialect, origin, option };
+            if assignment.is_secret() && !substitution::is_reference(&assignment.text) {
+                let remedy = "a secret is set by a reference, such as `${file:/run/secrets/password}`: what is changed is kept in the history".to_owned();
+                collected.errors.push(ConfigError::Refused {
+                    option: key.clone(),
+                    origin: Origin::Live,
+                    remedy,
+                });
+                continue;
+            }
+            collected.add_to(destination, assignment);
+        }
     }
 
     fn collect_file(&self, collected: &mut Collected) {
@@ -364,6 +406,20 @@ impl Collected {
             &mut self.agent
         };
         assignments.insert(assignment.target.slot(), assignment);
+    }
+
+    /// Where a key of a live change leads: the number of its destination, and the target.
+    fn live_target(&self, key: &str) -> Option<(usize, Target)> {
+        let Some((label, rest)) = key
+            .strip_prefix(DESTINATION_TABLE)
+            .and_then(|rest| rest.strip_prefix('['))
+            .and_then(|rest| rest.split_once("]."))
+        else {
+            return Some((0, target_of(key)?));
+        };
+        let mut tables = std::iter::once(&self.first).chain(&self.others).map(|one| one.table.as_ref());
+        let number = tables.position(|table| table.is_some_and(|table| table.label == label))?;
+        Some((number, target_of(&format!("{DESTINATION_TABLE}.{rest}"))?))
     }
 
     /// The destination with this number, counted from 0.

@@ -1,0 +1,106 @@
+//! Whether a change has made things worse.
+//!
+//! The invariant: **a change is blamed only for what was not so before it.** The time after it is compared with the same length of time before. A breaker that was opened by
+//! hand says nothing, and neither does one that had opened before.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Fewer failures than this say nothing.
+const LEAST_FAILURES: u64 = 10;
+
+/// What one shipment has counted since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How often its breaker has opened by itself.
+    pub openings: u64,
+    /// Records that failed, and records that can never be delivered.
+    pub failures: u64,
+}
+
+/// What every shipment has counted, by its name.
+pub type Health = BTreeMap<String, Tally>;
+
+/// What was counted, and when.
+type Sample = (u64, Health);
+
+/// What was counted lately, and what has been since a change.
+#[derive(Debug, Default)]
+pub(crate) struct Probation {
+    /// The last while, the oldest first.
+    recent: VecDeque<Sample>,
+    /// When a change was made, with what was counted by then, and over the time before it.
+    since: Option<Since>,
+}
+
+#[derive(Debug)]
+struct Since {
+    begun: Sample,
+    before: Tally,
+    before_ms: u64,
+}
+
+impl Probation {
+    /// A change has been made.
+    pub(crate) fn begin(&mut self, health: &Health, now_ms: u64) {
+        let (before_ms, before) = match self.recent.front() {
+            Some((at_ms, then)) => (now_ms.saturating_sub(*at_ms), increase(then, health)),
+            None => (0, Tally::default()),
+        };
+        self.since = Some(Since { begun: (now_ms, health.clone()), before, before_ms });
+    }
+
+    /// The change, if one was on probation, has been taken back.
+    pub(crate) fn end(&mut self) {
+        self.since = None;
+    }
+
+    /// Until when a change is on probation that lasts `length_ms`.
+    pub(crate) fn until_ms(&self, length_ms: u64) -> Option<u64> {
+        self.since.as_ref().map(|since| since.begun.0.saturating_add(length_ms))
+    }
+
+    /// Takes in what is counted now; answers in which way the change on probation has made things worse.
+    pub(crate) fn look(&mut self, health: &Health, length_ms: u64, now_ms: u64) -> Option<String> {
+        self.recent.push_back((now_ms, health.clone()));
+        while self.recent.front().is_some_and(|(at_ms, _)| at_ms.saturating_add(length_ms) < now_ms) {
+            self.recent.pop_front();
+        }
+        let since = self.since.as_ref()?;
+        if let Some(worse) = since.worse(health, now_ms) {
+            return Some(worse);
+        }
+        self.since = self.since.take().filter(|since| now_ms < since.begun.0.saturating_add(length_ms));
+        None
+    }
+}
+
+impl Since {
+    fn worse(&self, health: &Health, now_ms: u64) -> Option<String> {
+        let (begun_ms, then) = &self.begun;
+        let (after, after_ms) = (increase(then, health), now_ms.saturating_sub(*begun_ms));
+        if after.openings > 0 && self.before.openings == 0 {
+            return Some(format!("the circuit breaker has opened {after_ms} ms after it"));
+        }
+        // More than twice as many a second: rates as products, so that no time is divided by.
+        let rate_after = u128::from(after.failures) * u128::from(self.before_ms);
+        let rate_before = u128::from(self.before.failures) * u128::from(after_ms);
+        let has_doubled = self.before.failures == 0 || rate_after >= 2 * rate_before;
+        (after.failures >= LEAST_FAILURES && has_doubled).then(|| {
+            format!(
+                "{} records have failed in the {after_ms} ms after it, and {} in the {} ms before",
+                after.failures, self.before.failures, self.before_ms
+            )
+        })
+    }
+}
+
+/// What has been counted from one time to the other, by shipments that were there at both.
+fn increase(from: &Health, to: &Health) -> Tally {
+    let mut sum = Tally::default();
+    for (name, now) in to {
+        let Some(then) = from.get(name) else { continue };
+        sum.openings += now.openings.saturating_sub(then.openings);
+        sum.failures += now.failures.saturating_sub(then.failures);
+    }
+    sum
+}
