@@ -128,6 +128,7 @@ impl Load {
             ("keyferry_journal_disk_free_bytes", 6e10),
             ("keyferry_journal_disk_size_bytes", 1e11),
             ("keyferry_agent_waiting", 0.0),
+            ("keyferry_config_file_not_in_use", 0.0),
         ] {
             series.push((name.to_owned(), value));
         }

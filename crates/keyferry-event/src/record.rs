@@ -93,6 +93,11 @@ impl Encoder {
         Self { mode, ..Self::default() }
     }
 
+    /// From now on records have the headers of `mode`.
+    pub fn set_mode(&mut self, mode: HeaderMode) {
+        self.mode = mode;
+    }
+
     /// The record of `event` for `topic`. It lives until the next call.
     pub fn encode<'a>(
         &'a mut self,

@@ -21,6 +21,11 @@ impl Backoff {
         Self { initial, ceiling, attempt: 0, random: fastrand::Rng::with_seed(seed) }
     }
 
+    /// From now on the delays begin below `initial` and stay below `ceiling`.
+    pub fn set_limits(&mut self, initial: Duration, ceiling: Duration) {
+        (self.initial, self.ceiling) = (initial, ceiling);
+    }
+
     /// The next delay.
     pub fn next_delay(&mut self) -> Duration {
         let limit = self.initial.saturating_mul(1_u32 << self.attempt.min(20)).min(self.ceiling);

@@ -202,6 +202,11 @@ impl BackpressureMonitor {
         }
     }
 
+    /// From now on it judges by other settings.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Takes in what was measured at `now_ms`; answers whether that changes the level.
     pub fn observe(&mut self, measures: Measures, now_ms: u64) -> Option<Change> {
         match self.last.replace((now_ms, measures)) {

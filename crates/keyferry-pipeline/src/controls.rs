@@ -1,12 +1,42 @@
 //! What others may ask of a pipeline while it runs.
 //!
-//! The invariant: **nobody can make the pipeline wait, and nothing here can lose an event.** Every wish is an atomic that the pipeline reads once a turn. The wishes
+//! The invariant: **nobody can make the pipeline wait, and nothing here can lose an event.** Every wish is an atomic that the pipeline reads once a turn, or lies
+//! behind one that is taken only when nobody holds it. The wishes
 //! are independent of each other, so that no order between them matters.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+use std::time::Duration;
 
-use crate::breaker::Forced;
+use keyferry_event::HeaderMode;
+
+use crate::breaker::{self, Forced};
 use crate::in_flight::Credit;
+use crate::retention::Retention;
+use crate::{Settings, backpressure};
+
+/// Those of the [`Settings`] that can be others from one turn to the next: none of them decides on the number of a record, or on whether it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunables {
+    /// Which headers records carry.
+    pub headers: HeaderMode,
+    /// How long delivered segments are kept.
+    pub retention: Retention,
+    /// See [`Settings::delivery_timeout`].
+    pub delivery_timeout: Duration,
+    /// When sending is interrupted, and for how long.
+    pub breaker: breaker::Settings,
+    /// When a lag counts as how serious.
+    pub backpressure: backpressure::Settings,
+}
+
+impl Tunables {
+    /// Those of `settings`.
+    pub fn of(settings: &Settings) -> Self {
+        let Settings { headers, retention, delivery_timeout, breaker, backpressure, .. } = settings.clone();
+        Self { headers, retention, delivery_timeout, breaker, backpressure }
+    }
+}
 
 /// Wishes to one pipeline. Shared by an `Arc`: between the thread that runs the pipeline and those that steer it.
 #[derive(Debug)]
@@ -17,6 +47,9 @@ pub struct Controls {
     credit_records: AtomicUsize,
     /// `u64::MAX` is not known.
     free_bytes: AtomicU64,
+    /// Whether there are other settings.
+    is_retuned: AtomicBool,
+    tunables: Mutex<Option<Tunables>>,
 }
 
 const NOT_FORCED: u8 = 0;
@@ -30,6 +63,8 @@ impl Default for Controls {
             credit_bytes: AtomicUsize::new(0),
             credit_records: AtomicUsize::new(0),
             free_bytes: AtomicU64::new(u64::MAX),
+            is_retuned: AtomicBool::new(false),
+            tunables: Mutex::new(None),
         }
     }
 }
@@ -73,6 +108,26 @@ impl Controls {
         }
     }
 
+    /// Has the pipeline work by other settings from its next turn on.
+    pub fn retune(&self, tunables: Tunables) {
+        *self.tunables.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunables);
+        self.is_retuned.store(true, Ordering::Release);
+    }
+
+    /// The settings that were wished for since this was asked last. Waits for nobody: who is just wishing is heard a turn later.
+    pub(crate) fn take_tunables(&self) -> Option<Tunables> {
+        if !self.is_retuned.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut tunables = match self.tunables.try_lock() {
+            Ok(tunables) => tunables,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.is_retuned.store(false, Ordering::Relaxed);
+        tunables.take()
+    }
+
     /// Tells how many bytes the journal's file system has left; `None` if that is not known.
     pub fn set_free_bytes(&self, free: Option<u64>) {
         self.free_bytes.store(free.unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -102,6 +157,18 @@ mod tests {
         assert_eq!(controls.credit(configured), Credit { bytes: 1, records: 2 });
         controls.set_credit(None);
         assert_eq!(controls.credit(configured), configured);
+        let tunables = |timeout| Tunables {
+            headers: HeaderMode::Minimal,
+            retention: Retention::default(),
+            delivery_timeout: Duration::from_secs(timeout),
+            breaker: breaker::Settings::default(),
+            backpressure: backpressure::Settings::default(),
+        };
+        assert_eq!(controls.take_tunables(), None);
+        controls.retune(tunables(1));
+        controls.retune(tunables(2));
+        assert_eq!(controls.take_tunables(), Some(tunables(2)), "the last wish counts");
+        assert_eq!(controls.take_tunables(), None, "and once");
         controls.set_free_bytes(Some(0));
         assert_eq!(controls.free_bytes(), Some(0));
     }

@@ -36,7 +36,7 @@ pub use aside::{Aside, Nowhere, SideFiles};
 pub use backpressure::{BackpressureMonitor, BackpressureReport, Level};
 pub use breaker::{BreakerReport, BreakerState, CircuitBreaker, Forced, TimeInState, Trip};
 pub use ceiling::{Ceiling, GivenUp, GivenUpFile, GivenUps, Overflow, STRIDE};
-pub use controls::Controls;
+pub use controls::{Controls, Tunables};
 pub use dead_letter::{DeadLetter, DeadLetterFile, DeadLetters, LaidAside};
 pub use hold::{Held, HeldEvent, HeldFile, HeldKind};
 pub use in_flight::{Credit, Progress};

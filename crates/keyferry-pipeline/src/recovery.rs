@@ -10,6 +10,7 @@ use keyferry_journal::Storage;
 
 use crate::aside::Aside;
 use crate::breaker::{BreakerState, Permit};
+use crate::controls::Tunables;
 use crate::in_flight::Progress;
 use crate::pipeline::{Clock, Error, Pipeline};
 
@@ -19,9 +20,22 @@ const LOST_AFTER_MS: u64 = 1_000;
 impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     /// Reads what others ask for.
     pub(crate) fn heed_controls(&mut self, clock: Clock) {
+        if let Some(tunables) = self.sender.settings.controls.take_tunables() {
+            self.retune(tunables);
+        }
         let settings = &self.sender.settings;
         self.breaker.tick(clock.monotonic_ms, settings.controls.forced_breaker());
         self.sender.outbox.in_flight.set_credit(settings.controls.credit(settings.credit));
+    }
+
+    fn retune(&mut self, tunables: Tunables) {
+        let Tunables { headers, retention, delivery_timeout, breaker, backpressure } = tunables;
+        self.breaker.set_settings(breaker.clone());
+        self.backpressure.set_settings(backpressure);
+        self.sender.retune(headers);
+        let settings = &mut self.sender.settings;
+        (settings.retention, settings.delivery_timeout) = (retention, delivery_timeout);
+        (settings.breaker, settings.backpressure) = (breaker, backpressure);
     }
 
     /// What may be sent now.

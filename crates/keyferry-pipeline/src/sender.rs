@@ -2,7 +2,7 @@
 //!
 //! The invariant: **a record has the same number whenever it is sent**, and the next one has the next. One that is passed over ([`shedding`](crate::shedding)) has its number too.
 
-use keyferry_event::{Encoder, Envelope, Failure, FailureClass, Record, SendError, Sink, Token};
+use keyferry_event::{Encoder, Envelope, Failure, FailureClass, HeaderMode, Record, SendError, Sink, Token};
 use keyferry_journal::event::EventView;
 use keyferry_journal::{Epoch, EventKind, Outcome, Resume, Transaction};
 
@@ -94,6 +94,12 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             run: None,
             report: Report::default(),
         }
+    }
+
+    /// From now on records have the headers of `mode`.
+    pub(crate) fn retune(&mut self, mode: HeaderMode) {
+        self.settings.headers = mode;
+        self.encoder.set_mode(mode);
     }
 
     /// The same, where it was decided before what is passed over.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::alerting::Alerting;
+use crate::configuration::Configuration;
 use crate::model::{About, BreakerMode, Overrides, Shipment, TunerProfile};
 
 /// A running agent.
@@ -30,6 +31,11 @@ pub trait Agent: Send + Sync + 'static {
     /// There is no such level, or it cannot be changed.
     fn set_log_level(&self, level: &str) -> Result<(), Refusal> {
         Err(Refusal::NotNow(format!("this agent cannot log from {level} on")))
+    }
+
+    /// The configuration, if there is one yet.
+    fn configuration(&self) -> Option<&dyn Configuration> {
+        None
     }
 
     /// Alerts and incidents, if it watches for them.
@@ -89,4 +95,7 @@ pub enum Refusal {
     /// It cannot be now.
     #[error("{0}")]
     NotNow(String),
+    /// It was thought out for something else than what is there now.
+    #[error("{0}")]
+    Stale(String),
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
+pub use hyper::Method;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Method, Request, StatusCode, header};
+use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -70,7 +71,22 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, target, Bytes::new())
+        self.ask(Method::GET, target, Bytes::new(), None)
+    }
+
+    /// Merges `body` into what is there, or has it do with `body` what is to be done there (`method` is PATCH or POST), if that still has the tag `expected`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn ask_expecting<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &str,
+        body: &impl Serialize,
+        expected: Option<&str>,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.no_answer(error))?;
+        self.ask(method, target, body.into(), expected)
     }
 
     /// Puts `body` there.
@@ -79,7 +95,7 @@ impl Client {
     /// See [`ClientError`].
     pub fn put<T: DeserializeOwned>(&self, target: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| self.no_answer(error))?;
-        self.ask(Method::PUT, target, body.into())
+        self.ask(Method::PUT, target, body.into(), None)
     }
 
     /// Has it do what is there to be done with `body`.
@@ -88,7 +104,7 @@ impl Client {
     /// See [`ClientError`].
     pub fn submit<T: DeserializeOwned>(&self, target: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| self.no_answer(error))?;
-        self.ask(Method::POST, target, body.into())
+        self.ask(Method::POST, target, body.into(), None)
     }
 
     /// Takes away what is there.
@@ -96,7 +112,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub fn delete<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
-        self.ask(Method::DELETE, target, Bytes::new())
+        self.ask(Method::DELETE, target, Bytes::new(), None)
     }
 
     /// Has it do what is there to be done.
@@ -104,17 +120,25 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub fn post<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
-        self.ask(Method::POST, target, Bytes::new())
+        self.ask(Method::POST, target, Bytes::new(), None)
     }
 
-    fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> Result<T, ClientError> {
-        let request = Request::builder()
+    fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &str,
+        body: Bytes,
+        expected: Option<&str>,
+    ) -> Result<T, ClientError> {
+        let mut request = Request::builder()
             .method(method)
             .uri(target)
             .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| self.no_answer(error))?;
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(expected) = expected {
+            request = request.header(header::IF_MATCH, format!("\"{expected}\""));
+        }
+        let request = request.body(Full::new(body)).map_err(|error| self.no_answer(error))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let (status, body) = runtime.map_err(|source| self.refused(source))?.block_on(async {
             let answer = tokio::time::timeout(TIME_LIMIT, self.exchange(request)).await;

@@ -6,6 +6,7 @@
 //!
 //! - [`agent`]: what the server must be told and may ask, a trait.
 //! - [`alerting`]: alerts and incidents.
+//! - [`configuration`]: what is configured, and how it changes.
 //! - [`model`]: what is said on the wire.
 //! - [`problem`]: what is said when something is wrong (RFC 9457).
 //! - [`router`]: which question goes where. It needs no socket, so that it can be tested without one and served on any.
@@ -18,6 +19,7 @@ pub mod agent;
 pub mod alerting;
 pub mod audit;
 pub mod client;
+pub mod configuration;
 pub mod model;
 pub mod problem;
 pub mod router;
@@ -27,4 +29,5 @@ pub mod socket;
 pub use agent::{Agent, Change, Exposition, Refusal};
 pub use alerting::Alerting;
 pub use client::{Client, ClientError};
+pub use configuration::Configuration;
 pub use server::Server;

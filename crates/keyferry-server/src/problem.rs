@@ -73,6 +73,9 @@ impl From<Refusal> for Problem {
             Refusal::NotNow(detail) => {
                 Self::new(StatusCode::CONFLICT, "not-now", "Change not possible now", detail)
             }
+            Refusal::Stale(detail) => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "stale", "Something else is there now", detail)
+            }
         }
     }
 }

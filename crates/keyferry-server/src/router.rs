@@ -49,6 +49,7 @@ const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
     tags(
         (name = "health", description = "For probes."),
         (name = "state", description = "What the agent does. Changes nothing."),
+        (name = "configuration", description = "Versions, each tried before it holds. What is set outlives the agent."),
         (name = "change", description = "Takes effect within a second, until the agent ends."),
     ),
 )]
@@ -98,7 +99,8 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(reconnect))
         .routes(routes!(set_log_level))
         .routes(routes!(openapi))
-        .merge(crate::alerting::routes());
+        .merge(crate::alerting::routes())
+        .merge(crate::configuration::routes());
     OpenApiRouter::with_openapi(Skeleton::openapi())
         .routes(routes!(healthz))
         .routes(routes!(readyz))

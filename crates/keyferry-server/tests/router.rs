@@ -10,11 +10,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
+use keyferry_server::Configuration as _;
 use keyferry_server::audit::Peer;
+use keyferry_server::configuration::{Proposal, Wish};
 use keyferry_server::model::State;
 use keyferry_server::router::{document, router};
 use serde_json::{Value, json};
-use support::{Fake, shipment};
+use support::{Fake, FakeConfiguration, LINGER, shipment};
 use tower::ServiceExt as _;
 
 /// What came back.
@@ -122,6 +124,65 @@ fn ready_is_an_agent_that_delivers_to_all() {
 fn alive_is_an_agent_that_delivers_nothing() {
     let agent = Arc::new(Fake::shipping([shipment("default", "slot-0", State::Blocked)]));
     assert_eq!(get(&agent, "/healthz").body, json!({ "status": "alive" }));
+}
+
+/// Who changes the configuration with a condition.
+fn patch(agent: &Arc<Fake>, query: &str, expected: Option<&str>, value: &str) -> Answer {
+    let request =
+        Request::patch(format!("/api/v1/config{query}")).header(header::CONTENT_TYPE, "application/json");
+    let request = match expected {
+        Some(tag) => request.header(header::IF_MATCH, tag),
+        None => request,
+    };
+    ask(agent, request.body(Body::from(json!({ LINGER: value }).to_string())).unwrap())
+}
+
+#[test]
+fn a_change_of_the_configuration_is_made_of_the_version_that_was_seen_or_not_at_all() {
+    let agent = Arc::new(Fake { configuration: Some(FakeConfiguration::default()), ..Fake::default() });
+    let seen = get(&agent, "/api/v1/config").body;
+    assert_eq!((&seen["version"]["version"], &seen["version"]["hash"]), (&json!(1), &json!("hash1")));
+    let planned = patch(&agent, "?dry_run=true", Some("\"hash1\""), "5ms");
+    assert_eq!((planned.status, &planned.body["outcome"]), (StatusCode::OK, &json!("planned")));
+    let made = patch(&agent, "", Some("\"hash1\""), "5ms");
+    assert_eq!(
+        (made.status, &made.body["outcome"], &made.body["version"]),
+        (StatusCode::OK, &json!("committed"), &json!(2))
+    );
+    assert_problem(&patch(&agent, "", Some("\"hash1\""), "6ms"), 412, "stale", LINGER);
+    for whichever in [None, Some("*")] {
+        assert_eq!(patch(&agent, "", whichever, "7ms").status, StatusCode::OK, "{whichever:?}");
+    }
+    let lingers = agent.configuration.as_ref().unwrap().linger.lock().unwrap().clone();
+    assert_eq!(lingers, ["5ms", "7ms", "7ms"]);
+}
+
+#[test]
+fn a_change_that_is_refused_says_why_and_one_that_takes_long_can_be_asked_after() {
+    let agent = Arc::new(Fake { configuration: Some(FakeConfiguration::default()), ..Fake::default() });
+    assert_problem(&patch(&agent, "", None, "broken"), 409, "not-now", LINGER);
+    let unknown = send(&agent, Method::PATCH, "/api/v1/config", r#"{"lingr": "1ms"}"#);
+    assert_problem(&unknown, 422, "invalid", "lingr");
+    let no_map = send(&agent, Method::PATCH, "/api/v1/config", r#"{"destination": {"delivery": {}}}"#);
+    assert_problem(&no_map, 422, "malformed", "");
+    let no_version = send(&agent, Method::POST, "/api/v1/config/rollback", r#"{"version": 9}"#);
+    assert_problem(&no_version, 422, "invalid", "no such version");
+    assert_problem(&get(&agent, "/api/v1/config/diff?from=1&to=9"), 422, "invalid", "no version 9");
+    assert_problem(&get(&agent, "/api/v1/config/diff"), 400, "malformed", "");
+    assert_problem(&patch(&agent, "?dry_run=perhaps", None, "1ms"), 400, "malformed", "");
+    assert_problem(&get(&agent, "/api/v1/config/changes/99"), 422, "invalid", "99");
+    let ticket = agent.configuration.as_ref().unwrap().submit(Proposal {
+        author: "ada".to_owned(),
+        wish: Wish::Set([(LINGER.to_owned(), Some("slow".to_owned()))].into()),
+        expected: None,
+        dry_run: false,
+    });
+    let slow = get(&agent, &format!("/api/v1/config/changes/{ticket}"));
+    assert_eq!(
+        (slow.status, &slow.body["outcome"], &slow.body["ticket"]),
+        (StatusCode::ACCEPTED, &json!("trying"), &json!(ticket))
+    );
+    assert_problem(&get(&two_destinations(), "/api/v1/config"), 409, "not-now", "no configuration yet");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_config::{Loaded, Sources};
+use keyferry_config::Sources;
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Storage as _, Watch};
 use keyferry_monitor::{Status, StatusFile};
 use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, run as run_pipeline};
@@ -18,8 +18,9 @@ use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, run as run
 use crate::adoption;
 use crate::alerting;
 use crate::cli::{RunArguments, SinkKind};
+use crate::configuring::Beginning;
 use crate::control::Control;
-use crate::credentials::{self, Watched};
+use crate::credentials;
 use crate::error::Error;
 use crate::handover::HandOver;
 use crate::live::Live;
@@ -30,7 +31,7 @@ use crate::shipment::{self, Plan, wall_ms};
 use crate::sidecar;
 use crate::slot_lock::SlotLock;
 use crate::stdout::StdoutSink;
-use crate::stop::{Broadcast, StopSources};
+use crate::stop::{Broadcast, Hangup, StopSources};
 use crate::tuning;
 
 /// How long draining may take. The provider's `drain-timeout` (default 10 s) is longer, so that the agent ends by itself.
@@ -67,6 +68,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
     let task = Task::of(arguments)?;
     let is_child = matches!(task.what, What::Parents(_));
     let mut stop = StopSources::listen(is_child)?;
+    let hangup = Hangup::listen()?;
     let live = Arc::new(Live::default());
     let directory = task.what.directory();
     let control = Control::of(directory, &live, is_child.then(parent).flatten());
@@ -77,18 +79,20 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
         (What::Journal(_), SinkKind::Stdout) => Err(Error::Incomplete(
             "records of one slot at a time can be printed: give `--slot` in place of `--journal`".to_owned(),
         )),
-        (What::Parents(slot), SinkKind::Kafka) => Child::new(slot, &task, &live, &control, &mut stop)?.run(),
+        (What::Parents(slot), SinkKind::Kafka) => {
+            Child::new(slot, &task, &live, &control, &mut stop)?.run(&hangup)
+        }
         (What::Slot(slot), SinkKind::Kafka) => {
             let lock = SlotLock::acquire(slot)?;
-            let (plan, watched) = task.watched_plan()?;
-            plan.check()?;
-            let _metrics = control.serve_metrics(plan.metrics.listen);
-            serve(slot, lock, &plan, watched, &live, &control, &mut stop)
+            let beginning = task.beginning()?;
+            beginning.plan.check()?;
+            let _metrics = control.serve_metrics(beginning.plan.metrics.listen);
+            serve(slot, lock, beginning, &live, &control, &hangup, &mut stop)
         }
         (What::Journal(journal), SinkKind::Kafka) => {
-            let (plan, watched) = task.watched_plan()?;
-            let _metrics = control.serve_metrics(plan.metrics.listen);
-            sidecar::serve(journal, &plan, watched, &live, &control, &mut stop)
+            let beginning = task.beginning()?;
+            let _metrics = control.serve_metrics(beginning.plan.metrics.listen);
+            sidecar::serve(journal, beginning, &live, &control, &hangup, &mut stop)
         }
     }
 }
@@ -136,29 +140,19 @@ impl Task {
         Ok(Self { what: What::Parents(hand_over.slot), sources, file })
     }
 
-    fn sources(&self) -> Result<Sources, keyferry_config::ConfigErrors> {
-        with_file(self.sources.clone(), self.file.as_deref())
-    }
-
-    /// The configuration's warnings are logged here.
-    fn load(&self) -> Result<Loaded, keyferry_config::ConfigErrors> {
-        let loaded = keyferry_config::load(&self.sources()?)?;
+    /// The plan of who only looks: what the file says now.
+    fn plan(&self) -> Result<Plan, Error> {
+        let loaded = keyferry_config::load(&with_file(self.sources.clone(), self.file.as_deref())?)?;
         log::set_level(loaded.config.log.level);
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        Ok(loaded)
+        Ok(Plan::of(loaded.config))
     }
 
-    fn plan(&self) -> Result<Plan, Error> {
-        Ok(Plan::of(self.load()?.config))
-    }
-
-    /// The plan, and the files that it may change with.
-    fn watched_plan(&self) -> Result<(Plan, Watched), Error> {
-        let loaded = self.load()?;
-        let watched = Watched::new(self.sources()?, &loaded);
-        Ok((Plan::of(loaded.config), watched))
+    /// The plan of who ships, and what it takes to change it.
+    fn beginning(&self) -> Result<Beginning, Error> {
+        Ok(Beginning::of(self.sources.clone(), self.file.as_deref(), self.what.directory())?)
     }
 }
 
@@ -178,17 +172,18 @@ fn configured_journal(sources: &Sources) -> Result<PathBuf, Error> {
 fn serve(
     slot: &Path,
     lock: SlotLock,
-    plan: &Plan,
-    watched: Watched,
+    Beginning { plan, mut changing }: Beginning,
     live: &Live,
     control: &Control,
+    hangup: &Hangup,
     stop: &mut StopSources,
 ) -> Result<(), Error> {
     let over = Broadcast::new()?;
-    live.configured_by(watched.sources().clone());
+    changing.take_effect(&plan, live);
+    let plan = &plan;
     let ended = std::thread::scope(|scope| {
         let _end = over.at_the_end();
-        scope.spawn(|| credentials::run(watched, live, &over));
+        scope.spawn(|| changing.run(live, hangup, &over));
         scope.spawn(|| tuning::run(live, &over));
         scope.spawn(|| {
             alerting::run(
@@ -235,11 +230,11 @@ impl<'a> Child<'a> {
         Ok(Self { slot, task, live, control, stop, storage, status: StatusFile::of_waiting(slot) })
     }
 
-    fn run(mut self) -> Result<(), Error> {
+    fn run(mut self, hangup: &Hangup) -> Result<(), Error> {
         let Some(lock) = self.lock()? else { return Ok(()) };
-        let Some((plan, watched)) = self.plan() else { return Ok(()) };
-        let _metrics = self.control.serve_metrics(plan.metrics.listen);
-        serve(self.slot, lock, &plan, watched, self.live, self.control, self.stop)
+        let Some(beginning) = self.beginning() else { return Ok(()) };
+        let _metrics = self.control.serve_metrics(beginning.plan.metrics.listen);
+        serve(self.slot, lock, beginning, self.live, self.control, hangup, self.stop)
     }
 
     /// The slot's lock, as soon as it is free; `None` if the word to stop came first.
@@ -259,17 +254,17 @@ impl<'a> Child<'a> {
         .map_err(Error::from)
     }
 
-    /// The plan, as soon as the configuration is legal; `None` if the word to stop came first. A child's options never change, but a file that they
+    /// What to begin with, as soon as the configuration is legal; `None` if the word to stop came first. A child's options never change, but a file that they
     /// name may appear.
-    fn plan(&mut self) -> Option<(Plan, Watched)> {
+    fn beginning(&mut self) -> Option<Beginning> {
         let task = self.task;
         let readable = || {
-            let (plan, watched) = task.watched_plan()?;
-            plan.check_references()?;
-            Ok::<_, Error>((plan, watched))
+            let beginning = task.beginning()?;
+            beginning.plan.check_references()?;
+            Ok::<_, Error>(beginning)
         };
         match readable() {
-            Ok(plan) => Some(plan),
+            Ok(beginning) => Some(beginning),
             Err(error) => {
                 tracing::error!("{error}");
                 self.wait_for(&error.to_string(), CONFIGURATION_INTERVAL, || readable().ok())

@@ -78,6 +78,12 @@ pub enum Command {
     ///
     /// Exit codes: 0 done, 1 the agent refuses it, 2 no agent answers (or the command line is wrong).
     Log(LogArguments),
+    /// Show the configuration of a running agent, change it, compare versions, or go back to one.
+    ///
+    /// A change is judged, tried and committed as a whole, or refused with the reason; one that makes things worse is taken back by itself. What is set outlives the agent.
+    ///
+    /// Exit codes: 0 shown or done, 1 the agent refuses it, 2 no agent answers (or the command line is wrong).
+    Config(ConfigArguments),
     /// Show what fires in a running agent, silence it, or test rules.
     ///
     /// Exit codes: 0 nothing fires, or done; 1 something fires (`ls`), a test fails, or the agent refuses it; 2 no agent answers, or a file cannot be
@@ -241,6 +247,96 @@ pub struct LogArguments {
     /// `error`, `warn`, `info`, `debug` or `trace`.
     #[arg(value_name = "LEVEL")]
     pub level: String,
+}
+
+/// The arguments of `keyferry config`.
+#[derive(Args, Debug)]
+pub struct ConfigArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What `keyferry config` can do.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show what is configured, and where each value comes from. Secrets are redacted.
+    Show {
+        /// Of which agent.
+        #[command(flatten)]
+        of: ConfigOf,
+        /// Also values that have their defaults.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Change values while the agent runs.
+    #[command(group(ArgGroup::new("changes").required(true).multiple(true)))]
+    Set {
+        /// Of which agent.
+        #[command(flatten)]
+        of: ConfigOf,
+        /// Keys as in the configuration file, such as `destination.delivery.linger=20ms`; a secret by a reference only.
+        #[arg(value_name = "KEY=VALUE", value_parser = parse_property, group = "changes")]
+        values: Vec<(String, String)>,
+        /// Have back what the file, the environment or Keycloak say of this key. May be repeated.
+        #[arg(long, value_name = "KEY", group = "changes")]
+        unset: Vec<String>,
+        /// How.
+        #[command(flatten)]
+        how: ConfigHow,
+    },
+    /// Show in which values one version differs from another.
+    Diff {
+        /// Of which agent.
+        #[command(flatten)]
+        of: ConfigOf,
+        /// The one. Default: the version before the other.
+        #[arg(value_name = "FROM")]
+        from: Option<u64>,
+        /// The other. Default: the one that runs.
+        #[arg(value_name = "TO")]
+        to: Option<u64>,
+    },
+    /// List the versions that are kept, the latest first.
+    History {
+        /// Of which agent.
+        #[command(flatten)]
+        of: ConfigOf,
+    },
+    /// Have back what an earlier version said. That is a version of its own.
+    Rollback {
+        /// Of which agent.
+        #[command(flatten)]
+        of: ConfigOf,
+        /// Which.
+        #[arg(value_name = "VERSION")]
+        version: u64,
+        /// How.
+        #[command(flatten)]
+        how: ConfigHow,
+    },
+}
+
+/// Whose configuration it is, and how to print.
+#[derive(Args, Debug)]
+pub struct ConfigOf {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a configuration is changed.
+#[derive(Args, Debug)]
+pub struct ConfigHow {
+    /// Only if the version with this hash runs.
+    #[arg(long, value_name = "HASH")]
+    pub expect: Option<String>,
+    /// Only tell what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The arguments of `keyferry alert`.

@@ -16,9 +16,7 @@ use keyferry_config::{
 };
 use keyferry_kafka::security::store::{Passwords, Store};
 
-use crate::live::Live;
 use crate::shipment::lack;
-use crate::stop::Broadcast;
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -27,7 +25,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const SECOND_LOOK: Duration = Duration::from_millis(250);
 
 /// What replaced connections are told to be for.
-const CAUSE: &str = "credentials changed";
+pub const CAUSE: &str = "credentials changed";
 
 /// The sources that every command has: the environment, and stores that can be opened.
 pub fn sources() -> Sources {
@@ -43,15 +41,6 @@ fn open_store(bytes: &[u8], passwords: StorePasswords<'_>) -> Result<OpenedStore
         key: Secret::new(identity.key),
     });
     Ok(OpenedStore { authorities: store.authorities, identity })
-}
-
-/// Takes up what changes in the files of `watched`, until `over` is given.
-pub fn run(mut watched: Watched, live: &Live, over: &Broadcast) {
-    while watched.has_files() && !over.wait(watched.pause()) {
-        for destination in watched.look() {
-            live.renew(&destination, CAUSE);
-        }
-    }
 }
 
 /// The files that values of a configuration come from, and what has become of them.
@@ -75,17 +64,13 @@ impl Watched {
         &self.sources
     }
 
-    fn has_files(&self) -> bool {
-        !self.files.seen.is_empty()
-    }
-
     /// The time until the next look.
-    fn pause(&self) -> Duration {
+    pub fn pause(&self) -> Duration {
         if self.files.is_steady { INTERVAL } else { SECOND_LOOK }
     }
 
     /// The destinations whose credentials are others than before.
-    fn look(&mut self) -> Vec<Destination> {
+    pub fn look(&mut self) -> Vec<Destination> {
         let changed = self.files.look();
         if changed.is_empty() {
             return Vec::new();
@@ -132,7 +117,7 @@ impl Watched {
 
 /// Files, and what they were like when their content was taken up and when they were looked at last.
 #[derive(Debug)]
-struct Files {
+pub struct Files {
     seen: BTreeMap<PathBuf, Seen>,
     /// Whether all were the same at the last two looks.
     is_steady: bool,
@@ -163,14 +148,15 @@ struct Stamp {
 }
 
 impl Files {
-    fn new(paths: &BTreeSet<PathBuf>) -> Self {
+    /// Those of `paths`, with what is in them in use.
+    pub fn new(paths: &BTreeSet<PathBuf>) -> Self {
         let mut files = Self { seen: BTreeMap::new(), is_steady: true };
         files.settle(paths);
         files
     }
 
     /// The files that differ from what is in use, once they are the same as when they were looked at last.
-    fn look(&mut self) -> BTreeSet<PathBuf> {
+    pub fn look(&mut self) -> BTreeSet<PathBuf> {
         self.is_steady = true;
         let mut changed = BTreeSet::new();
         for (path, seen) in &mut self.seen {
@@ -185,7 +171,7 @@ impl Files {
     }
 
     /// The content of `paths` as it was looked at last is in use from now on, and no other file is watched.
-    fn settle(&mut self, paths: &BTreeSet<PathBuf>) {
+    pub fn settle(&mut self, paths: &BTreeSet<PathBuf>) {
         let mut before = std::mem::take(&mut self.seen);
         self.seen = paths
             .iter()

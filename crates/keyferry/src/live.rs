@@ -7,25 +7,30 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keyferry_config::{Destination, Readiness, Sources};
+use keyferry_config::{Destination, Journal, Readiness, Sources};
 use keyferry_kafka::PoolHandle;
 use keyferry_pipeline::{Controls, Meter, Phase, Report};
 
 use crate::alerting::Alerting;
+use crate::configuring::Configuring;
 use crate::tuning::Tuned;
 
 /// Everything that runs. Cheap to share: behind an `Arc`, for any thread.
 #[derive(Default)]
 pub struct Live {
     shipments: Mutex<BTreeMap<Key, Shipment>>,
-    /// Destinations whose credentials have changed since the configuration was read, by name.
+    /// Destinations as they are configured now, by name.
     renewed: Mutex<BTreeMap<String, Destination>>,
+    /// What is kept, as it is configured now.
+    journal: Mutex<Option<Journal>>,
     /// What the whole agent waits for.
     waiting: Mutex<Option<String>>,
     /// Where the configuration was read from.
     sources: Mutex<Option<Sources>>,
     /// Alerts and incidents.
     pub alerting: Alerting,
+    /// What is configured, while it changes.
+    pub configuring: Configuring,
 }
 
 /// What makes out a shipment.
@@ -128,6 +133,28 @@ impl Live {
     /// Where the configuration was read from, if it was.
     pub fn sources(&self) -> Option<Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this is configured; whoever begins to ship begins with it.
+    pub fn adopt<'a>(&self, destinations: impl Iterator<Item = &'a Destination>, journal: &Journal) {
+        let named = destinations.map(|one| (one.name.as_str().to_owned(), one.clone()));
+        self.renewals().extend(named);
+        *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal.clone());
+    }
+
+    /// A destination as it is configured now, if it can be used.
+    pub fn configured(&self, destination: &str) -> Option<Destination> {
+        self.renewals().get(destination).cloned()
+    }
+
+    /// What is kept, as it is configured now.
+    pub fn journal(&self) -> Option<Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A certain shipment, if there is one.
+    pub fn shipment(&self, key: &Key) -> Option<Shipment> {
+        self.lock().get(key).cloned()
     }
 
     /// Everything, by slot and destination.

@@ -22,6 +22,7 @@
 //! - `in_doubt`, `dead_letter`: what an operator decides on.
 //! - `control`: the operator's way to a running agent, from both ends.
 //! - `manual`: manual pages and completions.
+//! - `configuring`: what is configured, while it changes.
 //! - `connection`: how a tool gets to Kafka.
 //! - `credentials`: where secrets come from.
 //! - `terminal`: what they print for people.
@@ -30,6 +31,7 @@ mod adoption;
 mod agent;
 mod alerting;
 mod cli;
+mod configuring;
 mod connection;
 mod control;
 mod credentials;
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Command::Tuner(arguments) => finish(&control::tuner(&arguments)),
         Command::Pool(arguments) => finish(&control::pool(&arguments)),
         Command::Log(arguments) => finish(&control::log(&arguments)),
+        Command::Config(arguments) => finish(&configuring::command::config(&arguments)),
         Command::Alert(arguments) => finish(&alerting::command::alert(&arguments)),
         Command::Incident(arguments) => finish(&alerting::command::incident(&arguments)),
         Command::Completions(arguments) => finish(&manual::completions(&arguments)),

@@ -147,7 +147,8 @@ impl Context<'_, '_> {
         let _several = (self.service.plan.destinations.len() > 1).then(|| span.enter());
         let Some((destination, sink)) = self.usable(member) else { return Ok(Ended::Undelivered) };
         let Service { slot, plan, limits, .. } = *self.service;
-        let route = Route { slot, destination: &destination, journal: &plan.journal, share: &member.share };
+        let journal = self.service.live.journal().unwrap_or_else(|| plan.journal.clone());
+        let route = Route { slot, destination: &destination, journal: &journal, share: &member.share };
         route.ship(sink, &mut self.over.listener(), limits, &mut |report, phase, handles| {
             member.entry.runs(report, phase, handles);
             self.status.tell();

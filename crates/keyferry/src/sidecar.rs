@@ -14,14 +14,14 @@ use keyferry_pipeline::Ended;
 use crate::adoption::slots;
 use crate::agent::DRAIN;
 use crate::alerting;
+use crate::configuring::Beginning;
 use crate::control::Control;
-use crate::credentials::{self, Watched};
 use crate::error::Error;
 use crate::live::Live;
 use crate::service::{Service, Tenure};
 use crate::shipment::Plan;
 use crate::slot_lock::SlotLock;
-use crate::stop::{Broadcast, StopSources};
+use crate::stop::{Broadcast, Hangup, StopSources};
 use crate::tuning;
 
 /// How often the directory is looked at.
@@ -35,20 +35,21 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// The Kafka client refuses the configuration, or the directory cannot be listed when the agent starts.
 pub fn serve(
     journal: &Path,
-    plan: &Plan,
-    watched: Watched,
+    Beginning { plan, mut changing }: Beginning,
     live: &Live,
     control: &Control,
+    hangup: &Hangup,
     stop: &mut StopSources,
 ) -> Result<(), Error> {
     std::fs::read_dir(journal).map_err(|source| Error::Directory { path: journal.to_owned(), source })?;
     // A configuration that is refused is refused for every slot: better told once, and at once.
     plan.check()?;
     let over = Broadcast::new()?;
-    live.configured_by(watched.sources().clone());
+    changing.take_effect(&plan, live);
+    let plan = &plan;
     std::thread::scope(|scope| {
         let _end = over.at_the_end();
-        scope.spawn(|| credentials::run(watched, live, &over));
+        scope.spawn(|| changing.run(live, hangup, &over));
         scope.spawn(|| tuning::run(live, &over));
         scope.spawn(|| {
             alerting::run(

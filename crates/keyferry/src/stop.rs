@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use keyferry_pipeline::Stop;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::Error;
 
@@ -63,6 +63,34 @@ impl Stop for StopSources {
 
     fn is_given(&mut self) -> bool {
         self.signal_arrived() || self.parent_is_gone()
+    }
+}
+
+/// SIGHUP, by which an operator asks that the configuration file be read again. Who listens for it is not ended by it.
+#[derive(Debug)]
+pub struct Hangup(UnixStream);
+
+impl Hangup {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The operating system grants no signal handler.
+    pub fn listen() -> Result<Self, Error> {
+        let (signals, handler) = UnixStream::pair().map_err(Error::Signals)?;
+        signals.set_nonblocking(true).map_err(Error::Signals)?;
+        signal_hook::low_level::pipe::register(SIGHUP, handler).map_err(Error::Signals)?;
+        Ok(Self(signals))
+    }
+
+    /// Whether it has come since this was asked last.
+    pub fn came(&self) -> bool {
+        matches!((&self.0).read(&mut [0; 16]), Ok(bytes) if bytes > 0)
+    }
+}
+
+impl AsFd for Hangup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

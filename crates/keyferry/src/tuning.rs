@@ -152,6 +152,32 @@ impl Tuned {
         self.pool.replace(producer_settings(destination, inner.tuner.tuning()), cause);
     }
 
+    /// Fits the connections to `destination` as it is configured now. They are replaced if `is_swap` says so, or if their tuning becomes another by that.
+    ///
+    /// # Errors
+    /// As [`tuner`]; nothing is changed then.
+    pub fn reconfigure(&self, destination: &Destination, cause: &str, is_swap: bool) -> Result<(), Error> {
+        let settings = tuner_settings(destination)?;
+        let mut inner = self.lock();
+        let before = inner.tuner.tuning();
+        inner.tuner.reconfigure(settings, self.now_ms());
+        let after = inner.tuner.tuning();
+        inner.destination = destination.clone();
+        if !is_swap && after == before {
+            return Ok(());
+        }
+        // Whatever it had asked for is part of this replacement.
+        (inner.asked, inner.counted) = (None, None);
+        let pool = pool_settings(destination);
+        self.pool.change(Change {
+            settings: Some(producer_settings(destination, after)),
+            connections: (before.connections != after.connections).then_some(after.connections),
+            limits: Some((pool.min_connections, pool.max_connections)),
+            cause: cause.to_owned(),
+        });
+        Ok(())
+    }
+
     /// The destination as it is configured now.
     pub fn destination(&self) -> Destination {
         self.lock().destination.clone()
@@ -203,6 +229,7 @@ impl Tuned {
             settings: Some(producer_settings(&inner.destination, after)),
             // What the tuner does not change may have been changed by an operator.
             connections: (before.connections != after.connections).then_some(after.connections),
+            limits: None,
             cause,
         });
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod cluster;
+mod configuration;
 mod control;
 mod dead_letters;
 mod delivery;

@@ -433,6 +433,10 @@ impl<C: Connector> Generations<C> {
 
     /// Takes up a wish.
     fn take_up(&mut self, change: Change, is_idle: bool) {
+        if let Some((least, most)) = change.limits {
+            (self.limits.min_connections, self.limits.max_connections) = (least, most);
+            self.size = self.limits.clamp(self.size);
+        }
         if let Some(connections) = change.connections {
             self.size = self.limits.clamp(connections);
         }

@@ -16,6 +16,8 @@ pub struct Change {
     pub settings: Option<ProducerSettings>,
     /// How many connections there shall be, within the pool's limits.
     pub connections: Option<usize>,
+    /// The least and the most connections that there may be from now on.
+    pub limits: Option<(usize, usize)>,
     /// What it is for, in words for the log.
     pub cause: String,
 }
@@ -26,6 +28,7 @@ impl Change {
         Self {
             settings: later.settings.or(self.settings),
             connections: later.connections.or(self.connections),
+            limits: later.limits.or(self.limits),
             cause: if self.cause.contains(&later.cause) {
                 self.cause
             } else {
@@ -62,18 +65,18 @@ impl PoolHandle {
     /// Replaces the connections by ones with `settings`: starts them, checks them, drains the old ones, and swaps. If the new ones are not healthy in time the old
     /// ones stay; [`PoolSnapshot::last_swap`] says so.
     pub fn replace(&self, settings: ProducerSettings, cause: &str) {
-        self.change(Change { settings: Some(settings), connections: None, cause: cause.to_owned() });
+        self.change(Change { settings: Some(settings), cause: cause.to_owned(), ..Change::default() });
     }
 
     /// Replaces the connections by `connections` ones, within the pool's limits. No more than a wish if there are so many already.
     pub fn resize(&self, connections: usize) {
         let cause = format!("{connections} connections wanted");
-        self.change(Change { settings: None, connections: Some(connections), cause });
+        self.change(Change { connections: Some(connections), cause, ..Change::default() });
     }
 
     /// Replaces the connections by ones with the same settings.
     pub fn reconnect(&self, cause: &str) {
-        self.change(Change { settings: None, connections: None, cause: cause.to_owned() });
+        self.change(Change { cause: cause.to_owned(), ..Change::default() });
     }
 
     /// Makes `change`, together with what was wished for and not taken up yet, by one replacement.

@@ -446,6 +446,7 @@ fn wish(random: &mut Random, serial: u64) -> Change {
     Change {
         settings: (!random.one_in(3)).then(|| settings(serial, password)),
         connections: random.one_in(3).then(|| random.below(6) as usize),
+        limits: None,
         cause: format!("wish {serial}"),
     }
 }
@@ -456,6 +457,7 @@ fn come_to_rest(random: &mut Random, world: &Rc<RefCell<World>>, sender: &mut Se
     sender.pool.want(Change {
         settings: Some(last.clone()),
         connections: None,
+        limits: None,
         cause: "the last".to_owned(),
     });
     let deadline = world.borrow().now_ms + 120_000;
@@ -502,7 +504,7 @@ impl Sender {
     fn wish(&mut self, serial: u64, password: &str) {
         let cause = "a wish".to_owned();
         let settings = Some(settings(serial, password));
-        self.pool.want(Change { settings, connections: None, cause });
+        self.pool.want(Change { settings, cause, ..Change::default() });
     }
 
     /// Everything in the connections made first, `count` of them, is delivered.

@@ -229,6 +229,12 @@ impl KafkaPerformanceTuner {
         self.change(now_ms, |_, change| format!("profile {profile} chosen by hand: {change}"))
     }
 
+    /// Goes on with other settings; what was seen and what was set by hand stays. `None` if nothing changes by that.
+    pub fn reconfigure(&mut self, settings: TunerSettings, now_ms: u64) -> Option<Decision> {
+        self.settings = settings;
+        self.change(now_ms, |_, change| format!("configured: {change}"))
+    }
+
     /// What it tells of itself.
     pub fn state(&self) -> TunerState {
         TunerState {

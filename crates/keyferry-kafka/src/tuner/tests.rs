@@ -198,6 +198,20 @@ fn what_is_set_by_hand_holds_until_it_is_given_back() {
 }
 
 #[test]
+fn other_settings_are_taken_up_at_once_and_what_was_set_by_hand_stays() {
+    let mut run = Run::auto();
+    run.pass(60, flow(200.0));
+    let by_hand = Explicit { max_in_flight: Some(2), ..Explicit::default() };
+    run.tuner.set_by_hand(by_hand, &SURROUNDINGS, run.now_ms).unwrap();
+    let explicit = Explicit { linger_ms: Some(9), ..Explicit::default() };
+    let settings = TunerSettings { explicit, frozen: true, ..TunerSettings::default() };
+    let after = run.tuner.reconfigure(settings.clone(), run.now_ms).map(|decision| decision.after).unwrap();
+    assert_eq!((after.linger_ms, after.max_in_flight), (9, 2));
+    assert!(run.tuner.state().frozen);
+    assert_eq!(run.tuner.reconfigure(settings, run.now_ms), None, "nothing has changed");
+}
+
+#[test]
 fn what_cannot_be_is_not_set_by_hand() {
     let mut run = Run::auto();
     let before = run.tuner.state();

@@ -29,6 +29,15 @@ catalog! {
     WAITING: GAUGE, None, "keyferry_agent_waiting", [],
         "1 while the agent ships nothing at all: its configuration is refused, or another agent still serves its slot.",
         "`keyferry status` says what it waits for.";
+    CONFIG_VERSION: GAUGE, None, "keyferry_config_version", [],
+        "The number of the version of the configuration that runs.",
+        "It rises: somebody, or something, has changed the configuration; `keyferry config history` says who and what.";
+    CONFIG_NOT_IN_USE: GAUGE, None, "keyferry_config_file_not_in_use", [],
+        "1 while what the configuration file says is not in use: it is broken, takes a restart, or was taken back.",
+        "`keyferry config show` says why. At a start with a broken file the agent runs what ran last.";
+    CONFIG_CHANGES: COUNTER, None, "keyferry_config_changes_total", ["outcome"],
+        "Changes of the configuration, by what became of them: `committed`, `refused` (also by their trial), or `taken-back` because they made things worse.",
+        "Something is taken back: `keyferry config history` says what was seen.";
 
     EVENTS_RECEIVED: COUNTER, None, "keyferry_events_received_total", ["slot", "destination", "kind", "type", "realm"],
         "Events met in the journal, each once.",

@@ -20,6 +20,25 @@ pub trait Shipments: Send + Sync {
     fn observe(&self) -> Vec<Observation>;
     /// Whether the agent ships nothing at all yet.
     fn is_waiting(&self) -> bool;
+    /// How its configuration stands, once there is one.
+    fn configuration(&self) -> Option<ConfigurationStands> {
+        None
+    }
+}
+
+/// How a configuration stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConfigurationStands {
+    /// The version that runs.
+    pub version: u64,
+    /// Whether what the file says is not in use.
+    pub is_file_not_in_use: bool,
+    /// Changes that were committed since the agent started.
+    pub committed: u64,
+    /// Those that were refused.
+    pub refused: u64,
+    /// Those that were taken back because they made things worse.
+    pub taken_back: u64,
 }
 
 /// One slot on its way to one destination, as it was last written down.
@@ -125,6 +144,13 @@ impl MetricsCollector {
         samples.count(&catalog::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
         samples.put_some(&catalog::START_TIME, &[], self.system.started());
         samples.count(&catalog::WAITING, &[], self.shipments.is_waiting().into());
+        if let Some(stands) = self.shipments.configuration() {
+            samples.count(&catalog::CONFIG_VERSION, &[], stands.version);
+            samples.count(&catalog::CONFIG_NOT_IN_USE, &[], stands.is_file_not_in_use.into());
+            samples.count(&catalog::CONFIG_CHANGES, &["committed"], stands.committed);
+            samples.count(&catalog::CONFIG_CHANGES, &["refused"], stands.refused);
+            samples.count(&catalog::CONFIG_CHANGES, &["taken-back"], stands.taken_back);
+        }
         samples
     }
 

@@ -22,7 +22,7 @@ pub mod sample;
 pub mod system;
 mod window;
 
-pub use collector::{Certificates, MetricsCollector, Observation, Observed, Shipments};
+pub use collector::{Certificates, ConfigurationStands, MetricsCollector, Observation, Observed, Shipments};
 pub use definition::{Kind, Metric, Unit};
 pub use exposition::{Format, expose};
 pub use sample::{Sample, Samples, Series, Value, limit_text};

@@ -100,6 +100,7 @@ fn overview() -> Section {
             ),
             gauge("Backpressure", &BACKPRESSURE, OF_SHIPMENT, EACH),
             gauge("Version", &BUILD_INFO, OF_INSTANCE, "{{instance}} {{version}}"),
+            gauge("Version of the configuration", &CONFIG_VERSION, OF_INSTANCE, "{{instance}}"),
         ],
     }
 }
@@ -359,6 +360,13 @@ fn incidents() -> Section {
                 OF_SHIPMENT,
                 "destination, to",
                 "{{destination}} {{to}}",
+            ),
+            counter(
+                "Changes of the configuration",
+                &CONFIG_CHANGES,
+                OF_INSTANCE,
+                "instance, outcome",
+                "{{instance}} {{outcome}}",
             ),
             counter("Deliveries begun anew", &RESETS, OF_SHIPMENT, SHIPMENT, EACH),
             counter("Changes of the backpressure", &BACKPRESSURE_CHANGES, OF_SHIPMENT, SHIPMENT, EACH),

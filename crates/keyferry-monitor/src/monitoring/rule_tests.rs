@@ -180,6 +180,7 @@ pub fn trials() -> Vec<Trial> {
             ended: Some(40),
         },
         level("KeyferryWaiting", &WAITING, "", ("0", "1"), instance(), (8, 12)),
+        level("KeyferryConfigurationNotInUse", &CONFIG_NOT_IN_USE, "", ("0", "1"), instance(), (8, 12)),
         late("KeyferryBudgetBurnsFast", 60, 62, Some(90), (900, 100)),
         late("KeyferryBudgetBurns", 360, 350, Some(480), (990, 10)),
         late("KeyferryBudgetBurnsSlowly", 1440, 1440, Some(1700), (995, 5)),

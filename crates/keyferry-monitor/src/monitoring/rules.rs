@@ -155,6 +155,14 @@ pub fn alerts() -> Vec<Alert> {
             "`keyferry status` says what it waits for.",
         ),
         alert(
+            "KeyferryConfigurationNotInUse",
+            Warning,
+            format!("{} == 1", CONFIG_NOT_IN_USE.name),
+            "5m",
+            "What the configuration file says is not in use: it is broken, takes a restart, or was taken back.",
+            "`keyferry config show` says why; docs/changes.md what to do.",
+        ),
+        alert(
             "KeyferryBudgetBurnsFast",
             Critical,
             burns(14.4, "1h", "5m"),

@@ -143,6 +143,15 @@ impl CircuitBreaker {
         }
     }
 
+    /// From now on it decides by other settings. Where it stands is not changed by that.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.backoff.set_limits(settings.open_initial, settings.open_ceiling);
+        if settings.window != self.settings.window {
+            self.window = Window::new(settings.window);
+        }
+        self.settings = settings;
+    }
+
     /// Time has passed, and `forced` is what the operator wants now.
     pub fn tick(&mut self, now_ms: u64, forced: Option<Forced>) {
         self.count_time(now_ms);

@@ -4,6 +4,9 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use keyferry_server::configuration::{
+    Config, ConfigChange, ConfigStep, ConfigVersion, Configuration, Proposal, Wish,
+};
 use keyferry_server::model::{About, Backlog, Breaker, Counts, Delivery, Pool, Shipment, State, Tuner};
 use keyferry_server::{Agent, Change, Exposition, Refusal};
 
@@ -13,6 +16,7 @@ pub struct Fake {
     pub waiting: Option<String>,
     pub ships: Mutex<Vec<Shipment>>,
     pub was_asked: Mutex<Vec<String>>,
+    pub configuration: Option<FakeConfiguration>,
 }
 
 impl Fake {
@@ -41,6 +45,10 @@ impl Agent for Fake {
 
     fn metrics(&self, accept: &str) -> Exposition {
         Exposition { content_type: "text/plain", text: format!("up 1 # {accept}\n") }
+    }
+
+    fn configuration(&self) -> Option<&dyn Configuration> {
+        self.configuration.as_ref().map(|configuration| configuration as &dyn Configuration)
     }
 
     fn change(&self, slot: &str, destination: &str, change: &Change) -> Result<(), Refusal> {
@@ -81,5 +89,79 @@ pub fn shipment(destination: &str, slot: &str, state: State) -> Shipment {
         },
         pool: Some(Pool { generation: 1, size: 1, ..Pool::default() }),
         tuner: Some(Tuner::default()),
+    }
+}
+
+/// A configuration that only pretends: a linger that may be set, and nothing else.
+#[derive(Default)]
+pub struct FakeConfiguration {
+    pub linger: Mutex<Vec<String>>,
+    ended: Mutex<Vec<Option<Result<ConfigChange, Refusal>>>>,
+}
+
+/// The key that may be set.
+pub const LINGER: &str = "destination.delivery.linger";
+
+impl FakeConfiguration {
+    fn version(&self) -> ConfigVersion {
+        let number = self.linger.lock().unwrap().len() as u64 + 1;
+        ConfigVersion { version: number, hash: format!("hash{number}"), ..ConfigVersion::default() }
+    }
+
+    fn decide(&self, proposal: &Proposal) -> Option<Result<ConfigChange, Refusal>> {
+        let running = self.version();
+        if proposal.expected.as_ref().is_some_and(|expected| *expected != running.hash) {
+            return Some(Err(Refusal::Stale(format!("{LINGER}: {} runs", running.hash))));
+        }
+        let Wish::Set(changes) = &proposal.wish else {
+            return Some(Err(Refusal::Invalid("there is no such version".to_owned())));
+        };
+        match changes.get(LINGER).map(Option::as_deref) {
+            Some(Some("slow")) => None,
+            Some(Some("broken")) => Some(Err(Refusal::NotNow(format!("{LINGER} was taken back")))),
+            Some(Some(value)) => {
+                if !proposal.dry_run {
+                    self.linger.lock().unwrap().push(value.to_owned());
+                }
+                let ConfigVersion { version, hash, .. } = self.version();
+                let outcome = if proposal.dry_run { "planned" } else { "committed" }.to_owned();
+                Some(Ok(ConfigChange { outcome, version, hash, ..ConfigChange::default() }))
+            }
+            _ => {
+                let keys: Vec<_> = changes.keys().cloned().collect();
+                Some(Err(Refusal::Invalid(format!("unknown key {}", keys.join(", ")))))
+            }
+        }
+    }
+}
+
+impl Configuration for FakeConfiguration {
+    fn config(&self) -> Config {
+        Config { version: self.version(), ..Config::default() }
+    }
+
+    fn submit(&self, proposal: Proposal) -> u64 {
+        let ended = self.decide(&proposal);
+        let mut all = self.ended.lock().unwrap();
+        all.push(ended);
+        all.len() as u64
+    }
+
+    fn outcome(&self, ticket: u64) -> Option<Result<ConfigChange, Refusal>> {
+        let unknown = || Some(Err(Refusal::Invalid(format!("no change {ticket} is remembered"))));
+        let index = (ticket as usize).wrapping_sub(1);
+        self.ended.lock().unwrap().get(index).cloned().unwrap_or_else(unknown)
+    }
+
+    fn versions(&self) -> Vec<ConfigVersion> {
+        vec![self.version()]
+    }
+
+    fn difference(&self, from: u64, to: u64) -> Result<Vec<ConfigStep>, Refusal> {
+        if to > self.version().version {
+            return Err(Refusal::Invalid(format!("there is no version {to}")));
+        }
+        let step = ConfigStep { key: LINGER.to_owned(), ..ConfigStep::default() };
+        Ok(if from == to { Vec::new() } else { vec![step] })
     }
 }

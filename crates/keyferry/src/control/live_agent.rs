@@ -15,7 +15,7 @@ use keyferry_monitor::metrics::{Format, expose};
 use keyferry_pipeline::backpressure::{BackpressureReport, Level};
 use keyferry_pipeline::breaker::{BreakerReport, BreakerState, Forced};
 use keyferry_pipeline::{Controls, Phase, Report, State};
-use keyferry_server::{Agent, Alerting, Change, Exposition, Refusal, model};
+use keyferry_server::{Agent, Alerting, Change, Configuration, Exposition, Refusal, model};
 
 use crate::live::{Handles, Live, Running, Shipment, Standing};
 use crate::shipment::wall_ms;
@@ -84,6 +84,10 @@ impl Agent for LiveAgent {
         } else {
             Err(Refusal::NotNow("RUST_LOG decides what is logged".to_owned()))
         }
+    }
+
+    fn configuration(&self) -> Option<&dyn Configuration> {
+        self.live.configuring.has_begun().then_some(&self.live.configuring as &dyn Configuration)
     }
 
     fn alerting(&self) -> Option<&dyn Alerting> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use keyferry_config::{ClientIdentity, Destination, Tls, Trust};
 use keyferry_kafka::security::validity;
-use keyferry_monitor::metrics::{Certificates, Observation, Observed, Shipments};
+use keyferry_monitor::metrics::{Certificates, ConfigurationStands, Observation, Observed, Shipments};
 
 use crate::live::{Live, Shipment, Standing};
 
@@ -15,6 +15,10 @@ impl Shipments for Live {
 
     fn is_waiting(&self) -> bool {
         self.waiting().is_some()
+    }
+
+    fn configuration(&self) -> Option<ConfigurationStands> {
+        self.configuring.with_desk(|desk| desk.stands())
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use keyferry_server::client::Method;
 use keyferry_server::model::{OfSlots, Status};
 use keyferry_server::{Client, ClientError};
 use serde::Serialize;
@@ -117,6 +118,20 @@ impl Agent {
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
         self.client.put(&format!("/api/v1/{path}"), body)
+    }
+
+    /// Has the agent change its configuration, if that is still the one with the hash `expected`.
+    ///
+    /// # Errors
+    /// The agent does not answer, or refuses it.
+    pub fn change_config<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        expected: Option<&str>,
+    ) -> Result<T, ClientError> {
+        self.client.ask_expecting(method, &format!("/api/v1/{path}"), body, expected)
     }
 
     /// Takes away what is there.

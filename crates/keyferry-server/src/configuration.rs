@@ -1,0 +1,402 @@
+//! The configuration: what is said of it on the wire, and which question goes where.
+//!
+//! A change may take as long as new connections need. The request waits for it, by looking again and again and never in a thread of those who ship, and is answered with 202 when its
+//! time is over; the change goes on, and `/config/changes/{ticket}` tells how it ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::agent::{Agent, Refusal};
+use crate::audit::{self, Peer};
+use crate::problem::Problem;
+use crate::router::Body;
+
+/// How long a request waits for its change, below the limit of every request.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What an agent can be asked about its configuration. No method may wait for delivery, or for a change.
+pub trait Configuration {
+    /// What runs, value by value.
+    fn config(&self) -> Config;
+
+    /// Leaves a change to be judged and made after those before it; what is returned stands for it.
+    fn submit(&self, proposal: Proposal) -> u64;
+
+    /// How it ended; `None` while it has not.
+    fn outcome(&self, ticket: u64) -> Option<Result<ConfigChange, Refusal>>;
+
+    /// Every version that is kept, the latest first.
+    fn versions(&self) -> Vec<ConfigVersion>;
+
+    /// In which values one version differs from another.
+    ///
+    /// # Errors
+    /// There is no such version.
+    fn difference(&self, from: u64, to: u64) -> Result<Vec<ConfigStep>, Refusal>;
+}
+
+/// A change that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Who wants it.
+    pub author: String,
+    /// What.
+    pub wish: Wish,
+    /// The hash of the version that it was thought out for.
+    pub expected: Option<String>,
+    /// Whether only to say what would be done.
+    pub dry_run: bool,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Values on top of everything else, by key; `None` takes one away.
+    Set(BTreeMap<String, Option<String>>),
+    /// What an earlier version said.
+    Rollback(u64),
+}
+
+/// As the audit log has it: keys, no values.
+impl std::fmt::Display for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Set(changes) => f.write_str(&changes.keys().cloned().collect::<Vec<_>>().join(", ")),
+            Self::Rollback(version) => write!(f, "rollback {version}"),
+        }
+    }
+}
+
+/// The configuration that runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Config {
+    /// The version that runs.
+    pub version: ConfigVersion,
+    /// Until when it is watched whether it makes things worse, milliseconds since the Unix epoch.
+    pub probation_until: Option<u64>,
+    /// The keys of the change that is being tried.
+    pub trying: Option<Vec<String>>,
+    /// Why another version runs than the file says, if it does so since the start.
+    pub fallback: Option<String>,
+    /// Why what the file says now is not in use, if it is not.
+    pub file_refused: Option<String>,
+    /// Every value.
+    pub settings: Vec<ConfigSetting>,
+}
+
+/// A value of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigSetting {
+    /// Its key.
+    pub key: String,
+    /// What a source gives, secrets redacted; none is the default.
+    pub value: Option<String>,
+    /// The default, in words.
+    pub default: String,
+    /// Where the value comes from.
+    pub origin: String,
+    /// What a change of it takes: `live`, `swap` or `restart`.
+    pub class: String,
+}
+
+/// A version of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigVersion {
+    /// Its number.
+    pub version: u64,
+    /// Stands for what it says.
+    pub hash: String,
+    /// Who wanted it.
+    pub author: String,
+    /// Why.
+    pub cause: String,
+    /// When it was committed, milliseconds since the Unix epoch.
+    pub time: u64,
+    /// The keys in which it differs from the version before.
+    pub keys: Vec<String>,
+}
+
+/// What became of a change that was wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigChange {
+    /// `committed`, `unchanged` (it says what runs already), `planned` (a dry run) or `trying`.
+    pub outcome: String,
+    /// The version that runs now.
+    pub version: u64,
+    /// Its hash.
+    pub hash: String,
+    /// Stands for the change, while it is being tried.
+    pub ticket: Option<u64>,
+    /// What changes.
+    pub steps: Vec<ConfigStep>,
+}
+
+/// A value that becomes another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigStep {
+    /// Its key.
+    pub key: String,
+    /// What it takes: `live`, `swap` or `restart`.
+    pub class: String,
+    /// What a source gave, secrets redacted; none was the default.
+    pub before: Option<String>,
+    /// What a source gives, secrets redacted; none is the default.
+    pub after: Option<String>,
+}
+
+/// Values on top of everything else, by their keys in the configuration file; `null` takes one away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+pub struct ConfigPatch(pub BTreeMap<String, Option<String>>);
+
+/// Which version is to be had back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigRollback {
+    /// Its number.
+    pub version: u64,
+}
+
+/// Whether to change anything.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct DryRun {
+    /// Only tells what would be done.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Which versions to compare.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Between {
+    /// The number of the one.
+    from: u64,
+    /// The number of the other.
+    to: u64,
+}
+
+type Shared = Arc<dyn Agent>;
+
+pub(crate) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(config, patch_config))
+        .routes(routes!(versions))
+        .routes(routes!(difference))
+        .routes(routes!(rollback))
+        .routes(routes!(change))
+}
+
+/// The configuration that runs, value by value. Secrets are redacted.
+#[utoipa::path(
+    get,
+    path = "/config",
+    tag = "configuration",
+    responses(
+        (status = 200, description = "As it is now; its hash is the ETag.", body = Config),
+        (status = 409, description = "The agent has none yet.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn config(State(agent): State<Shared>) -> Result<Response, Problem> {
+    let config = of(&*agent)?.config();
+    let hash = config.version.hash.clone();
+    Ok(tagged(&hash, StatusCode::OK, &config))
+}
+
+/// Changes values on top of everything else: judged, tried and committed as a whole, or refused with the reason. What is set outlives a restart.
+#[utoipa::path(
+    patch,
+    path = "/config",
+    tag = "configuration",
+    params(DryRun, ("If-Match" = Option<String>, Header, description = "The ETag of the version that the change was thought out for.")),
+    request_body = ConfigPatch,
+    responses(
+        (status = 200, description = "It holds, or would (`dry_run`).", body = ConfigChange),
+        (status = 202, description = "It is still being tried.", body = ConfigChange),
+        (status = 400, description = "The request is no JSON, or its query is not understood.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The request has not arrived in time.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Its trial has failed, and it was taken back.", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Another version runs.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The request is too long.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The request does not say that it is application/json.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "It is not possible while the agent runs, or at all, or not of the right form.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn patch_config(
+    State(agent): State<Shared>,
+    peer: Option<Extension<Peer>>,
+    dry_run: Result<Query<DryRun>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    Body(ConfigPatch(changes)): Body<ConfigPatch>,
+) -> Result<Response, Problem> {
+    make(agent, peer, dry_run, &headers, Wish::Set(changes)).await
+}
+
+/// Has back what an earlier version said. That is a version of its own.
+#[utoipa::path(
+    post,
+    path = "/config/rollback",
+    tag = "configuration",
+    params(DryRun, ("If-Match" = Option<String>, Header, description = "The ETag of the version that this was thought out for.")),
+    request_body = ConfigRollback,
+    responses(
+        (status = 200, description = "It holds, or would (`dry_run`).", body = ConfigChange),
+        (status = 202, description = "It is still being tried.", body = ConfigChange),
+        (status = 400, description = "The request is no JSON, or its query is not understood.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The request has not arrived in time.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Its trial has failed, and it was taken back.", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Another version runs.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The request is too long.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The request does not say that it is application/json.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "There is no such version, or not while the agent runs, or not of the right form.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn rollback(
+    State(agent): State<Shared>,
+    peer: Option<Extension<Peer>>,
+    dry_run: Result<Query<DryRun>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    Body(ConfigRollback { version }): Body<ConfigRollback>,
+) -> Result<Response, Problem> {
+    make(agent, peer, dry_run, &headers, Wish::Rollback(version)).await
+}
+
+/// How a change ended that took longer than its request.
+#[utoipa::path(
+    get,
+    path = "/config/changes/{ticket}",
+    tag = "configuration",
+    params(("ticket" = u64, Path, description = "What the answer to the change said.")),
+    responses(
+        (status = 200, description = "It holds.", body = ConfigChange),
+        (status = 202, description = "It is still being tried.", body = ConfigChange),
+        (status = 400, description = "The path is not understood.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Its trial has failed, and it was taken back.", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "Another version ran.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "It was not possible.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn change(
+    State(agent): State<Shared>,
+    ticket: Result<Path<u64>, axum::extract::rejection::PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(ticket) = ticket.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
+    let configuration = of(&*agent)?;
+    answer(configuration, ticket, configuration.outcome(ticket).transpose()?)
+}
+
+/// Every version that is kept, the latest first.
+#[utoipa::path(
+    get,
+    path = "/config/history",
+    tag = "configuration",
+    responses(
+        (status = 200, description = "The versions.", body = Vec<ConfigVersion>),
+        (status = 409, description = "The agent has none yet.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn versions(State(agent): State<Shared>) -> Result<Json<Vec<ConfigVersion>>, Problem> {
+    Ok(Json(of(&*agent)?.versions()))
+}
+
+/// In which values one version differs from another. Secrets are redacted.
+#[utoipa::path(
+    get,
+    path = "/config/diff",
+    tag = "configuration",
+    params(Between),
+    responses(
+        (status = 200, description = "The differences.", body = Vec<ConfigStep>),
+        (status = 400, description = "The query is not understood.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The agent has none yet.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "There is no such version.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn difference(
+    State(agent): State<Shared>,
+    between: Result<Query<Between>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Vec<ConfigStep>>, Problem> {
+    let Query(Between { from, to }) =
+        between.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
+    Ok(Json(of(&*agent)?.difference(from, to)?))
+}
+
+fn of(agent: &dyn Agent) -> Result<&dyn Configuration, Problem> {
+    agent
+        .configuration()
+        .ok_or_else(|| Refusal::NotNow("this agent has no configuration yet".to_owned()).into())
+}
+
+async fn make(
+    agent: Shared,
+    peer: Option<Extension<Peer>>,
+    dry_run: Result<Query<DryRun>, axum::extract::rejection::QueryRejection>,
+    headers: &HeaderMap,
+    wish: Wish,
+) -> Result<Response, Problem> {
+    let Query(DryRun { dry_run }) =
+        dry_run.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
+    let author = peer.map_or_else(|| "somebody".to_owned(), |Extension(peer)| peer.to_string());
+    let (expected, wanted) = (expected(headers), wish.to_string());
+    let proposal = Proposal { author: author.clone(), wish, expected, dry_run };
+    let ticket = of(&*agent)?.submit(proposal);
+    let begun = Instant::now();
+    let outcome = loop {
+        let outcome = of(&*agent)?.outcome(ticket);
+        if outcome.is_some() || begun.elapsed() >= PATIENCE {
+            break outcome;
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    if !dry_run {
+        let told =
+            outcome.as_ref().map_or(Ok(()), |outcome| outcome.as_ref().map(drop).map_err(Clone::clone));
+        let what =
+            if outcome.is_some() { "the configuration" } else { "the configuration, which is still tried" };
+        audit::note(&author, &wanted, what, &told);
+    }
+    answer(of(&*agent)?, ticket, outcome.transpose()?)
+}
+
+fn answer(
+    configuration: &dyn Configuration,
+    ticket: u64,
+    change: Option<ConfigChange>,
+) -> Result<Response, Problem> {
+    if let Some(change) = change {
+        return Ok(tagged(&change.hash.clone(), StatusCode::OK, &change));
+    }
+    let ConfigVersion { version, hash, .. } = configuration.config().version;
+    let change =
+        ConfigChange { outcome: "trying".to_owned(), version, hash, ticket: Some(ticket), steps: Vec::new() };
+    Ok(tagged(&change.hash.clone(), StatusCode::ACCEPTED, &change))
+}
+
+fn tagged(hash: &str, status: StatusCode, body: &impl Serialize) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    // A hash is made of letters and digits.
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{hash}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// The hash that a request names, if it names one. `*` is whichever there is (RFC 9110, 13.1.1).
+fn expected(headers: &HeaderMap) -> Option<String> {
+    let tag = headers.get(header::IF_MATCH)?.to_str().unwrap_or("unreadable").trim();
+    (tag != "*").then(|| tag.trim_matches('"').to_owned())
+}

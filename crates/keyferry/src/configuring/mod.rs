@@ -1,0 +1,275 @@
+//! The configuration of this agent while it runs: the clock, the files and the connections around the machine of `keyferry_config::change`.
+//!
+//! The invariants:
+//!
+//! - **One thread changes the configuration**, one change at a time: what is wished for meanwhile waits, and is judged by what holds then.
+//! - **What is committed is written down before anybody is told.** An agent that dies in a trial begins with what ran before.
+//!
+//! - [`desk`]: what runs and what is wished for, for any thread.
+//! - `store`: what outlives the agent.
+//! - `trial`: how a change is put into effect, and taken back.
+//! - `health`: whether it has made things worse.
+//! - `served`: the same in the words of the API.
+//! - [`command`]: `keyferry config`.
+
+pub mod command;
+mod desk;
+mod health;
+mod served;
+mod store;
+mod trial;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use keyferry_config::change::{Begun, Changes, Fallback, FileText, Next, Proposal, Refusal, Trial, Wish};
+use keyferry_config::{ConfigError, ConfigErrors, Loaded, Readiness, Sources};
+
+use crate::credentials::{self, Files, Watched};
+use crate::live::Live;
+use crate::log;
+use crate::shipment::{Plan, wall_ms};
+use crate::stop::{Broadcast, Hangup};
+use desk::Done;
+use health::HealthBook;
+use store::Store;
+
+pub use desk::Configuring;
+
+/// How often it is looked at how things go.
+const LOOK: Duration = Duration::from_secs(1);
+/// Who wants what the file says.
+const BY_FILE: &str = "the file";
+
+/// A configuration to begin with, and what it takes to change it.
+pub struct Beginning {
+    /// What is shipped and how.
+    pub plan: Plan,
+    /// What it takes to change it.
+    pub changing: Changing,
+}
+
+/// What the machine began with.
+struct Start {
+    changes: Changes,
+    fallback: Option<Fallback>,
+    file: Option<FileText>,
+}
+
+/// What it takes to change a configuration.
+pub struct Changing {
+    keeper: Keeper,
+    begun: Option<Start>,
+}
+
+/// What the thread that changes the configuration holds.
+struct Keeper {
+    store: Store,
+    file: Option<WatchedFile>,
+    watched: Watched,
+    book: HealthBook,
+}
+
+/// The configuration file.
+struct WatchedFile {
+    path: PathBuf,
+    files: Files,
+}
+
+impl Beginning {
+    /// Reads `file` on top of `others`; what ran last in `directory` if it is broken.
+    ///
+    /// # Errors
+    /// It is broken, and nothing ran before.
+    pub fn of(others: Sources, file: Option<&Path>, directory: &Path) -> Result<Self, ConfigErrors> {
+        let store = Store::of(directory);
+        let text = file.map(read).transpose();
+        let found = text.as_ref().ok().cloned().flatten();
+        let Begun { changes, loaded, sources, fallback } =
+            Changes::begin(others, store.read(), text, wall_ms())?;
+        log::set_level(loaded.config.log.level);
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let file = file.map(|path| WatchedFile::of(path.to_owned()));
+        let watched = Watched::new(sources, &loaded);
+        let plan = Plan::of(loaded.config);
+        let keeper = Keeper { store, file, watched, book: HealthBook::default() };
+        Ok(Self {
+            plan,
+            changing: Changing { keeper, begun: Some(Start { changes, fallback, file: found }) },
+        })
+    }
+}
+
+impl Changing {
+    /// From now on the configuration is what this one says, and [`Self::run`] is to come.
+    pub fn take_effect(&mut self, plan: &Plan, live: &Live) {
+        let Some(Start { changes, fallback, file }) = self.begun.take() else { return };
+        if let Some(fallback) = &fallback {
+            tracing::error!(
+                "version {} of the configuration is in use, which ran last: {}",
+                fallback.version,
+                fallback.reason
+            );
+        }
+        if let Err(error) = self.keeper.store.write(changes.history()) {
+            tracing::error!(
+                "{error}; a broken configuration at the next start would keep the agent from starting"
+            );
+        }
+        live.configured_by(self.keeper.watched.sources().clone());
+        live.adopt(plan.complete(), &plan.journal);
+        live.configuring.begin(changes, fallback, file.as_ref());
+    }
+
+    /// Changes the configuration as it is wished for, until `over` is given.
+    pub fn run(mut self, live: &Live, hangup: &Hangup, over: &Broadcast) {
+        self.keeper.run(live, hangup, over);
+    }
+}
+
+impl Keeper {
+    fn run(&mut self, live: &Live, hangup: &Hangup, over: &Broadcast) {
+        let mut looked = Instant::now();
+        while !over.is_given() {
+            live.configuring.wait(over, hangup, self.watched.pause());
+            if hangup.came() {
+                self.reload(live, over);
+            }
+            self.look_at_file(live, over);
+            for destination in self.watched.look() {
+                live.renew(&destination, credentials::CAUSE);
+            }
+            while let Some((ticket, proposal)) = live.configuring.take() {
+                let ended = self.fulfil(&proposal, live, over);
+                live.configuring.ended(ticket, ended);
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.look_at_health(live, over);
+                trial::reconcile(live);
+            }
+        }
+    }
+
+    /// Somebody has sent SIGHUP: the file is taken up whether it has changed or not.
+    fn reload(&mut self, live: &Live, over: &Broadcast) {
+        match &self.file {
+            Some(file) => {
+                tracing::info!("SIGHUP: {} is read again", file.path.display());
+                self.take_up_file(live, over);
+            }
+            None => tracing::info!("SIGHUP: there is no configuration file to read again"),
+        }
+    }
+
+    fn look_at_file(&mut self, live: &Live, over: &Broadcast) {
+        if self.file.as_mut().is_some_and(WatchedFile::has_changed) {
+            self.take_up_file(live, over);
+        }
+    }
+
+    fn take_up_file(&mut self, live: &Live, over: &Broadcast) {
+        let Some(file) = &self.file else { return };
+        let result = match read(&file.path) {
+            Ok(text) => {
+                live.configuring.finds(&text);
+                let (author, wish) = (BY_FILE.to_owned(), Wish::File(text));
+                let proposal = Proposal { author, wish, expected: None, dry_run: false };
+                self.fulfil(&proposal, live, over)
+            }
+            Err(errors) => Err(Refusal::Invalid(errors)),
+        };
+        live.configuring.file_ended(&file_path(&self.file), result);
+    }
+
+    fn fulfil(&mut self, proposal: &Proposal, live: &Live, over: &Broadcast) -> Result<Done, Refusal> {
+        match live.configuring.propose(proposal)? {
+            Next::Unchanged => Ok(Done::Unchanged),
+            Next::WouldDo(plan) => Ok(Done::Planned(plan)),
+            Next::Try(trial) => {
+                live.configuring.tries(Some(trial.plan.keys()));
+                let done = self.make(*trial, &proposal.author, live, over);
+                live.configuring.tries(None);
+                done
+            }
+        }
+    }
+
+    /// Tries a change, writes it down, and puts the rest of it into effect.
+    fn make(&mut self, trial: Trial, author: &str, live: &Live, over: &Broadcast) -> Result<Done, Refusal> {
+        let (plan, loaded, sources) = (trial.plan.clone(), trial.loaded.clone(), trial.sources.clone());
+        let under_way = trial::begin(live, &trial);
+        let mut result = under_way.as_ref().map_err(Clone::clone).and_then(|swaps| swaps.wait(live, over));
+        if trial.is_retreat || result.is_ok() {
+            let written = self.store.write(&live.configuring.with(&trial));
+            if let (Err(error), false) = (&written, trial.is_retreat) {
+                result = Err(error.to_string());
+            }
+        }
+        if let (Err(reason), Ok(swaps), false) = (&result, &under_way, trial.is_retreat) {
+            swaps.take_back(live, reason);
+        }
+        let number = live.configuring.settle(trial, result, &self.book.of(live)).inspect_err(|refusal| {
+            tracing::warn!("the configuration stays as it is: {refusal}");
+        })?;
+        let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
+        tracing::info!("version {number} of the configuration is in use, by {author}: {}", steps.join("; "));
+        self.adopt(live, loaded, sources);
+        Ok(Done::Committed(plan))
+    }
+
+    fn adopt(&mut self, live: &Live, loaded: Loaded, sources: Sources) {
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        log::set_level(loaded.config.log.level);
+        self.watched = Watched::new(sources.clone(), &loaded);
+        live.configured_by(sources);
+        let config = &loaded.config;
+        live.adopt(config.destinations.iter().filter_map(Readiness::complete), &config.journal);
+        trial::reconcile(live);
+        trial::retune(live);
+    }
+
+    fn look_at_health(&mut self, live: &Live, over: &Broadcast) {
+        let Some(trial) = live.configuring.look(&self.book.of(live)) else { return };
+        tracing::error!(
+            "the last change of the configuration has made things worse and is taken back: {}",
+            trial.plan.keys().join(", ")
+        );
+        live.configuring.has_retreated();
+        // Committed whatever its trial finds, and so it cannot be refused.
+        let _ = self.make(trial, "keyferry", live, over);
+    }
+}
+
+fn file_path(file: &Option<WatchedFile>) -> String {
+    file.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default()
+}
+
+impl WatchedFile {
+    fn of(path: PathBuf) -> Self {
+        let files = Files::new(&BTreeSet::from([path.clone()]));
+        Self { path, files }
+    }
+
+    /// Whether it says something else than when this was asked last, and has for two looks.
+    fn has_changed(&mut self) -> bool {
+        if self.files.look().is_empty() {
+            return false;
+        }
+        self.files.settle(&BTreeSet::from([self.path.clone()]));
+        true
+    }
+}
+
+fn read(path: &Path) -> Result<FileText, ConfigErrors> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(FileText { path: path.to_owned(), text }),
+        Err(source) => Err(ConfigError::Unreadable { path: path.to_owned(), source }.into()),
+    }
+}
