@@ -399,64 +399,56 @@ async fn report(State(agent): State<Shared>, Path(id): Path<String>) -> Result<J
     of(&agent)?.report(&id).map(|markdown| Json(Report { markdown })).ok_or_else(|| unknown(&id))
 }
 
-/// Takes care of an incident: nobody else is called.
-#[utoipa::path(
-    post, path = "/incidents/{id}/acknowledge", tag = "change",
-    params(("id" = String, Path, description = "What people call it.")),
-    responses(
-        (status = 200, description = "As it stands now.", body = Incident),
-        (status = 404, description = "There is no such incident.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is over.", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-async fn acknowledge(
-    State(agent): State<Shared>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<Incident>, Problem> {
-    respond(&agent, caller, &id, &Response::Acknowledge)
+/// Declares a handler by which somebody responds to an incident: with what response, and which problems it can have besides those that every such request has.
+macro_rules! response {
+    (
+        $(#[$doc:meta])*
+        $handler:ident($($request:ident: $body:ty)?), $path:literal, $response:expr, $($status:literal: $why:literal),+
+    ) => {
+        $(#[$doc])*
+        #[utoipa::path(
+            post,
+            path = $path,
+            tag = "change",
+            params(("id" = String, Path, description = "What people call it.")),
+            $(request_body = $body,)?
+            responses(
+                (status = 200, description = "As it stands now.", body = Incident),
+                (status = 404, description = "There is no such incident.", body = Problem, content_type = "application/problem+json"),
+                $((status = $status, description = $why, body = Problem, content_type = "application/problem+json"),)+
+            ),
+        )]
+        async fn $handler(
+            State(agent): State<Shared>,
+            caller: Caller,
+            Path(id): Path<String>,
+            $(Body($request): Body<$body>,)?
+        ) -> Result<Json<Incident>, Problem> {
+            respond(&agent, caller, &id, &$response)
+        }
+    };
 }
 
-/// Declares an incident over. Nobody is told of its alert again before its rule has not held once.
-#[utoipa::path(
-    post, path = "/incidents/{id}/resolve", tag = "change",
-    params(("id" = String, Path, description = "What people call it.")),
-    responses(
-        (status = 200, description = "As it stands now.", body = Incident),
-        (status = 404, description = "There is no such incident.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is over.", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-async fn resolve(
-    State(agent): State<Shared>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<Incident>, Problem> {
-    respond(&agent, caller, &id, &Response::Resolve)
+response! {
+    /// Takes care of an incident: nobody else is called.
+    acknowledge(), "/incidents/{id}/acknowledge", Response::Acknowledge,
+    409: "It is over."
 }
 
-/// Does something about an incident, and looks half a minute later whether it has helped.
-#[utoipa::path(
-    post, path = "/incidents/{id}/remediate", tag = "change",
-    params(("id" = String, Path, description = "What people call it.")),
-    request_body = Remedy,
-    responses(
-        (status = 200, description = "As it stands now.", body = Incident),
-        (status = 404, description = "There is no such incident.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is over, or too much is being done already.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "There is no such action, or it is not allowed.", body = Problem, content_type = "application/problem+json"),
-        (status = 400, description = "The request is no JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The request is too long.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The request does not say that it is application/json.", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-async fn remediate(
-    State(agent): State<Shared>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(request): Body<Remedy>,
-) -> Result<Json<Incident>, Problem> {
-    respond(&agent, caller, &id, &Response::Remediate(request.action))
+response! {
+    /// Declares an incident over. Nobody is told of its alert again before its rule has not held once.
+    resolve(), "/incidents/{id}/resolve", Response::Resolve,
+    409: "It is over."
+}
+
+response! {
+    /// Does something about an incident, and looks half a minute later whether it has helped.
+    remediate(request: Remedy), "/incidents/{id}/remediate", Response::Remediate(request.action),
+    409: "It is over, or too much is being done already.",
+    422: "There is no such action, or it is not allowed.",
+    400: "The request is no JSON.",
+    413: "The request is too long.",
+    415: "The request does not say that it is application/json."
 }
 
 fn respond(agent: &Shared, caller: Caller, id: &str, response: &Response) -> Result<Json<Incident>, Problem> {
