@@ -133,15 +133,22 @@ impl Series {
     }
 
     /// By how much a counter has grown from `from_ms` to `to_ms`. A fall is a restart: it has counted from zero since.
+    ///
+    /// Of a stretch between two points that were thinned out only the part within counts, as if it had grown evenly: metrics are thinned differently, and a ratio of two of
+    /// them must not tell of that.
     pub fn increase(&self, from_ms: u64, to_ms: u64) -> f64 {
-        let (mut grown, mut before): (f64, Option<f64>) = (0.0, None);
-        for point in self.points().filter(|point| point.at_ms <= to_ms) {
+        let (mut grown, mut before): (f64, Option<Point>) = (0.0, None);
+        for (place, point) in self.points().enumerate().take_while(|(_, point)| point.at_ms <= to_ms) {
             if point.at_ms > from_ms
                 && let Some(before) = before
             {
-                grown += if point.value >= before { point.value - before } else { point.value };
+                let whole =
+                    if point.value >= before.value { point.value - before.value } else { point.value };
+                let is_thin = place <= self.coarse.len() && before.at_ms < from_ms;
+                let part = (point.at_ms - from_ms) as f64 / (point.at_ms - before.at_ms).max(1) as f64;
+                grown += if is_thin { whole * part } else { whole };
             }
-            before = Some(point.value);
+            before = Some(point);
         }
         grown
     }
@@ -181,6 +188,24 @@ mod tests {
         }
         assert_eq!(only(&history).increase(0, 30_000), 5.0 + 2.0 + 2.0);
         assert_eq!(only(&history).increase(15_000, 30_000), 2.0 + 2.0);
+    }
+
+    #[test]
+    fn what_is_thinned_more_has_grown_as_much_in_a_window() {
+        let mut history = History::default();
+        history.keep("fine_total", 6 * 3_600_000);
+        history.keep("coarse_total", 7 * DAY_MS);
+        for second in (0..4_000_u32).step_by(2) {
+            let sample = |name| Sample::new(name, Labels::default(), f64::from(second) * 10.0);
+            history.take_in(vec![sample("fine_total"), sample("coarse_total")], u64::from(second) * 1_000);
+        }
+        let grown = |name: &str| {
+            let series = history.metrics[name].series.values().next().unwrap();
+            series.increase(history.last_ms - 3_600_000, history.last_ms)
+        };
+        for name in ["fine_total", "coarse_total"] {
+            assert!((grown(name) - 36_000.0).abs() < 1.0, "{name}: {}", grown(name));
+        }
     }
 
     #[test]
