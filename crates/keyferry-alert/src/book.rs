@@ -1,6 +1,6 @@
 //! The file that says what is worth a person's attention, who is told, and what is done about it (`alerts.toml`).
 //!
-//! The invariant: **a file that is taken can be acted on.** Every name in it leads somewhere: channels of routes, rules of overrides.
+//! The invariant: **a file that is taken can be acted on.** Every name in it leads somewhere: channels of routes, rules of overrides, actions that whoever reads it can do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::incident::{IncidentPolicy, Playbook};
 use crate::labels::{Labels, Matchers};
 use crate::manager::{FlapPolicy, Heartbeat, Policy};
+use crate::mention::{Inability, Mention};
 use crate::quiet::{Inhibition, Maintenance};
 use crate::route::Route;
 use crate::rule::{Overrides, Rule};
@@ -73,14 +74,14 @@ fn yes() -> bool {
 }
 
 impl Book {
-    /// The file at `path`.
+    /// The file at `path`, for an agent that cannot do what `inability` says.
     ///
     /// # Errors
-    /// It cannot be read, or is not of the right form.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    /// It cannot be read, is not of the right form, or wants of the agent what it cannot do.
+    pub fn read(path: &Path, inability: Inability<'_>) -> Result<Self, Error> {
         let text =
             std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|error| match error {
+        Self::parse_for(&text, inability).map_err(|error| match error {
             Error::File { message, .. } => Error::File { path: path.to_owned(), message },
             other => Error::File { path: path.to_owned(), message: other.to_string() },
         })
@@ -99,7 +100,15 @@ impl Book {
     /// # Errors
     /// It is not of the right form, or names what is not there.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        Self::parse_for(text, &|_| None)
+    }
+
+    fn parse_for(text: &str, inability: Inability<'_>) -> Result<Self, Error> {
+        let mentions = Mention::all_of(text);
+        // Before all else: of an action that there is not, it says more than what it is not.
+        mentions.iter().try_for_each(|mention| mention.check(inability))?;
         let file: File = parsed(text)?;
+        mentions.iter().try_for_each(|mention| mention.check_allowed(&file.incidents.allow))?;
         let mut rules = if file.default_rules { default_rules()? } else { Vec::new() };
         for rule in file.rules {
             // A rule of the same name takes the place of the default one.

@@ -76,6 +76,21 @@ fn a_rule_of_the_file_takes_the_place_of_the_default_one() {
     assert_eq!(only.policy.rules.len(), 1);
 }
 
+#[test]
+fn an_action_that_cannot_be_done_is_refused_with_file_line_key_and_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alerts.toml");
+    std::fs::write(&path, "labels = {}\nincidents.allow = ['fail_over']\n").unwrap();
+    let inability = |name: &str| (name == "fail_over").then(|| "set `fallback_bootstrap_servers`".to_owned());
+    let error = Book::read(&path, &inability).unwrap_err().to_string();
+    let rest = ": line 2, incidents.allow: `fail_over` cannot be done: set `fallback_bootstrap_servers`";
+    assert_eq!(error, format!("{}{rest}", path.display()));
+    assert_eq!(Book::read(&path, &|_| None).unwrap().incidents.allow, ["fail_over"]);
+    let playbook = "[[playbook]]\nname = 'p'\nactions = [{ action = 'fail_over' }]";
+    assert!(wrong(playbook).contains("line 3, playbook `p`, `action`"), "{}", wrong(playbook));
+    assert!(Book::parse("incidents.allow = ['reconnect']").is_ok(), "the default playbooks do not mind");
+}
+
 /// An agent under load, as the collector would see it.
 struct Load {
     second: u64,

@@ -9,7 +9,7 @@
 //! - [`quiet`], [`route`]: when nobody is to be told, and who is told of what.
 //! - [`notice`], [`channel`], [`outbox`]: what somebody is told, how, and what is still on its way.
 //! - [`incident`]: what has gone wrong, what was done about it, and whether that helped.
-//! - [`book`]: the file that says all of it.
+//! - [`book`]: the file that says all of it; `mention`: where it names actions.
 //! - [`trial`]: tests of rules.
 //! - [`store`]: what survives a restart.
 
@@ -21,6 +21,7 @@ pub mod history;
 pub mod incident;
 pub mod labels;
 pub mod manager;
+mod mention;
 pub mod metric;
 pub mod notice;
 pub mod outbox;

@@ -160,6 +160,24 @@ impl Outbox {
         Some(entry)
     }
 
+    /// When [`Self::take`] may give something next, if nothing else happens; `None` if nothing waits that is not on its way.
+    pub fn next_due_ms(&self, now_ms: u64) -> Option<u64> {
+        let waiting = self.entries.iter().filter(|entry| !self.in_flight.contains(&entry.id));
+        waiting.map(|entry| entry.not_before_ms.max(self.room_at_ms(entry, now_ms))).min()
+    }
+
+    /// When the rate of its channel has room for it.
+    fn room_at_ms(&self, entry: &Entry, now_ms: u64) -> u64 {
+        if self.has_room(entry, now_ms) {
+            return now_ms;
+        }
+        let rate = self.rates.get(&entry.notice.channel).copied().unwrap_or(u32::MAX) as usize;
+        let sent = self.sent.get(&entry.notice.channel).map_or(&[][..], Vec::as_slice);
+        // So many of them must be a minute old that one more fits; of a channel with no rate at all none ever will.
+        let last = sent.len().checked_sub(rate).and_then(|place| sent.get(place));
+        last.map_or(now_ms + LONGEST_DELAY_MS, |sent| sent + 60_000)
+    }
+
     /// Whether the rate of its channel has room for it. A heartbeat is not held back: that would be an alarm.
     fn has_room(&self, entry: &Entry, now_ms: u64) -> bool {
         let channel = &entry.notice.channel;
@@ -362,6 +380,27 @@ mod tests {
         }
         let sent = |outbox: &mut Outbox, now| std::iter::from_fn(|| outbox.take(now)).count();
         assert_eq!((sent(&mut outbox, 0), sent(&mut outbox, 59_999), sent(&mut outbox, 60_000)), (10, 0, 5));
+    }
+
+    #[test]
+    fn it_is_known_when_the_next_one_is_due() {
+        let mut outbox = outbox();
+        assert_eq!(outbox.next_due_ms(0), None);
+        for number in 0..11 {
+            outbox.post(notice("a", &number.to_string(), Severity::Error, 5));
+        }
+        assert_eq!(outbox.next_due_ms(0), Some(5));
+        for now in 10..20 {
+            let entry = outbox.take(now).unwrap();
+            outbox.settle(entry.id, Outcome::Told, now);
+        }
+        assert_eq!(outbox.next_due_ms(20), Some(60_010), "its channel has no room before");
+        assert!(outbox.take(60_009).is_none());
+        let entry = outbox.take(60_010).unwrap();
+        assert_eq!(outbox.next_due_ms(60_010), None, "it is on its way");
+        outbox.settle(entry.id, Outcome::Failed { reason: "busy".to_owned(), after_ms: Some(7_000) }, 60_010);
+        let due = outbox.next_due_ms(60_010).unwrap();
+        assert!(due >= 67_010 && outbox.take(due - 1).is_none() && outbox.take(due).is_some());
     }
 
     #[test]

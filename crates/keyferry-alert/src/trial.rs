@@ -144,7 +144,7 @@ pub fn run_file(path: &Path) -> Result<Verdict, Error> {
     let file: TestFile = toml::from_str(&text)
         .map_err(|error| Error::File { path: path.to_owned(), message: error.to_string() })?;
     let book = match &file.rules {
-        Some(rules) => Book::read(&path.parent().unwrap_or(Path::new(".")).join(rules))?,
+        Some(rules) => Book::read(&path.parent().unwrap_or(Path::new(".")).join(rules), &|_| None)?,
         None => Book::of_defaults()?,
     };
     let mut verdict = Verdict { tests: 0, expectations: 0, failures: Vec::new() };

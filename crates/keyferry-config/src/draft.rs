@@ -29,6 +29,7 @@ pub(crate) struct AgentDraft {
 pub(crate) struct DestinationDraft {
     pub(crate) name: Option<DestinationName>,
     pub(crate) bootstrap_servers: Option<BootstrapServers>,
+    pub(crate) fallback_bootstrap_servers: Option<BootstrapServers>,
     pub(crate) topic_events: Option<TopicName>,
     pub(crate) topic_admin_events: Option<TopicName>,
     pub(crate) client_id: Option<String>,
@@ -95,6 +96,7 @@ impl Default for DestinationDraft {
         Self {
             name: None,
             bootstrap_servers: None,
+            fallback_bootstrap_servers: None,
             topic_events: None,
             topic_admin_events: None,
             client_id: None,

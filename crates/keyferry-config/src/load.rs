@@ -263,6 +263,7 @@ impl Context<'_> {
         Readiness::Complete(Box::new(Destination {
             name,
             bootstrap_servers,
+            fallback_bootstrap_servers: draft.fallback_bootstrap_servers,
             topic_events,
             topic_admin_events: draft.topic_admin_events,
             client_id,

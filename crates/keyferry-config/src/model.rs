@@ -155,6 +155,8 @@ pub struct Destination {
     pub name: DestinationName,
     /// The servers that the client asks first.
     pub bootstrap_servers: BootstrapServers,
+    /// The servers that take their place when it is failed over.
+    pub fallback_bootstrap_servers: Option<BootstrapServers>,
     /// The topic of user events.
     pub topic_events: TopicName,
     /// The topic of admin events; `None` means that they are not published.
@@ -192,6 +194,12 @@ impl Destination {
     /// Whether a source gives the setting with this key, so that nobody else may choose its value.
     pub fn is_given(&self, key: &str) -> bool {
         self.given.contains(key)
+    }
+
+    /// The same by its other servers; `None` if it has none.
+    pub fn by_fallback(&self) -> Option<Self> {
+        let bootstrap_servers = self.fallback_bootstrap_servers.clone()?;
+        Some(Self { bootstrap_servers, ..self.clone() })
     }
 }
 

@@ -67,7 +67,7 @@ impl Setting {
 
     /// Whether the configuration file may give it as a list of texts.
     pub fn takes_list(&self) -> bool {
-        self.key == "destination.bootstrap_servers"
+        matches!(self.key, "destination.bootstrap_servers" | "destination.fallback_bootstrap_servers")
     }
 
     /// The setting with this key.
@@ -215,6 +215,20 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
         class: Class::Swap,
         apply: Apply::Destination(|draft, input| set_some(&mut draft.bootstrap_servers, input.parse())),
+    },
+    Setting {
+        key: "destination.fallback_bootstrap_servers",
+        option: Some("fallback-bootstrap-servers"),
+        takes: || "list of `host:port`; an IPv6 address in brackets".into(),
+        default: "none",
+        purpose: "The servers that take the place of `bootstrap_servers` when a playbook or an operator fails over (`fail_over` in \
+                  `docs/alerts.md`): another way to the same cluster, or a standby cluster with the same topics, security and \
+                  credentials, whose consumers then have to read there as well.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.fallback_bootstrap_servers, input.parse())
+        }),
     },
     Setting {
         key: "destination.topic_events",

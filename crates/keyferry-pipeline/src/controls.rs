@@ -50,6 +50,8 @@ pub struct Controls {
     /// Whether there are other settings.
     is_retuned: AtomicBool,
     tunables: Mutex<Option<Tunables>>,
+    keep_nothing: AtomicBool,
+    hold_replays: AtomicBool,
 }
 
 const NOT_FORCED: u8 = 0;
@@ -65,6 +67,8 @@ impl Default for Controls {
             free_bytes: AtomicU64::new(u64::MAX),
             is_retuned: AtomicBool::new(false),
             tunables: Mutex::new(None),
+            keep_nothing: AtomicBool::new(false),
+            hold_replays: AtomicBool::new(false),
         }
     }
 }
@@ -128,6 +132,26 @@ impl Controls {
         tunables.take()
     }
 
+    /// Lets nothing be kept that is delivered, or again as much as the settings say. What has gone does not come back.
+    pub fn keep_nothing(&self, nothing: bool) {
+        self.keep_nothing.store(nothing, Ordering::Relaxed);
+    }
+
+    /// What is kept of what is delivered, where the settings say `configured`.
+    pub fn retention(&self, configured: Retention) -> Retention {
+        if self.keep_nothing.load(Ordering::Relaxed) { Retention::default() } else { configured }
+    }
+
+    /// Lets replays of what this pipeline has delivered wait, whatever its backlog is; or no longer.
+    pub fn hold_replays(&self, hold: bool) {
+        self.hold_replays.store(hold, Ordering::Relaxed);
+    }
+
+    /// Whether replays are to wait whatever the backlog is.
+    pub fn holds_replays(&self) -> bool {
+        self.hold_replays.load(Ordering::Relaxed)
+    }
+
     /// Tells how many bytes the journal's file system has left; `None` if that is not known.
     pub fn set_free_bytes(&self, free: Option<u64>) {
         self.free_bytes.store(free.unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -141,6 +165,8 @@ impl Controls {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -171,5 +197,12 @@ mod tests {
         assert_eq!(controls.take_tunables(), None, "and once");
         controls.set_free_bytes(Some(0));
         assert_eq!(controls.free_bytes(), Some(0));
+        let week = Retention { keep: Duration::from_secs(604_800), keep_bytes: Some(1) };
+        for nothing in [false, true, false] {
+            controls.keep_nothing(nothing);
+            controls.hold_replays(nothing);
+            assert_eq!(controls.retention(week), if nothing { Retention::default() } else { week });
+            assert_eq!(controls.holds_replays(), nothing);
+        }
     }
 }

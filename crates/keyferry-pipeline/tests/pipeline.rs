@@ -663,6 +663,30 @@ fn delivered_segments_are_kept_for_as_long_and_as_large_as_configured() {
 }
 
 #[test]
+fn what_is_kept_goes_when_nothing_is_to_be_kept_and_what_is_not_delivered_stays() {
+    let retention = Retention { keep: Duration::from_secs(600), keep_bytes: None };
+    let settings = Settings { retention, ..settings(None) };
+    let mut bench = Bench::with(settings.clone(), 400);
+    for number in 0..40 {
+        bench.commit(EventKind::User, &number.to_string());
+        bench.after(200);
+        bench.sink.acknowledge_all();
+    }
+    bench.deliver();
+    assert_eq!(bench.storage.names().len(), 14);
+    settings.controls.keep_nothing(true);
+    (40..60).for_each(|number| bench.commit(EventKind::User, &number.to_string()));
+    bench.after(1);
+    let there = bench.storage.names().len();
+    assert!((7..=9).contains(&there), "{there} segments for twenty events that are not delivered");
+    settings.controls.keep_nothing(false);
+    bench.deliver();
+    assert_eq!(bench.storage.names().len(), there, "what is delivered from now on is kept again");
+    let numbers: Vec<u64> = bench.sink.log().iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=60).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_damaged_checkpoint_uses_no_number_for_two_events() {
     for with_positions in [true, false] {
         let mut bench = Bench::with(settings(None), 400);

@@ -231,6 +231,8 @@ impl<'a> Child<'a> {
     }
 
     fn run(mut self, hangup: &Hangup) -> Result<(), Error> {
+        // The provider does, however this process ends, unless Keycloak is stopping.
+        self.live.is_supervised_from_now_on();
         let Some(lock) = self.lock()? else { return Ok(()) };
         let Some(beginning) = self.beginning() else { return Ok(()) };
         let _metrics = self.control.serve_metrics(beginning.plan.metrics.listen);

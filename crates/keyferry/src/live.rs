@@ -3,8 +3,9 @@
 //! The invariant: **whoever looks or steers never makes delivery wait.** Each pipeline's thread writes down how it stands about once a second;
 //! everybody else reads copies of that, and steers by handles that leave a wish behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keyferry_config::{Destination, Journal, Readiness, Sources};
@@ -23,10 +24,13 @@ pub struct Live {
     renewed: Mutex<BTreeMap<String, Destination>>,
     /// What is kept, as it is configured now.
     journal: Mutex<Option<Journal>>,
+    /// Destinations that are reached by their fallback servers, by name.
+    failed_over: Mutex<BTreeSet<String>>,
     /// What the whole agent waits for.
     waiting: Mutex<Option<String>>,
     /// Where the configuration was read from.
     sources: Mutex<Option<Sources>>,
+    supervised: AtomicBool,
     /// Alerts and incidents.
     pub alerting: Alerting,
     /// What is configured, while it changes.
@@ -142,9 +146,10 @@ impl Live {
         *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal.clone());
     }
 
-    /// A destination as it is configured now, if it can be used.
+    /// A destination as it is configured and reached now, if it can be used.
     pub fn configured(&self, destination: &str) -> Option<Destination> {
-        self.renewals().get(destination).cloned()
+        let configured = self.renewals().get(destination).cloned();
+        configured.map(|destination| self.as_reached(&destination))
     }
 
     /// What is kept, as it is configured now.
@@ -155,6 +160,16 @@ impl Live {
     /// A certain shipment, if there is one.
     pub fn shipment(&self, key: &Key) -> Option<Shipment> {
         self.lock().get(key).cloned()
+    }
+
+    /// Somebody starts this agent again when it ends.
+    pub fn is_supervised_from_now_on(&self) {
+        self.supervised.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody starts this agent again when it ends.
+    pub fn is_supervised(&self) -> bool {
+        self.supervised.load(Ordering::Relaxed)
     }
 
     /// Everything, by slot and destination.
@@ -179,6 +194,7 @@ impl Live {
     pub fn renew(&self, destination: &Destination, cause: &str) {
         let name = destination.name.as_str();
         self.renewals().insert(name.to_owned(), destination.clone());
+        let destination = &self.as_reached(destination);
         let shipments = self.shipments();
         let concerned = shipments.iter().filter(|shipment| shipment.key.destination == name);
         for running in concerned.filter_map(Shipment::running) {
@@ -188,7 +204,28 @@ impl Live {
 
     /// The destination with its present credentials; `None` if it cannot be used, or not yet.
     pub fn present(&self, readiness: &Readiness) -> Option<Destination> {
-        self.renewals().get(readiness.name().as_str()).or(readiness.complete()).cloned()
+        let present = self.renewals().get(readiness.name().as_str()).or(readiness.complete()).cloned();
+        present.map(|destination| self.as_reached(&destination))
+    }
+
+    /// From now on `destination` is reached by its fallback servers, or by the first ones again. Whether that is news; if it is, its connections are replaced.
+    pub fn reach_by_fallback(&self, destination: &Destination, fallback: bool, cause: &str) -> bool {
+        let name = destination.name.as_str();
+        let is_news = {
+            let mut failed_over = self.failed_over.lock().unwrap_or_else(PoisonError::into_inner);
+            if fallback { failed_over.insert(name.to_owned()) } else { failed_over.remove(name) }
+        };
+        if is_news {
+            self.renew(destination, cause);
+        }
+        is_news
+    }
+
+    /// The destination with the servers by which it is reached now.
+    pub fn as_reached(&self, destination: &Destination) -> Destination {
+        let failed_over = self.failed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let fallback = failed_over.contains(destination.name.as_str()).then(|| destination.by_fallback());
+        fallback.flatten().unwrap_or_else(|| destination.clone())
     }
 
     fn renewals(&self) -> MutexGuard<'_, BTreeMap<String, Destination>> {
@@ -248,6 +285,25 @@ impl Drop for Entry<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_failed_over_stays_so_through_a_change_of_credentials() {
+        let options =
+            [("bootstrap-servers", "near:1"), ("topic-events", "e"), ("fallback-bootstrap-servers", "far:1")];
+        let config = keyferry_config::load(&Sources::new().with_options(options)).unwrap().config;
+        let [readiness @ Readiness::Complete(destination)] = &config.destinations[..] else {
+            panic!("{config:?}")
+        };
+        let live = Live::default();
+        let servers = || live.present(readiness).unwrap().bootstrap_servers.to_string();
+        assert_eq!(servers(), "near:1");
+        assert!(live.reach_by_fallback(destination, true, "a test") && servers() == "far:1");
+        assert!(!live.reach_by_fallback(destination, true, "a test"), "it is no news");
+        assert_eq!(live.configured("default").unwrap().bootstrap_servers.to_string(), "far:1");
+        live.renew(destination, "credentials changed");
+        assert_eq!(servers(), "far:1");
+        assert!(live.reach_by_fallback(destination, false, "a test") && servers() == "near:1");
+    }
 
     #[test]
     fn a_shipment_is_there_as_long_as_its_entry() {

@@ -31,14 +31,16 @@ pub enum Action {
     TunerProfile(String),
     /// Replays wait.
     PauseReplay,
-    /// Delivered segments that are kept are compressed.
-    CompressSegments,
-    /// Delivered segments that are kept go to another directory.
-    MoveSegments,
-    /// Delivered segments are kept for less long.
+    /// Replays wait only for a backlog.
+    ResumeReplay,
+    /// Nothing is kept that is delivered: what was kept for replays is deleted.
     TightenRetention,
-    /// Another cluster, or another way to it.
+    /// What is delivered is kept as configured.
+    RestoreRetention,
+    /// The fallback servers take the place of the first ones.
     FailOver,
+    /// The first servers again.
+    FailBack,
     /// The agent ends, and whoever has started it starts it again.
     RestartAgent,
 }
@@ -53,12 +55,13 @@ impl Action {
             Self::OpenBreaker => "open_breaker",
             Self::ResetBreaker => "reset_breaker",
             Self::CloseBreaker => "close_breaker",
-            Self::TunerProfile(_) => "tuner_profile",
+            Self::TunerProfile(_) => TUNER_PROFILE,
             Self::PauseReplay => "pause_replay",
-            Self::CompressSegments => "compress_segments",
-            Self::MoveSegments => "move_segments",
+            Self::ResumeReplay => "resume_replay",
             Self::TightenRetention => "tighten_retention",
+            Self::RestoreRetention => "restore_retention",
             Self::FailOver => "fail_over",
+            Self::FailBack => "fail_back",
             Self::RestartAgent => "restart_agent",
         }
     }
@@ -78,13 +81,27 @@ impl Action {
             None => serde_json::json!({ "action": name }),
         };
         serde_json::from_value(json).map_err(|_| {
-            format!("`{text}` is no action; there are {}, tuner_profile=PROFILE", NAMES.join(", "))
+            format!("`{text}` is no action; there are {}, {TUNER_PROFILE}=PROFILE", NAMES.join(", "))
         })
+    }
+
+    /// Why nobody ever does what people call `name`, and what else there is; `None` if it is an action.
+    pub fn refusal(name: &str) -> Option<String> {
+        match name {
+            "compress_segments" | "move_segments" => Some(format!(
+                "delivered segments are read where and as they were written, so no agent does that; let them go by `{}`",
+                Self::TightenRetention.name()
+            )),
+            name if name == TUNER_PROFILE || NAMES.contains(&name) => None,
+            name => Some(format!("`{name}` is no action; there are {}, {TUNER_PROFILE}", NAMES.join(", "))),
+        }
     }
 }
 
+const TUNER_PROFILE: &str = "tuner_profile";
+
 /// All that need no value.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "reconnect",
     "recreate_producer",
     "reload_credentials",
@@ -92,17 +109,18 @@ const NAMES: [&str; 12] = [
     "reset_breaker",
     "close_breaker",
     "pause_replay",
-    "compress_segments",
-    "move_segments",
+    "resume_replay",
     "tighten_retention",
+    "restore_retention",
     "fail_over",
+    "fail_back",
     "restart_agent",
 ];
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TunerProfile(profile) => write!(f, "tuner_profile={profile}"),
+            Self::TunerProfile(profile) => write!(f, "{TUNER_PROFILE}={profile}"),
             other => f.write_str(other.name()),
         }
     }
@@ -174,11 +192,15 @@ mod tests {
         for name in NAMES {
             let action = Action::parse(name).unwrap();
             assert_eq!((action.name(), action.to_string()), (name, name.to_owned()));
+            assert_eq!(Action::refusal(name), None);
         }
         assert_eq!(Action::parse("reset-breaker"), Ok(Action::ResetBreaker));
         assert_eq!(Action::parse("tuner_profile=latency"), Ok(Action::TunerProfile("latency".to_owned())));
         for wrong in ["", "rm -rf /", "tuner_profile", "reconnect now"] {
             assert!(Action::parse(wrong).is_err(), "{wrong}");
+        }
+        for never in ["compress_segments", "move_segments", "recconnect"] {
+            assert!(Action::parse(never).is_err() && Action::refusal(never).is_some(), "{never}");
         }
     }
 }

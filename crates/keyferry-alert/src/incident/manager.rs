@@ -61,6 +61,7 @@ impl Default for IncidentPolicy {
             "reset_breaker",
             "close_breaker",
             "tuner_profile",
+            "pause_replay",
         ];
         Self {
             severity: Severity::Error,
@@ -72,6 +73,12 @@ impl Default for IncidentPolicy {
             allow: allow.map(str::to_owned).to_vec(),
             playbooks: Vec::new(),
         }
+    }
+}
+
+impl IncidentPolicy {
+    fn allows(&self, action: &Action) -> bool {
+        self.allow.iter().any(|allowed| allowed == action.name())
     }
 }
 
@@ -174,6 +181,13 @@ impl IncidentResponseManager {
                 self.begin(transition, now_ms, evidence);
             }
             Change::Fired | Change::Flapping => {}
+        }
+    }
+
+    /// Takes in what keeps each alert quiet now. What is kept quiet by something that passes is not forgotten when that has passed.
+    pub fn hear(&mut self, quiet: impl Fn(&AlertKey) -> Option<String>) {
+        for incident in self.incidents.iter_mut().filter(|incident| incident.state.is_going_on()) {
+            incident.quiet = quiet(&incident.key);
         }
     }
 
@@ -297,13 +311,16 @@ impl IncidentResponseManager {
         }
         let playbook = self.policy.playbooks.iter().find(|one| one.matchers.match_labels(&incident.labels));
         let Some(playbook) = playbook.cloned() else { return };
+        // What is not allowed counts as tried: else nobody would ever be called.
+        let spent = |(index, step): &(usize, &Step)| {
+            runs_of(incident, &playbook.name, *index) >= step.limit || !self.policy.allows(&step.action)
+        };
         let is_due = |(index, step): &(usize, &Step)| {
-            let runs = runs_of(incident, &playbook.name, *index);
-            runs < step.limit
+            !spent(&(*index, *step))
                 && now_ms >= incident.opened_ms + millis(step.after)
                 && self.is_rested(step, incident, now_ms)
-                && self.policy.allow.iter().any(|allowed| allowed == step.action.name())
         };
+        let is_spent = playbook.actions.iter().enumerate().all(|step| spent(&step));
         let due = playbook.actions.iter().enumerate().find(is_due).map(|(index, step)| (index, step.clone()));
         if let Some((index, step)) = due {
             let dry = self.policy.dry_run || playbook.dry_run;
@@ -321,8 +338,7 @@ impl IncidentResponseManager {
             }
             return;
         }
-        let spent = |(index, step): (usize, &Step)| runs_of(incident, &playbook.name, index) >= step.limit;
-        if playbook.actions.iter().enumerate().all(spent) && !incident.escalated {
+        if is_spent && !incident.escalated {
             let incident = &mut self.incidents[place];
             incident.escalated = true;
             incident.note(
@@ -447,7 +463,7 @@ impl IncidentResponseManager {
         now_ms: u64,
     ) -> Result<Option<Demand>, Error> {
         let (at_once, under_way, dry) = (self.policy.at_once, self.under_way(), self.policy.dry_run);
-        let allowed = self.policy.allow.iter().any(|allowed| allowed == action.name());
+        let allowed = self.policy.allows(action);
         let incident = self.incident(id)?;
         let refused = |reason: String| Error::Action { action: action.to_string(), reason };
         if !allowed {

@@ -70,19 +70,24 @@ impl Desk {
         for transition in self.alerts.check_thresholds(now_ms, samples) {
             self.incidents.take_in(&transition, now_ms, &evidence);
         }
+        let alerts = &self.alerts;
+        self.incidents.hear(|key| {
+            alerts.alerts().find(|alert| alert.key == *key).and_then(|alert| alerts.quiet(alert, now_ms))
+        });
         let mut demands = std::mem::take(&mut self.wanted);
         demands.extend(self.incidents.step(now_ms));
         demands
     }
 
-    /// Posts what is to be told, and keeps everything.
-    pub fn tell(&mut self, now_ms: u64) {
+    /// Posts what is to be told, and keeps everything. Whether something was posted.
+    pub fn tell(&mut self, now_ms: u64) -> bool {
         let silent = self.outbox.nobody_is_told(&self.outside, now_ms);
         self.raise(NOBODY, silent.as_deref(), "no channel can be reached");
-        for notice in self.alerts.notices(now_ms) {
-            self.outbox.post(notice);
-        }
+        let notices = self.alerts.notices(now_ms);
+        let some = !notices.is_empty();
+        notices.into_iter().for_each(|notice| self.outbox.post(notice));
         self.keep();
+        some
     }
 
     /// Raises an alert that no rule has while there is a `reason`.

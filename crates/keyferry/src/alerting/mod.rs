@@ -33,8 +33,8 @@ use transport::Transport;
 
 /// How often the metrics are looked at: with the wait of a group, what happens is told well within ten seconds.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// How often it is looked whether something that failed is to be sent again.
-const SEND_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the sender waits where nothing is to be sent: it is woken when something is.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// Alerts and incidents of this agent, for any thread. Nothing, until [`run`] has begun.
 #[derive(Debug, Default)]
@@ -46,9 +46,7 @@ pub struct Alerting {
 impl Alerting {
     /// What `of` makes of the desk; `None` if there is none.
     fn with<T>(&self, of: impl FnOnce(&mut Desk) -> T) -> Option<T> {
-        let answer = self.lock().as_mut().map(of);
-        self.posted.notify_all();
-        answer
+        self.lock().as_mut().map(of)
     }
 
     /// The state machines are whole between calls, whatever happened to the thread that held them.
@@ -56,16 +54,24 @@ impl Alerting {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next notice to send; waits for one up to the interval.
-    fn take(&self) -> Option<Entry> {
+    /// The next notice to send, as soon as one is due; `None` when `over` is given, after which somebody has to notify.
+    fn take(&self, over: &Broadcast) -> Option<Entry> {
         let mut desk = self.lock();
-        let entry = desk.as_mut().and_then(|desk| desk.outbox.take(wall_ms()));
-        if entry.is_some() {
-            return entry;
+        // Looked at under the lock, which whoever notifies has held before: so no call is missed.
+        while !over.is_given() {
+            let now_ms = wall_ms();
+            let outbox = desk.as_mut().map(|desk| &mut desk.outbox);
+            let due_ms = match outbox {
+                None => None,
+                Some(outbox) => match outbox.take(now_ms) {
+                    Some(entry) => return Some(entry),
+                    None => outbox.next_due_ms(now_ms),
+                },
+            };
+            let pause = due_ms.map_or(LONG, |due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
+            desk = self.posted.wait_timeout(desk, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let (mut desk, _) =
-            self.posted.wait_timeout(desk, SEND_INTERVAL).unwrap_or_else(PoisonError::into_inner);
-        desk.as_mut().and_then(|desk| desk.outbox.take(wall_ms()))
+        None
     }
 }
 
@@ -82,7 +88,7 @@ pub struct Settings<'a> {
 
 /// Watches, tells and responds, until `over` is given.
 pub fn run(settings: &Settings<'_>, live: &Live, over: &Broadcast) {
-    let (book, refused) = book(settings.plan.alerts_file.as_deref());
+    let (book, refused) = book(settings.plan, live.is_supervised());
     let Some(book) = book else { return };
     let transport = Transport::new(&book, settings.plan.complete().next().cloned());
     let desk = Desk::open(settings.directory, book, refused);
@@ -93,12 +99,15 @@ pub fn run(settings: &Settings<'_>, live: &Live, over: &Broadcast) {
             look(live, settings.metrics);
         }
         live.alerting.with(|desk| desk.keep());
+        live.alerting.posted.notify_all();
     });
 }
 
 /// The rules and channels, and what is wrong with the file if it is refused: then the defaults hold, which is said.
-fn book(file: Option<&Path>) -> (Option<Book>, Option<String>) {
-    let read = file.map_or_else(Book::of_defaults, Book::read);
+fn book(plan: &Plan, supervised: bool) -> (Option<Book>, Option<String>) {
+    let inability = |action: &str| remedies::inability(action, plan, supervised);
+    let file = plan.alerts_file.as_deref();
+    let read = file.map_or_else(Book::of_defaults, |file| Book::read(file, &inability));
     match read {
         Ok(book) => (Some(book), None),
         Err(error) => {
@@ -113,7 +122,9 @@ fn look(live: &Live, metrics: &MetricsCollector) {
     let evidence = || remedies::evidence(live, &samples);
     let demands = live.alerting.with(|desk| desk.look(&samples, evidence, wall_ms())).unwrap_or_default();
     carry_out(live, demands);
-    live.alerting.with(|desk| desk.tell(wall_ms()));
+    if live.alerting.with(|desk| desk.tell(wall_ms())).unwrap_or_default() {
+        live.alerting.posted.notify_all();
+    }
 }
 
 /// Does what is demanded, without holding up anybody who looks.
@@ -140,8 +151,7 @@ fn carry_out(live: &Live, demands: Vec<Demand>) {
 
 /// Sends what is posted.
 fn send(alerting: &Alerting, transport: &Transport, over: &Broadcast) {
-    while !over.is_given() {
-        let Some(Entry { id, notice, .. }) = alerting.take() else { continue };
+    while let Some(Entry { id, notice, .. }) = alerting.take(over) {
         let outcome = transport.send(&notice);
         match &outcome {
             Outcome::Told => tracing::debug!("told {}: {}", notice.channel, notice.title()),

@@ -1,18 +1,45 @@
 //! What can be done about an incident, by the handles that an operator has as well; and what is known of its moment.
 //!
-//! The invariant: **nothing here can lose an event.** Connections are replaced in order, a breaker keeps events in the journal, a profile only changes pace.
+//! The invariant: **nothing here can lose an event.** Connections are replaced in order, a breaker keeps events in the journal, a profile only changes pace, and what retention lets go
+//! was delivered to every destination. What this agent cannot do is known beforehand ([`inability`]).
 
 use keyferry_alert::incident::{Action, Evidence, Remedies};
 use keyferry_alert::labels::Labels;
 use keyferry_alert::metric::Sample;
-use keyferry_config::Readiness;
+use keyferry_config::{Destination, Readiness};
 use keyferry_kafka::tuner::Profile;
 use keyferry_pipeline::breaker::Forced;
+use rustix::process::{Signal, getpid, kill_process};
 
 use crate::live::{Handles, Live, Shipment};
+use crate::shipment::Plan;
 
 /// What new connections are told to be for.
 const CAUSE: &str = "incident response";
+
+/// Why an agent that ships by `plan` can never do `action`, and what would have to be otherwise; `None` if it can.
+pub fn inability(action: &str, plan: &Plan, supervised: bool) -> Option<String> {
+    // Of a destination that waits for a secret it is not known yet.
+    let may_have =
+        |one: &Readiness| one.complete().is_none_or(|one| one.fallback_bootstrap_servers.is_some());
+    let has_fallback = || plan.destinations.iter().any(may_have);
+    let unable = |is_so: bool, why: &str| is_so.then(|| why.to_owned());
+    match action {
+        "fail_over" | "fail_back" => unable(
+            !has_fallback(),
+            "no destination has `fallback_bootstrap_servers`; set them in the configuration",
+        ),
+        "tighten_retention" | "restore_retention" => unable(
+            plan.journal.keep.is_zero(),
+            "nothing that is delivered is kept; set `journal.keep` in the configuration, or leave this out",
+        ),
+        "restart_agent" => unable(
+            !supervised,
+            "nobody who is known to start this agent again has started it; let Keycloak's provider run it, or leave this out",
+        ),
+        _ => None,
+    }
+}
 
 /// The remedies of this agent.
 #[derive(Debug)]
@@ -44,20 +71,48 @@ impl<'a> LiveRemedies<'a> {
         }
     }
 
-    /// Reads certificates, keys and passwords again, and replaces the connections by ones with them.
-    fn reload(&self, labels: &Labels) -> Result<(), String> {
+    /// The handles of every destination of what is shipped where `labels` say: a segment is all destinations'.
+    fn handles_of_journal(&self, labels: &Labels) -> Result<Vec<Handles>, String> {
+        let slot = labels.get("slot").map(|slot| Labels::default().with("slot", slot));
+        self.handles(&slot.unwrap_or_default())
+    }
+
+    /// The destinations that `labels` name, as they are configured now.
+    fn configured(&self, labels: &Labels) -> Result<Vec<Destination>, String> {
         let sources = self.live.sources().ok_or("the configuration has not been read yet")?;
         let loaded = keyferry_config::load(&sources).map_err(|errors| errors.to_string())?;
         let is_meant = |name: &str| labels.get("destination").is_none_or(|destination| destination == name);
         let complete = loaded.config.destinations.iter().filter_map(Readiness::complete);
-        let meant: Vec<_> = complete.filter(|destination| is_meant(destination.name.as_str())).collect();
+        let meant = complete.filter(|destination| is_meant(destination.name.as_str()));
+        let meant: Vec<Destination> = meant.cloned().collect();
         if meant.is_empty() {
-            return Err(format!("no destination is configured there: {labels}"));
+            Err(format!("no destination is configured there: {labels}"))
+        } else {
+            Ok(meant)
         }
-        for destination in meant {
-            self.live.renew(destination, CAUSE);
+    }
+
+    /// Reads certificates, keys and passwords again, and replaces the connections by ones with them.
+    fn reload(&self, labels: &Labels) -> Result<(), String> {
+        for destination in self.configured(labels)? {
+            self.live.renew(&destination, CAUSE);
         }
         Ok(())
+    }
+
+    /// Reaches destinations by their fallback servers, or by the first ones again.
+    fn fail(&self, labels: &Labels, over: bool) -> Result<(), String> {
+        let mut meant = self.configured(labels)?;
+        meant.retain(|destination| destination.fallback_bootstrap_servers.is_some());
+        if meant.is_empty() {
+            return Err(format!("there are no `fallback_bootstrap_servers` there: {labels}"));
+        }
+        let news = meant.iter().filter(|destination| self.live.reach_by_fallback(destination, over, CAUSE));
+        if news.count() > 0 {
+            return Ok(());
+        }
+        let servers = if over { "the fallback servers" } else { "the first servers" };
+        Err(format!("{servers} are those that are connected to already"))
     }
 }
 
@@ -92,12 +147,27 @@ impl Remedies for LiveRemedies<'_> {
                 }
                 Ok((before != profile).then(|| Action::TunerProfile(before.to_string())))
             }
-            Action::PauseReplay
-            | Action::CompressSegments
-            | Action::MoveSegments
-            | Action::TightenRetention
-            | Action::FailOver
-            | Action::RestartAgent => Err("this agent cannot do it".to_owned()),
+            Action::PauseReplay | Action::ResumeReplay => {
+                let hold = *action == Action::PauseReplay;
+                for handles in self.handles(labels)? {
+                    handles.controls.hold_replays(hold);
+                }
+                Ok(hold.then_some(Action::ResumeReplay))
+            }
+            Action::TightenRetention | Action::RestoreRetention => {
+                let nothing = *action == Action::TightenRetention;
+                for handles in self.handles_of_journal(labels)? {
+                    handles.controls.keep_nothing(nothing);
+                }
+                Ok(nothing.then_some(Action::RestoreRetention))
+            }
+            Action::FailOver => self.fail(labels, true).map(|()| Some(Action::FailBack)),
+            Action::FailBack => self.fail(labels, false).map(|()| None),
+            // As whoever started it would stop it: it drains, and is started again.
+            Action::RestartAgent if self.live.is_supervised() => {
+                kill_process(getpid(), Signal::TERM).map(|()| None).map_err(|error| error.to_string())
+            }
+            Action::RestartAgent => Err("nobody would start it again".to_owned()),
         }
     }
 }
@@ -126,4 +196,45 @@ pub fn evidence(live: &Live, samples: &[Sample]) -> Vec<Evidence> {
         evidence.push(Evidence::new(&name, &text));
     }
     evidence
+}
+
+#[cfg(test)]
+mod tests {
+    use keyferry_config::Sources;
+
+    use super::*;
+
+    fn plan(options: &[(&str, &str)]) -> Plan {
+        let needed = [("bootstrap-servers", "kafka:9092"), ("topic-events", "events")];
+        let sources = Sources::new().with_options(needed.iter().chain(options).copied());
+        Plan::of(keyferry_config::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).config)
+    }
+
+    #[test]
+    fn an_agent_knows_what_it_cannot_do_and_what_would_have_to_be_otherwise() {
+        let (bare, able) =
+            (plan(&[]), plan(&[("fallback-bootstrap-servers", "other:9092"), ("journal-keep", "1h")]));
+        for (action, remedy) in [
+            ("fail_over", "fallback_bootstrap_servers"),
+            ("fail_back", "fallback_bootstrap_servers"),
+            ("tighten_retention", "journal.keep"),
+            ("restore_retention", "journal.keep"),
+            ("restart_agent", "provider"),
+        ] {
+            let refusal =
+                inability(action, &bare, false).unwrap_or_else(|| panic!("{action} is not refused"));
+            assert!(refusal.contains(remedy), "{action}: {refusal}");
+            assert_eq!(inability(action, &able, true), None);
+        }
+        assert_eq!(inability("reconnect", &bare, false), None);
+        let waiting = plan(&[("sasl-password", "${file:/nowhere}")]);
+        assert!(waiting.complete().next().is_none() && inability("fail_over", &waiting, false).is_none());
+    }
+
+    #[test]
+    fn what_nobody_would_start_again_is_not_ended() {
+        let live = Live::default();
+        let result = LiveRemedies::new(&live).apply(&Action::RestartAgent, &Labels::default());
+        assert!(result.is_err_and(|reason| reason.contains("nobody")));
+    }
 }

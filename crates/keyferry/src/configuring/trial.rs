@@ -60,7 +60,9 @@ pub fn begin(live: &Live, trial: &Trial) -> Result<Swaps, String> {
         let Some(destination) = swapped.iter().find(named) else { continue };
         let tuner = &running.handles.tuner;
         swaps.begun.push(Swap { key: shipment.key.clone(), before: tuner.destination() });
-        tuner.reconfigure(destination, &swaps.cause, true).map_err(|error| error.to_string())?;
+        tuner
+            .reconfigure(&live.as_reached(destination), &swaps.cause, true)
+            .map_err(|error| error.to_string())?;
     }
     Ok(swaps)
 }

@@ -166,7 +166,7 @@ fn delivery(slot: String, adopted: bool, running: &Running) -> model::Delivery {
         reason: report.reason.clone(),
         counts: counts(report),
         last_delivery: report.last_delivery_ms,
-        backlog: backlog(&report.backpressure, report.backlog_bytes),
+        backlog: backlog(&report.backpressure, report.backlog_bytes, handles.controls.holds_replays()),
         breaker: breaker(&report.breaker, &handles.controls),
     }
 }
@@ -199,7 +199,8 @@ fn counts(report: &Report) -> model::Counts {
     }
 }
 
-fn backlog(pressure: &BackpressureReport, bytes: u64) -> model::Backlog {
+/// `held`: replays wait whatever it is.
+fn backlog(pressure: &BackpressureReport, bytes: u64, held: bool) -> model::Backlog {
     model::Backlog {
         level: match pressure.level {
             Level::Normal => model::Level::Normal,
@@ -207,7 +208,10 @@ fn backlog(pressure: &BackpressureReport, bytes: u64) -> model::Backlog {
             Level::High => model::Level::High,
             Level::Critical => model::Level::Critical,
         },
-        reason: pressure.reason.clone(),
+        reason: pressure
+            .reason
+            .clone()
+            .or_else(|| held.then(|| "incident response holds replays".to_owned())),
         since: pressure.since_ms,
         bytes,
         oldest_ms: pressure.oldest_ms,
@@ -215,7 +219,7 @@ fn backlog(pressure: &BackpressureReport, bytes: u64) -> model::Backlog {
         time_to_full_s: pressure.time_to_full_s,
         room_bytes: pressure.room_bytes,
         used_percent: pressure.used_percent,
-        pauses_replay: pressure.pauses_replay(),
+        pauses_replay: held || pressure.pauses_replay(),
     }
 }
 
