@@ -51,6 +51,17 @@ impl Alertmanager {
         &self.address
     }
 
+    /// Whether an alert of this name fires that has this label.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub fn has(&self, name: &str, (label, value): (&str, &str)) -> Result<bool> {
+        let alerts = self.http.get(&format!("{}/api/v2/alerts", self.address))?.success()?.json()?;
+        let is_meant =
+            |alert: &Value| alert["labels"]["alertname"] == name && alert["labels"][label] == value;
+        Ok(alerts.as_array().into_iter().flatten().any(is_meant))
+    }
+
     /// The names of the alerts that fire.
     ///
     /// # Errors

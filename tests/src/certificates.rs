@@ -26,19 +26,21 @@ pub struct Certificate {
 pub enum Validity {
     /// From yesterday to tomorrow.
     Now,
+    /// From yesterday for a year.
+    Long,
     /// It ended an hour ago.
     Expired,
 }
 
 impl Certificate {
-    /// An authority.
+    /// An authority, for a year.
     ///
     /// # Errors
     /// Where OpenSSL refuses.
     pub fn authority(name: &str) -> Result<Self> {
         made(|| {
             let key = new_key()?;
-            let mut builder = begin(name, &key, Validity::Now)?;
+            let mut builder = begin(name, &key, Validity::Long)?;
             builder.set_issuer_name(&*named(name)?)?;
             builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
             builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;
@@ -109,6 +111,7 @@ fn begin(name: &str, key: &PKey<Private>, validity: Validity) -> Result<X509Buil
     let now = now();
     let end = match validity {
         Validity::Now => now + DAY,
+        Validity::Long => now + 365 * DAY,
         Validity::Expired => now - 3_600,
     };
     let (begin, end) = (Asn1Time::from_unix(now - DAY)?, Asn1Time::from_unix(end)?);

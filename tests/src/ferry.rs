@@ -1,6 +1,6 @@
 //! A journal under load, the bare agent, and a reader of what it publishes: what most tests of the way to Kafka need.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ pub struct Plan {
     users: u64,
     padding: usize,
     segment: u64,
+    journal: Option<PathBuf>,
 }
 
 /// A journal that is written to, an agent that ships it, and a reader that judges.
@@ -53,6 +54,7 @@ impl Plan {
             users: 50,
             padding: 200,
             segment: SEGMENT,
+            journal: None,
         }
     }
 
@@ -107,6 +109,12 @@ impl Plan {
         Self { segment, ..self }
     }
 
+    /// The journal lies in this directory, instead of beside the agent's configuration.
+    #[must_use]
+    pub fn journal(self, directory: &Path) -> Self {
+        Self { journal: Some(directory.to_owned()), ..self }
+    }
+
     /// The topic.
     pub fn topic(&self) -> &str {
         &self.topic
@@ -134,7 +142,8 @@ impl Plan {
     pub fn launch(&self) -> Result<Ferry> {
         let directory = tempfile::tempdir().map_err(Error::io("create", "a temporary directory"))?;
         let place: &Path = directory.path();
-        let journal = Journal::begin(&place.join("journal"), "event", self.segment)?;
+        let journal = self.journal.clone().unwrap_or_else(|| place.join("journal"));
+        let journal = Journal::begin(&journal, "event", self.segment)?;
         let journal = journal.padded(self.padding).of_users(self.users);
         let executable = agent::under_test()?;
         let mut agent = Agent::configured(&executable, place, journal.slot(), &self.configuration())?;

@@ -25,7 +25,7 @@ use crate::process::Server;
 use crate::stage::jar;
 use crate::{Error, Result, port, wait};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(180);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const PARTITIONS: i32 = 3;
 /// Any 16 bytes in URL-safe base 64.
