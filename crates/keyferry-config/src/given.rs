@@ -49,6 +49,11 @@ impl Given {
         })
     }
 
+    /// Whether it is a secret that stands in the file as it is.
+    pub fn is_plain_secret(&self) -> bool {
+        self.shown == REDACTED && matches!(self.origin, Origin::File { .. })
+    }
+
     /// Whether it says the same, wherever it comes from.
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         self.text == other.text && self.dialect == other.dialect

@@ -8,7 +8,7 @@ use crate::change::plan::Plan;
 use crate::change::probation::{Health, Probation};
 use crate::change::version::{Document, FileText, History, Version};
 use crate::error::ConfigErrors;
-use crate::given::Givens;
+use crate::given::{Given, Givens};
 use crate::load::{Loaded, load};
 use crate::model::Readiness;
 use crate::sources::Sources;
@@ -86,6 +86,14 @@ pub enum Refusal {
         /// The newest.
         newest: u64,
     },
+    /// The version is not known any more.
+    #[error(
+        "what version {number} said was not written down, because its file held a secret as it is; give secrets by references, such as `${{file:/run/secrets/password}}`"
+    )]
+    Withheld {
+        /// The number.
+        number: u64,
+    },
     /// The trial has failed: everything is as it was.
     #[error("the change of {} was taken back: {reason}", list(keys))]
     Failed {
@@ -105,7 +113,7 @@ impl Refusal {
             | Self::Incomplete { keys, .. }
             | Self::Failed { keys, .. } => keys.clone(),
             Self::Invalid(errors) => errors.errors().iter().filter_map(|error| error.key()).collect(),
-            Self::NoVersion { .. } => Vec::new(),
+            Self::NoVersion { .. } | Self::Withheld { .. } => Vec::new(),
         }
     }
 }
@@ -190,18 +198,17 @@ impl Changes {
         now_ms: u64,
     ) -> Result<Begun, ConfigErrors> {
         let last = history.last().cloned();
+        let usable = last.as_ref().filter(|last| !last.is_withheld());
         let found = file.and_then(|file| {
-            let is_set_aside =
-                file.as_ref().map(FileText::hash).is_some_and(|hash| history.set_aside == Some(hash));
-            let file = match &last {
-                Some(last) if is_set_aside => last.document.file.clone(),
-                _ => file,
-            };
+            let hash = file.as_ref().map(FileText::hash);
+            let in_its_place = usable.filter(|_| hash.is_some() && hash == history.set_aside);
+            let is_set_aside = in_its_place.is_some();
+            let file = in_its_place.map_or(file, |last| last.document.file.clone());
             let live = last.as_ref().map(|last| last.document.live.clone()).unwrap_or_default();
             let document = Document { file, live };
             Ok((is_set_aside, read(&others, &document)?, document))
         });
-        let (read, document, fallback) = match (found, &last) {
+        let (read, document, fallback) = match (found, usable) {
             (Ok((false, read, document)), _) => (read, document, None),
             (Ok((true, read, document)), last) => {
                 let version = last.as_ref().map_or(0, |last| last.number);
@@ -217,14 +224,26 @@ impl Changes {
         };
         let Read { loaded, givens, sources } = read;
         let hash = document.hash();
-        if last.as_ref().is_none_or(|last| last.hash != hash) {
-            let number = last.as_ref().map_or(1, |last| last.number + 1);
-            let keys = last
-                .and_then(|last| last.document.over(&others).given().ok())
-                .map(|before| Plan::between(&before, &givens).keys())
-                .unwrap_or_default();
-            let (author, cause) = (KEYFERRY.to_owned(), "found at the start".to_owned());
-            history.add(Version { number, hash, author, cause, time_ms: now_ms, keys, document });
+        match history.versions.last_mut().filter(|last| last.hash == hash) {
+            // It may have been written down without its file.
+            Some(last) => last.document = document,
+            None => {
+                let number = last.as_ref().map_or(1, |last| last.number + 1);
+                let before = usable.and_then(|last| last.document.over(&others).given().ok());
+                let keys = before.map(|before| Plan::between(&before, &givens).keys()).unwrap_or_default();
+                let (author, cause) = (KEYFERRY.to_owned(), "found at the start".to_owned());
+                let holds_secret = holds_secret(&givens);
+                history.add(Version {
+                    number,
+                    hash,
+                    author,
+                    cause,
+                    time_ms: now_ms,
+                    keys,
+                    holds_secret,
+                    document,
+                });
+            }
         }
         let changes = Self {
             others,
@@ -251,6 +270,7 @@ impl Changes {
             cause: String::new(),
             time_ms: 0,
             keys: Vec::new(),
+            holds_secret: false,
             document: Document::default(),
         });
         self.history.last().unwrap_or(&NOTHING)
@@ -301,7 +321,7 @@ impl Changes {
         if proposal.dry_run {
             return Ok(Next::WouldDo(plan));
         }
-        let version = self.next(document, &plan, &proposal.author, proposal.wish.cause(), now_ms);
+        let version = self.next(document, &plan, &givens, (&proposal.author, proposal.wish.cause()), now_ms);
         let set_aside = self.set_aside_by(&proposal.wish, &version.document);
         Ok(Next::Try(Box::new(Trial {
             plan,
@@ -362,14 +382,18 @@ impl Changes {
         let cause =
             format!("back to what version {} said: of version {}, {worse}", before.number, running.number);
         let set_aside = self.set_aside_by(&Wish::Version(before.number), &document);
-        let version = self.next(document, &plan, KEYFERRY, cause, now_ms);
+        let version = self.next(document, &plan, &givens, (KEYFERRY, cause), now_ms);
         Some(Trial { plan, loaded, sources, is_retreat: true, version, set_aside, givens })
     }
 
     fn version(&self, number: u64) -> Result<&Version, Refusal> {
         let (oldest, newest) =
             (self.history.versions.first().map_or(0, |first| first.number), self.running().number);
-        self.history.version(number).ok_or(Refusal::NoVersion { number, oldest, newest })
+        match self.history.version(number) {
+            None => Err(Refusal::NoVersion { number, oldest, newest }),
+            Some(version) if version.is_withheld() => Err(Refusal::Withheld { number }),
+            Some(version) => Ok(version),
+        }
     }
 
     fn wished(&self, wish: &Wish) -> Result<Document, Refusal> {
@@ -402,10 +426,18 @@ impl Changes {
         }
     }
 
-    fn next(&self, document: Document, plan: &Plan, author: &str, cause: String, now_ms: u64) -> Version {
+    fn next(
+        &self,
+        document: Document,
+        plan: &Plan,
+        givens: &Givens,
+        (author, cause): (&str, String),
+        now_ms: u64,
+    ) -> Version {
         let number = self.running().number + 1;
-        let (hash, keys) = (document.hash(), plan.keys());
-        Version { number, hash, author: author.to_owned(), cause, time_ms: now_ms, keys, document }
+        let (hash, keys, holds_secret) = (document.hash(), plan.keys(), holds_secret(givens));
+        let author = author.to_owned();
+        Version { number, hash, author, cause, time_ms: now_ms, keys, holds_secret, document }
     }
 
     /// The file that is taken back by a wish for an earlier version, if the file that is there is another one.
@@ -459,6 +491,10 @@ struct Read {
 fn read(others: &Sources, document: &Document) -> Result<Read, ConfigErrors> {
     let sources = document.over(others);
     Ok(Read { loaded: load(&sources)?, givens: sources.given()?, sources })
+}
+
+fn holds_secret(givens: &Givens) -> bool {
+    givens.values().any(Given::is_plain_secret)
 }
 
 fn complete(loaded: &Loaded) -> Vec<bool> {

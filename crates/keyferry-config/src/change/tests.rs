@@ -324,3 +324,25 @@ fn only_so_many_versions_are_kept() {
     let kept = &changes.history().versions;
     assert_eq!((kept.len(), kept[0].number, changes.running().number), (version::KEPT, 52, 151));
 }
+
+#[test]
+fn no_secret_is_written_down_and_what_was_not_is_not_gone_back_to() {
+    let login = |linger: &str| {
+        format!(
+            "{}[destination.security]\nprotocol = \"SASL_PLAINTEXT\"\n[destination.security.sasl]\nmechanism = \"PLAIN\"\nusername = \"ferry\"\npassword = \"hunter2\"\n",
+            FILE.replace("5ms", linger)
+        )
+    };
+    let mut changes = begin_with(Sources::new(), History::default(), &login("5ms")).unwrap().changes;
+    commit(&mut changes, Wish::File(file(&login("6ms"))), 2_000);
+    let written = serde_json::to_string(&changes.history().without_secrets()).unwrap();
+    assert!(!written.contains("hunter2"), "{written}");
+    // As long as the agent lives it knows them.
+    assert_eq!(commit(&mut changes, Wish::Version(1), 3_000).number, 3);
+    let history: History = serde_json::from_str(&written).unwrap();
+    let again = begin_with(Sources::new(), history.clone(), &login("6ms")).unwrap().changes;
+    assert_eq!((again.running().number, again.running().is_withheld()), (2, false), "the file has it still");
+    let refusal = refusal(&again, &by("ada", Wish::Version(1)));
+    assert!(matches!(refusal, Refusal::Withheld { number: 1 }), "{refusal:?}");
+    assert!(begin_with(Sources::new(), history, "[").is_err(), "there is nothing to fall back to");
+}

@@ -98,8 +98,17 @@ pub struct Version {
     pub time_ms: u64,
     /// The keys in which it differs from the version before.
     pub keys: Vec<String>,
+    /// Whether a secret stands in its file as it is. Then the file is not written down.
+    pub holds_secret: bool,
     /// The document.
     pub document: Document,
+}
+
+impl Version {
+    /// Whether its file was not written down, and is not known any more.
+    pub fn is_withheld(&self) -> bool {
+        self.holds_secret && self.document.file.as_ref().is_none_or(|file| file.text.is_empty())
+    }
 }
 
 /// Every version that is kept: what is written down. The last one runs.
@@ -120,6 +129,14 @@ impl History {
     /// The version of this number.
     pub fn version(&self, number: u64) -> Option<&Version> {
         self.versions.iter().find(|version| version.number == number)
+    }
+
+    /// What may be written down: no secret leaves the file that its owner has put it into.
+    pub fn without_secrets(&self) -> Self {
+        let mut history = self.clone();
+        let holding = history.versions.iter_mut().filter(|version| version.holds_secret);
+        holding.filter_map(|version| version.document.file.as_mut()).for_each(|file| file.text.clear());
+        history
     }
 
     pub(crate) fn add(&mut self, version: Version) {

@@ -134,6 +134,7 @@ fn refused(refusal: &Refusal) -> Refused {
         Refusal::Invalid(_)
         | Refusal::Restart { .. }
         | Refusal::Incomplete { .. }
-        | Refusal::NoVersion { .. } => Refused::Invalid(told),
+        | Refusal::NoVersion { .. }
+        | Refusal::Withheld { .. } => Refused::Invalid(told),
     }
 }

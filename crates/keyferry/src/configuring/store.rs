@@ -1,4 +1,4 @@
-//! What outlives the agent: every version that is kept, in one file that only the agent's user can read, because a configuration file may hold secrets.
+//! What outlives the agent: every version that is kept, in one file that only the agent's user can read, and that holds no secret.
 //!
 //! The invariant: **the file is always whole**, the one before or the one after.
 
@@ -47,8 +47,9 @@ impl Store {
     /// # Errors
     /// It cannot be written; what it held stays.
     pub fn write(&self, history: &History) -> Result<(), Error> {
-        let written =
-            serde_json::to_vec(history).map_err(io::Error::from).and_then(|text| self.replace(&text));
+        let written = serde_json::to_vec(&history.without_secrets())
+            .map_err(io::Error::from)
+            .and_then(|text| self.replace(&text));
         written.map_err(|source| Error::Directory { path: self.path.clone(), source })
     }
 
