@@ -2,7 +2,7 @@
 //! a record whose value is the event's body and whose headers can be told by any consumer.
 #![no_main]
 
-use keyferry_event::{Encoder, Envelope, HeaderMode};
+use keyferry_event::{Encoder, Envelope, HeaderMode, Redaction};
 use keyferry_journal::event::{EventEncoder, EventView, Events, Field};
 use keyferry_journal::{Epoch, Outcome};
 use libfuzzer_sys::fuzz_target;
@@ -52,7 +52,7 @@ fn same_again(event: &EventView<'_>) {
 fn as_record(event: &EventView<'_>) {
     let envelope = Envelope { node: "node", epoch: Epoch(7), outcome: Outcome::Committed, sequence: 1 };
     for mode in [HeaderMode::CloudEvents, HeaderMode::Minimal, HeaderMode::None] {
-        let mut encoder = Encoder::new(mode);
+        let mut encoder = Encoder::new(mode).redacting(Redaction::none());
         let record = encoder.encode("topic", event, &envelope);
         assert_eq!(record.value, event.body());
         assert!(!record.key.is_empty(), "a record without a key");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::content::Content;
 use crate::error::ConfigError;
 use crate::flow::Breaker;
 use crate::model::{
@@ -39,6 +40,7 @@ pub(crate) struct DestinationDraft {
     pub(crate) delivery: Delivery,
     pub(crate) breaker: Breaker,
     pub(crate) security: SecurityDraft,
+    pub(crate) content: Content,
     pub(crate) headers: Headers,
     pub(crate) in_doubt: InDoubt,
     pub(crate) dead_letter_topic: Option<TopicName>,
@@ -106,6 +108,7 @@ impl Default for DestinationDraft {
             delivery: Delivery::default(),
             breaker: Breaker::default(),
             security: SecurityDraft::default(),
+            content: Content::default(),
             headers: Headers::CloudEvents,
             in_doubt: InDoubt::Publish,
             dead_letter_topic: None,

@@ -157,6 +157,17 @@ pub enum Warning {
         /// Why.
         reason: String,
     },
+    /// A name in an option's value that nothing is known to have.
+    UnknownName {
+        /// The option, as its source spells it.
+        option: String,
+        /// Where it stands.
+        origin: Origin,
+        /// The name.
+        name: String,
+        /// The known name that is nearest to it.
+        suggestion: Option<String>,
+    },
     /// An option that is honoured with another value than the given one.
     Overruled {
         /// The option, as its source spells it.
@@ -176,6 +187,13 @@ impl fmt::Display for Warning {
             }
             Self::Ignored { option, origin, reason } => {
                 write!(f, "option `{option}` (from {origin}) has no effect: {reason}")
+            }
+            Self::UnknownName { option, origin, name, suggestion } => {
+                let hint = did_you_mean(suggestion);
+                write!(
+                    f,
+                    "option `{option}` (from {origin}) names `{name}`, which Keycloak 26.7 does not know{hint}"
+                )
             }
             Self::Overruled { option, origin, reason } => {
                 write!(f, "option `{option}` (from {origin}) is overruled: {reason}")

@@ -15,6 +15,7 @@
 pub mod change;
 mod ciphers;
 mod class;
+mod content;
 mod draft;
 mod dropin;
 mod error;
@@ -40,6 +41,7 @@ mod substitution;
 pub mod units;
 
 pub use class::Class;
+pub use content::{Content, Filter, Redaction, Routing};
 pub use dropin::{DROP_IN, DropIn, Property, Treatment};
 pub use error::{ConfigError, ConfigErrors, Got, Warning};
 pub use flow::{Backpressure, Breaker, EventTypes};
@@ -48,8 +50,8 @@ pub use load::{Loaded, load};
 pub use model::{
     ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
     InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, Metrics, MissingOption, Overflow, Pool,
-    PressureLevel, PropertyValue, Protocol, Readiness, Sasl, Security, Settle, Tls, TopicCare, TopicConfig,
-    Trust, Tuner, TunerPreset, TunerProfile,
+    PressureLevel, PropertyValue, Protocol, Readiness, RedactionPreset, Sasl, Secrets, Security, Settle, Tls,
+    TopicCare, TopicConfig, Trust, Tuner, TunerPreset, TunerProfile,
 };
 pub use names::{
     BootstrapServers, DestinationName, IllegalDestinationName, IllegalServers, IllegalTopicName, Server,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::content::{FIELDS, Filter, PRESET, Redaction};
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::dropin::DropIn;
 use crate::error::{ConfigError, ConfigErrors, Got, Warning};
@@ -16,7 +17,7 @@ use crate::names::DestinationName;
 use crate::origin::Origin;
 use crate::security;
 use crate::settings::{Apply, DESTINATION_NAME, Setting};
-use crate::sources::{Assignment, Assignments, Collected, GivenDestination, Sources, Target};
+use crate::sources::{Assignment, Assignments, Collected, GivenDestination, Sources, Target, most_similar};
 use crate::stores::OpenStore;
 use crate::substitution::{self, Resolver};
 use crate::units::{ByteSize, format_duration};
@@ -242,6 +243,8 @@ impl Context<'_> {
         }
         self.check_pauses(&draft.breaker);
         self.check_gap_records(&draft);
+        self.check_names_in(&draft.content.filter);
+        self.check_hash_key(&draft.content.redaction);
         let mut missing = Vec::new();
         if draft.bootstrap_servers.is_none() {
             missing.extend(missing_option("destination.bootstrap_servers", "the servers to connect to"));
@@ -273,6 +276,7 @@ impl Context<'_> {
             delivery: draft.delivery,
             breaker: draft.breaker,
             security,
+            content: draft.content,
             headers: draft.headers,
             in_doubt: draft.in_doubt,
             dead_letter_topic: draft.dead_letter_topic,
@@ -306,6 +310,25 @@ impl Context<'_> {
         if !draft.gap_records && !self.agent.journal.backpressure.low_priority.names().is_empty() {
             let remedy = "`backpressure.low_priority` passes over events, and nothing but gap records tells consumers of them; keep the gap records, or name no types there";
             self.reject(GAP_RECORDS, Rejected::Refused(remedy.to_owned()));
+        }
+    }
+
+    /// A name that Keycloak does not know may be a slip of the pen, or of a later Keycloak.
+    fn check_names_in(&mut self, filter: &Filter) {
+        for (key, unknown) in filter.unknown_names() {
+            let (option, origin) = self.given.named(key);
+            let suggestion = most_similar(&unknown.name, unknown.known.iter().map(|name| (*name).to_owned()));
+            self.warnings.push(Warning::UnknownName { option, origin, name: unknown.name, suggestion });
+        }
+    }
+
+    /// What is hashed without a key could be guessed.
+    fn check_hash_key(&mut self, redaction: &Redaction) {
+        if redaction.needs_key() && redaction.hash_key.is_none() {
+            let key = if redaction.fields.need_key() { FIELDS } else { PRESET };
+            let remedy = "it hashes, and `destination.redaction.hash_key` is not set: set it to a secret of at least 16 bytes, \
+                          such as `${file:/run/secrets/keyferry-hash-key}`";
+            self.reject(key, Rejected::Refused(remedy.to_owned()));
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::content::Content;
 use crate::flow::{Backpressure, Breaker};
 use crate::names::{BootstrapServers, DestinationName, TopicName};
 use crate::secret::{REDACTED, Secret};
@@ -175,6 +176,8 @@ pub struct Destination {
     pub breaker: Breaker,
     /// Encryption and authentication.
     pub security: Security,
+    /// What of the events it gets, and what of an event a record tells.
+    pub content: Content,
     /// Which headers a record carries.
     pub headers: Headers,
     /// What becomes of events whose transaction has no known outcome.
@@ -412,6 +415,28 @@ keyword! {
         Minimal = "minimal",
         /// None, as the listener that Keyferry replaces.
         None = "none",
+    }
+}
+
+keyword! {
+    /// What becomes of secrets in the representations and details of events.
+    #[derive(Default)]
+    Secrets {
+        /// They are masked, as Keycloak masks those that it knows of.
+        #[default]
+        Mask = "mask",
+        /// They are published, as by the listener that Keyferry replaces.
+        Keep = "keep",
+    }
+}
+
+keyword! {
+    /// Rules of redaction under one name.
+    RedactionPreset {
+        /// Who it was cannot be told without the key, and each person stays one person.
+        GdprPseudonymous = "gdpr-pseudonymous",
+        /// Admin events say what was changed, not to what.
+        NoRepresentation = "no-representation",
     }
 }
 

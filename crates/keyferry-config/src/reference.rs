@@ -63,10 +63,13 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 15] = [
+const SECTIONS: [(&str, &str); 18] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
+    ("Filter", "destination.filter"),
+    ("Routing", "destination.routing"),
+    ("Redaction", "destination.redaction"),
     ("Topics", "destination.topics"),
     ("Connections", "destination.pool"),
     ("Tuning", "destination.tuner"),
@@ -252,6 +255,10 @@ Every option and variable of that listener works unchanged, an option wins over 
 - **Fixed**: it always has the value on which Keyferry's promises rest.
 - **Ignored**: it has no effect, for the reason that is given; a line in the log says so.
 - **Refused**: it cannot be honoured; the agent says what to do instead, and waits. Keycloak goes on, and the journal keeps the events.
+
+What a consumer finds that was not there before: a key, headers, and `**********` in place of secrets. That listener sent every secret that Keycloak leaves in an event; Keyferry masks passwords, client secrets, private keys
+and tokens in representations and details ([events.md](events.md#redaction)). A consumer that needs them sets `redaction-secrets=keep` (`KEYFERRY_DESTINATION_REDACTION_SECRETS=keep`), and gets each value
+byte for byte. `headers=none` leaves the headers out.
 
 | Kafka's name | variable | option | what becomes of it |
 |---|---|---|---|

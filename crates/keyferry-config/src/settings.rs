@@ -5,14 +5,18 @@
 
 use std::net::SocketAddr;
 
+use keyferry_event::redaction::HashKey;
+
 use crate::ciphers;
 use crate::class::Class;
+use crate::content;
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
-    Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PressureLevel, Protocol, Settle,
-    TunerPreset, TunerProfile,
+    Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PressureLevel, Protocol,
+    RedactionPreset, Secrets, Settle, TunerPreset, TunerProfile,
 };
+use crate::secret::Secret;
 use crate::stores::StoreFormat;
 
 /// One setting.
@@ -67,7 +71,14 @@ impl Setting {
 
     /// Whether the configuration file may give it as a list of texts.
     pub fn takes_list(&self) -> bool {
-        matches!(self.key, "destination.bootstrap_servers" | "destination.fallback_bootstrap_servers")
+        const LISTS: [&str; 5] = [
+            "destination.bootstrap_servers",
+            "destination.fallback_bootstrap_servers",
+            content::INCLUDE,
+            content::EXCLUDE,
+            content::FIELDS,
+        ];
+        LISTS.contains(&self.key)
     }
 
     /// The setting with this key.
@@ -270,6 +281,108 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
         class: Class::Live,
         apply: Apply::Destination(|draft, input| set(&mut draft.headers, input.keyword())),
+    },
+    Setting {
+        key: "destination.filter.include",
+        option: Some("filter-include"),
+        takes: || {
+            "fields and their values, `realm = shop, staff-*; type = LOGIN, LOGOUT`, or a list of such texts"
+                .into()
+        },
+        default: "none: every event",
+        purpose: "Which events the destination gets: those of which each named field has one of its values. A value is a text, a glob with `*` or `?`, or a regular expression \
+                  between slashes. What does not pass takes no number and is counted as filtered. See docs/events.md.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Destination(|draft, input| set(&mut draft.content.filter.include, input.parse())),
+    },
+    Setting {
+        key: "destination.filter.exclude",
+        option: Some("filter-exclude"),
+        takes: || "fields and their values, as above".into(),
+        default: "none",
+        purpose: "Which events the destination does not get: those of which any named field has one of its values.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Destination(|draft, input| set(&mut draft.content.filter.exclude, input.parse())),
+    },
+    Setting {
+        key: "destination.filter.expression",
+        option: Some("filter-expression"),
+        takes: || "condition, such as `type == \"LOGIN_ERROR\" && details.username ~ \"adm*\"`".into(),
+        default: "none",
+        purpose: "What an event must meet besides. `==`, `!=`, `in [...]`; `~` and `!~` with a glob or a regular expression between slashes; `&&`, `||`, `!` and parentheses.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.content.filter.expression, input.parse())
+        }),
+    },
+    Setting {
+        key: "destination.routing.topic",
+        option: Some("topic-template"),
+        takes: || "template, such as `keycloak.{realmName}.{kind}`".into(),
+        default: "none: the topic of the event's kind",
+        purpose: "The topic of an event, made of `{kind}` (`user` or `admin`), `{type}`, `{realmId}`, `{realmName}` and `{resourceType}`. Where that is no legal name, because a field is missing \
+                  or has other characters, the event goes to the topic of its kind. So do gap records.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.content.routing.topic, input.parse())),
+    },
+    Setting {
+        key: "destination.routing.key",
+        option: Some("key-template"),
+        takes: || "template, such as `{realmId}/{userId}`".into(),
+        default: "none: the user whom the event concerns, else realm and resource",
+        purpose: "The key of a record, made of the fields above, `{clientId}` and `{userId}`, the user whom the event concerns. Only what has one key, in one topic, stays in order.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.content.routing.key, input.parse())),
+    },
+    Setting {
+        key: "destination.redaction.secrets",
+        option: Some("redaction-secrets"),
+        takes: one_of::<Secrets>,
+        default: "`mask`",
+        purpose: "What becomes of secrets in representations and details: passwords, client secrets, private keys, tokens, wherever they stand. `keep` publishes them, as the listener did that Keyferry replaces.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Destination(|draft, input| set(&mut draft.content.redaction.secrets, input.keyword())),
+    },
+    Setting {
+        key: "destination.redaction.preset",
+        option: Some("redaction-preset"),
+        takes: one_of::<RedactionPreset>,
+        default: "none",
+        purpose: "Rules under one name: `gdpr-pseudonymous` hashes, truncates or masks what tells who somebody is, and leaves representations out; `no-representation` leaves representations out.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.content.redaction.preset, input.keyword())
+        }),
+    },
+    Setting {
+        key: "destination.redaction.fields",
+        option: Some("redaction-fields"),
+        takes: || "rules `path = action`, separated by semicolons, or a list of such texts".into(),
+        default: "none",
+        purpose: "What is done to which field: `ipAddress = truncate-ip; details.username = hash; representation.attributes.** = mask`. The actions are `mask`, `drop`, `hash`, `hash-user`, `truncate-ip` and \
+                  `keep`; `*` is any name in a path, `**` any number of names. These rules win over those of the preset and over the masking of secrets. See docs/events.md.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Destination(|draft, input| set(&mut draft.content.redaction.fields, input.parse())),
+    },
+    Setting {
+        key: "destination.redaction.hash_key",
+        option: Some("redaction-hash-key"),
+        takes: || "text of at least 16 bytes".into(),
+        default: "none",
+        purpose: "The key of the action `hash`. Who has it can tell who somebody is; with another one nothing that is hashed matches what was hashed before.",
+        secret: true,
+        class: Class::Restart,
+        apply: Apply::Destination(|draft, input| {
+            set_some(&mut draft.content.redaction.hash_key, hash_key(input))
+        }),
     },
     Setting {
         key: "destination.in_doubt",
@@ -1177,6 +1290,15 @@ fn pem(input: Input<'_>) -> ParseResult<String> {
         return Ok(text);
     }
     Err(expected("PEM text that begins with `-----BEGIN`, not the path of a file"))
+}
+
+/// Only its length is checked.
+fn hash_key(input: Input<'_>) -> ParseResult<Secret> {
+    let secret = input.secret()?;
+    match HashKey::new(secret.value.expose().as_bytes()) {
+        Ok(_) => Ok(secret),
+        Err(short) => Err(expected(&short.to_string())),
+    }
 }
 
 fn url(input: Input<'_>) -> ParseResult<String> {

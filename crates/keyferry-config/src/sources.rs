@@ -519,9 +519,14 @@ impl Collected {
 const LEAST_SIMILARITY: f64 = 0.7;
 
 fn nearest(unknown: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    most_similar(unknown, known)
+        .filter(|name| strsim::normalized_damerau_levenshtein(unknown, name) >= LEAST_SIMILARITY)
+}
+
+/// The one of the `known` names that is nearest to the `unknown`, however far that is.
+pub(crate) fn most_similar(unknown: &str, known: impl Iterator<Item = String>) -> Option<String> {
     known
         .map(|name| (strsim::normalized_damerau_levenshtein(unknown, &name), name))
-        .filter(|(similarity, _)| *similarity >= LEAST_SIMILARITY)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, name)| name)
 }

@@ -530,3 +530,57 @@ fn how_topics_are_created_and_how_many_connections_there_may_be_is_configured() 
     let unchanged = complete(&needed());
     assert!(!unchanged.topics.create && unchanged.topics.outage_budget.is_zero());
 }
+
+#[test]
+fn filters_templates_and_rules_are_read_and_wrong_ones_named() {
+    let file = |text: &str| needed().with_file_text(Path::new("keyferry.toml"), text);
+    let text = r#"
+        [destination.filter]
+        include = ["realm = shop, staff-*", "type = LOGIN"]
+        expression = 'details.username ~ "adm*"'
+        [destination.routing]
+        topic = "keycloak.{realmName}.{kind}"
+        [destination.redaction]
+        fields = ["details.username = hash", "ipAddress = truncate-ip"]
+        hash_key = "0123456789abcdef"
+    "#;
+    let content = complete(&file(text)).content;
+    assert_eq!(content.filter.include, "realm = shop, staff-*,type = LOGIN".parse().unwrap_or_default());
+    assert_eq!(warnings(&file(text)), Vec::<String>::new());
+    let shown = serde_json::to_string(&content).unwrap_or_default();
+    assert!(shown.contains("keycloak.{realmName}.{kind}") && !shown.contains("0123456789abcdef"), "{shown}");
+    for (option, value, expected) in [
+        ("filter-include", "LOGIN", "`LOGIN` belongs to none"),
+        ("filter-expression", "type == LOGIN", "at character 9: a text between quotes"),
+        ("topic-template", "k/{realmName}", "letters, digits"),
+        ("key-template", "{user}", "fields `{kind}`"),
+        ("redaction-fields", "userId = hide", "one of the actions `keep`"),
+        ("redaction-hash-key", "short-and-secret", "accepted"),
+        ("redaction-hash-key", "short", "a key of at least 16 bytes"),
+        ("redaction-preset", "gdpr-pseudonymous", "`destination.redaction.hash_key` is not set"),
+        ("redaction-fields", "userId = hash", "`destination.redaction.hash_key` is not set"),
+    ] {
+        let text = errors(&needed().with_options([(option, value)]));
+        assert!(text.contains(expected), "{option}={value}: {text}");
+        assert!(text == "accepted" || !text.contains("short"), "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_keycloak_does_not_know_is_warned_of_with_the_nearest() {
+    let sources = needed().with_options([
+        ("filter-exclude", "type = LOGINN, LOGOUT; resourceType = USERS"),
+        ("filter-expression", "type == 'REFRESH_TOKENS'"),
+    ]);
+    let texts = warnings(&sources);
+    let expected = [
+        "option `filter-exclude` (from Keycloak's options) names `LOGINN`, which Keycloak 26.7 does not know, did you mean `LOGIN`?",
+        "names `USERS`, which Keycloak 26.7 does not know, did you mean `USER`?",
+        "names `REFRESH_TOKENS`, which Keycloak 26.7 does not know, did you mean `REFRESH_TOKEN`?",
+    ];
+    assert_eq!(texts.len(), expected.len(), "{texts:?}");
+    for expected in expected {
+        let end = expected.split_once("names").map_or("", |(_, end)| end);
+        assert!(texts.iter().any(|text| text.ends_with(end)), "{expected}: {texts:?}");
+    }
+}

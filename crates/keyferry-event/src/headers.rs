@@ -29,7 +29,8 @@ use keyferry_journal::event::{EventKind, EventView};
 use keyferry_journal::{Epoch, Outcome};
 
 use crate::gap::{GAP_TYPE, Gap};
-use crate::key::concerned_user;
+use crate::key::{concerned_user, write_user};
+use crate::redaction::OfUser;
 
 /// Which headers a record carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +85,7 @@ impl HeaderSpans {
         mode: HeaderMode,
         event: &EventView<'_>,
         envelope: &Envelope<'_>,
+        of_user: OfUser<'_>,
         key: Range<usize>,
         arena: &mut Vec<u8>,
     ) {
@@ -94,7 +96,7 @@ impl HeaderSpans {
             HeaderMode::CloudEvents => {
                 self.text(c"ce_specversion", "1.0", arena);
                 self.delivery(event, envelope, arena);
-                self.description(event, arena);
+                self.description(event, of_user, arena);
                 self.spans.push((c"ce_partitionkey", key));
             }
         }
@@ -156,7 +158,7 @@ impl HeaderSpans {
         self.format(c"ce_time", format_args!("{}", humantime::format_rfc3339_millis(time)), arena);
     }
 
-    fn description(&mut self, event: &EventView<'_>, arena: &mut Vec<u8>) {
+    fn description(&mut self, event: &EventView<'_>, of_user: OfUser<'_>, arena: &mut Vec<u8>) {
         let realm = event.realm_name().or(event.realm_id()).unwrap_or_default();
         self.format(c"ce_source", format_args!("/realms/{realm}"), arena);
         let event_type = event.event_type().unwrap_or("UNKNOWN");
@@ -170,12 +172,21 @@ impl HeaderSpans {
             }
         }
         self.time(event.time_ms(), arena);
-        if let Some(subject) = concerned_user(event).or(event.resource_path()) {
-            self.text(c"ce_subject", subject, arena);
-        }
+        self.subject(event, of_user, arena);
         self.text(c"content-type", "application/json", arena);
         if let Some(traceparent) = event.traceparent() {
             self.text(c"ce_traceparent", traceparent, arena);
+        }
+    }
+
+    fn subject(&mut self, event: &EventView<'_>, of_user: OfUser<'_>, arena: &mut Vec<u8>) {
+        let Some(user) = concerned_user(event) else {
+            return event.resource_path().into_iter().for_each(|path| self.text(c"ce_subject", path, arena));
+        };
+        let start = arena.len();
+        write_user(user, of_user, arena);
+        if arena.len() > start {
+            self.spans.push((c"ce_subject", start..arena.len()));
         }
     }
 

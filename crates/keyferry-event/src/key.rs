@@ -8,23 +8,35 @@
 
 use keyferry_journal::event::{EventKind, EventView};
 
+use crate::redaction::OfUser;
+
 /// Writes the key of `event` to the end of `key`.
 ///
 /// The key is the id of the user whom the event concerns: of a user event its `userId`, of an admin event the `{id}` of a resource
 /// path `users/{id}/…`. Where there is none it is `<realm id>/<client id>` for a user event and
-/// `<realm id>/<resource path>` for an admin event; parts that are unknown are empty.
-pub fn write_key(event: &EventView<'_>, key: &mut Vec<u8>) {
-    if let Some(user) = concerned_user(event) {
-        key.extend_from_slice(user.as_bytes());
-        return;
+/// `<realm id>/<resource path>` for an admin event; parts that are unknown are empty. Of a user who must not be told the key says nothing,
+/// and the path is left out as well.
+pub(crate) fn write_key(event: &EventView<'_>, of_user: OfUser<'_>, key: &mut Vec<u8>) {
+    let user = concerned_user(event);
+    if let (Some(user), OfUser::Told | OfUser::Hashed(_)) = (user, of_user) {
+        return write_user(user, of_user, key);
     }
     let resource = match event.kind() {
         EventKind::User => event.client(),
-        EventKind::Admin => event.resource_path(),
+        EventKind::Admin => event.resource_path().filter(|_| user.is_none()),
     };
     key.extend_from_slice(event.realm_id().unwrap_or_default().as_bytes());
     key.push(b'/');
     key.extend_from_slice(resource.unwrap_or_default().as_bytes());
+}
+
+/// Writes the id of a user to the end of `written`, as it may be told.
+pub(crate) fn write_user(user: &str, of_user: OfUser<'_>, written: &mut Vec<u8>) {
+    match of_user {
+        OfUser::Told => written.extend_from_slice(user.as_bytes()),
+        OfUser::Hashed(key) => key.write_hash(user.as_bytes(), written),
+        OfUser::Untold => {}
+    }
 }
 
 /// The id of the user whom `event` concerns, if it concerns one.
@@ -38,7 +50,7 @@ pub fn concerned_user<'a>(event: &EventView<'a>) -> Option<&'a str> {
 }
 
 /// `users/{id}` and `users/{id}/…` give the id. `users/profile` is the realm's user profile, not a user.
-fn user_of_path(path: &str) -> Option<&str> {
+pub(crate) fn user_of_path(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("users/")?;
     let id = rest.split('/').next()?;
     (!id.is_empty() && id != "profile").then_some(id)

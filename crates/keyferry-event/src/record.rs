@@ -1,7 +1,7 @@
 //! A record on its way to a sink.
 //!
 //! The invariant: **encoding an event allocates nothing once the encoder has warmed up.** Key and header values are written one after the other into an
-//! arena that is reused from record to record; the value stays where the journal's reader has it.
+//! arena that is reused from record to record; the value stays where the journal's reader has it, unless something in it is redacted.
 
 use std::ops::Range;
 
@@ -10,6 +10,8 @@ use keyferry_journal::event::{EventKind, EventView};
 use crate::gap::Gap;
 use crate::headers::{Envelope, Header, HeaderMode, HeaderSpans, NO_HEADERS};
 use crate::key::write_key;
+use crate::redaction::{Redaction, Redactor};
+use crate::routing::Routing;
 
 /// Where the two kinds of events go. An event whose kind has no topic is not published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub struct Record<'a> {
     pub topic: &'a str,
     /// The key, never empty.
     pub key: &'a [u8],
-    /// The value: Keycloak's own JSON, or that of a [`Gap`].
+    /// The value: Keycloak's own JSON, with what is redacted replaced in it, or that of a [`Gap`].
     pub value: &'a [u8],
     /// The event's own time, milliseconds since the Unix epoch: the record's timestamp.
     pub timestamp_ms: u64,
@@ -85,10 +87,14 @@ pub struct Encoder {
     headers: HeaderSpans,
     /// The value of the last gap record.
     value: Vec<u8>,
+    routing: Routing,
+    /// The topic that the template made last.
+    topic: String,
+    redactor: Redactor,
 }
 
 impl Encoder {
-    /// An encoder of records with the headers of `mode`.
+    /// An encoder of records with the headers of `mode`, which masks secrets.
     pub fn new(mode: HeaderMode) -> Self {
         Self { mode, ..Self::default() }
     }
@@ -98,24 +104,42 @@ impl Encoder {
         self.mode = mode;
     }
 
-    /// The record of `event` for `topic`. It lives until the next call.
+    /// The same, with topics and keys of its own.
+    #[must_use]
+    pub fn routing(self, routing: Routing) -> Self {
+        Self { routing, ..self }
+    }
+
+    /// The same, with another redaction.
+    #[must_use]
+    pub fn redacting(self, redaction: Redaction) -> Self {
+        Self { redactor: Redactor::new(redaction), ..self }
+    }
+
+    /// The record of `event`, for `topic` unless a template makes another. It lives until the next call.
     pub fn encode<'a>(
         &'a mut self,
         topic: &'a str,
         event: &EventView<'a>,
         envelope: &Envelope<'_>,
     ) -> Record<'a> {
-        self.arena.clear();
-        write_key(event, &mut self.arena);
-        let key: Range<usize> = 0..self.arena.len();
-        self.headers.build(self.mode, event, envelope, key.clone(), &mut self.arena);
+        let Self { mode, arena, headers, routing, topic: made, redactor, .. } = self;
+        arena.clear();
+        let of_user = redactor.redaction().of_user();
+        let is_keyed = routing.key.as_ref().is_some_and(|template| template.write(event, of_user, arena));
+        if !is_keyed {
+            write_key(event, of_user, arena);
+        }
+        let key: Range<usize> = 0..arena.len();
+        headers.build(*mode, event, envelope, of_user, key.clone(), arena);
+        let is_made = routing.topic.as_ref().is_some_and(|template| template.write(event, made));
         Record {
-            topic,
-            key: &self.arena[key],
-            value: event.body(),
+            topic: if is_made { made } else { topic },
+            key: &arena[key],
+            value: redactor.redact(event.body()),
             timestamp_ms: event.time_ms(),
-            headers: &self.headers,
-            arena: &self.arena,
+            headers,
+            arena,
             added: &[],
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! Within a partition, records come in the order of their offsets; between partitions there is no order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -193,6 +193,28 @@ impl TopicReader {
         topics: &[String],
         patience: Duration,
     ) -> Result<Self, ConsumeError> {
+        Self::open_all(properties, topics, None, patience)
+    }
+
+    /// As [`TopicReader::open`], for `topics` and every other topic of the cluster of which `is_wanted` holds.
+    ///
+    /// # Errors
+    /// See [`ConsumeError`].
+    pub fn open_also(
+        properties: impl IntoIterator<Item = (String, String)>,
+        topics: &[String],
+        is_wanted: &dyn Fn(&str) -> bool,
+        patience: Duration,
+    ) -> Result<Self, ConsumeError> {
+        Self::open_all(properties, topics, Some(is_wanted), patience)
+    }
+
+    fn open_all(
+        properties: impl IntoIterator<Item = (String, String)>,
+        topics: &[String],
+        is_wanted: Option<&dyn Fn(&str) -> bool>,
+        patience: Duration,
+    ) -> Result<Self, ConsumeError> {
         let config = config(properties);
         let consumer: BaseConsumer<Context> = config
             .create_with_context(Context)
@@ -200,7 +222,15 @@ impl TopicReader {
         raw_token::give(consumer.client(), &config)
             .map_err(|reason| ConsumeError::Kafka { what: "log in".to_owned(), reason })?;
         let mut partitions = Vec::new();
-        for topic in topics {
+        let mut topics: BTreeSet<String> = topics.iter().cloned().collect();
+        if let Some(is_wanted) = is_wanted {
+            let all = consumer
+                .fetch_metadata(None, patience)
+                .map_err(|error| failed("list the topics".to_owned(), &error))?;
+            let names = all.topics().iter().map(|topic| topic.name());
+            topics.extend(names.filter(|name| is_wanted(name)).map(ToOwned::to_owned));
+        }
+        for topic in &topics {
             find_partitions(&consumer, topic, patience, &mut partitions)?;
         }
         assign(&consumer, &partitions)?;

@@ -103,6 +103,7 @@ impl Shipments for Seen {
 fn settings(meter: &Arc<Meter>) -> Settings {
     Settings {
         topics: Topics { events: Some("events".to_owned()), admin_events: None },
+        content: keyferry_event::Content::default(),
         headers: HeaderMode::CloudEvents,
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_event::{HeaderMode, Sink, Topics};
+use keyferry_event::{Content, HeaderMode, Sink, Topics};
 use keyferry_journal::feed::ByteRange;
 use keyferry_journal::{CheckpointFile, Feed, Item, SegmentName, Storage};
 
@@ -48,6 +48,8 @@ pub enum InDoubt {
 pub struct Settings {
     /// Where the events go.
     pub topics: Topics,
+    /// Which of them do, and what becomes of those.
+    pub content: Content,
     /// Which headers they carry.
     pub headers: HeaderMode,
     /// What becomes of events in doubt.

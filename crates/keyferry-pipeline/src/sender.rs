@@ -84,7 +84,9 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         };
         Self {
             outbox,
-            encoder: Encoder::new(settings.headers),
+            encoder: Encoder::new(settings.headers)
+                .routing(settings.content.routing.clone())
+                .redacting(settings.content.redaction.clone()),
             settings,
             epoch: from.map(|progress| progress.resume.epoch),
             next_sequence: from.map_or(1, |progress| progress.next_sequence),
@@ -178,7 +180,8 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         for (index, event) in (0..).zip(transaction.events()) {
             let event = event?;
             let class = self.settings.meter.class(&event);
-            let Some(topic) = self.settings.topics.of(event.kind()) else {
+            let Settings { topics, content, .. } = &self.settings;
+            let Some(topic) = topics.of(event.kind()).filter(|_| content.filter.passes(&event)) else {
                 if self.meet(transaction, index, class, &event) {
                     self.settings.meter.filtered(event.kind());
                 }

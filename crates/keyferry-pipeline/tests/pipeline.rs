@@ -10,7 +10,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_event::{Failure, FailureClass, HeaderMode, Record, SendError, Sink, Token, Topics};
+use keyferry_event::filter::Selection;
+use keyferry_event::{
+    Content, Failure, FailureClass, Filter, HeaderMode, Record, Routing, SendError, Sink, Token, Topics,
+};
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::format::{GapCause, GapPayload};
 use keyferry_journal::writer::WriterOptions;
@@ -147,6 +150,7 @@ fn settings(admin_events: Option<&str>) -> Settings {
             events: Some("events".to_owned()),
             admin_events: admin_events.map(ToOwned::to_owned),
         },
+        content: Content::default(),
         headers: HeaderMode::CloudEvents,
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,
@@ -291,6 +295,65 @@ fn a_kind_without_a_topic_is_filtered_and_takes_no_number() {
     both.commit(EventKind::User, "2");
     both.after(1);
     assert_eq!(both.sink.topics(), ["admin", "events"]);
+}
+
+fn content(expression: &str, topic: &str) -> Content {
+    let everything = Selection::default();
+    let condition = expression.parse().unwrap();
+    Content {
+        filter: Filter::new(&everything, &everything, Some(&condition)),
+        routing: Routing { topic: Some(topic.parse().unwrap()), key: None },
+        ..Content::default()
+    }
+}
+
+#[test]
+fn what_a_filter_does_not_let_pass_takes_no_number_is_counted_once_and_passed_by_the_checkpoint() {
+    let content = content(r#"type == "LOGIN""#, "of.{type}");
+    let mut bench =
+        Bench::with(Settings { content, ..settings(None) }, WriterOptions::default().segment_size);
+    bench.commit_typed("LOGOUT", &["a"]);
+    bench.commit_typed("LOGIN", &["b"]);
+    bench.commit_typed("LOGOUT", &["c"]);
+    bench.commit_typed("LOGIN", &["d"]);
+    bench.after(1);
+    bench.sink.fail(FailureClass::Transient, "away");
+    bench.after(5_000);
+    bench.deliver();
+    let expected = [(1, "b".to_owned()), (2, "d".to_owned())];
+    assert_eq!(bench.sink.log(), [&expected[..], &expected].concat(), "sent again with the same numbers");
+    assert_eq!(counted(&bench), (4, 2, 2, 2));
+    bench.commit_typed("LOGOUT", &["e"]);
+    let report = bench.deliver();
+    assert_eq!(report.published, 2);
+    bench.restart();
+    bench.deliver();
+    assert_eq!(bench.sink.log(), [], "the checkpoint is beyond what was filtered last");
+}
+
+#[test]
+fn an_event_goes_where_the_template_says_or_where_its_kind_goes() {
+    let content = content("kind == 'user'", "of.{type}");
+    let mut bench =
+        Bench::with(Settings { content, ..settings(None) }, WriterOptions::default().segment_size);
+    bench.commit_typed("LOGIN", &["a"]);
+    bench.commit_typed("no topic", &["b"]);
+    bench.commit_typed("LOGOUT", &["c"]);
+    bench.after(1);
+    assert_eq!(bench.sink.topics(), ["of.LOGIN", "events", "of.LOGOUT"]);
+}
+
+#[test]
+fn secrets_stay_out_of_dead_letters_too() {
+    let mut bench = Bench::new(Some("admin"), InDoubt::Publish);
+    bench.commit(EventKind::Admin, r#"{"representation":"{\"secret\":\"s1\"}"}"#);
+    bench.after(1);
+    assert_eq!(bench.sink.values(), [r#"{"representation":"{\"secret\":\"**********\"}"}"#]);
+    bench.sink.fail(FailureClass::Poison, "too large");
+    bench.deliver();
+    let letters = bench.dead_letters();
+    assert_eq!(letters.len(), 1);
+    assert!(!letters[0]["value"].to_string().contains("s1"), "{}", letters[0]);
 }
 
 #[test]

@@ -97,6 +97,7 @@ impl Sink for Willing {
 fn settings() -> Settings {
     Settings {
         topics: Topics { events: Some("events".to_owned()), admin_events: None },
+        content: keyferry_event::Content::default(),
         headers: HeaderMode::CloudEvents,
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,

@@ -597,6 +597,7 @@ impl World {
         let ceiling = |max_bytes| Ceiling { max_bytes, segment_bytes, policy };
         Settings {
             topics: Topics { events: Some(TOPICS[0].to_owned()), admin_events: Some(TOPICS[1].to_owned()) },
+            content: keyferry_event::Content::default(),
             headers: HeaderMode::CloudEvents,
             in_doubt: match self.profile.in_doubt {
                 DoubtPolicy::Publish => InDoubt::Publish,

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use keyferry_config::{
     ByteSize, Config, Destination, Journal, Metrics, PressureLevel, Readiness, Settle, TopicCare, librdkafka,
 };
-use keyferry_event::{HeaderMode, Topics};
+use keyferry_event::redaction::HashKey;
+use keyferry_event::{Content, Filter, HeaderMode, Redaction, Routing, Topics};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
 use keyferry_kafka::topics::{TopicPolicy, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, ProducerSettings};
@@ -196,6 +197,7 @@ fn topic_policy(care: &TopicCare, dead_letters: Option<String>) -> TopicPolicy {
 pub fn settings(destination: &Destination, journal: &Journal) -> Settings {
     Settings {
         topics: topics(destination),
+        content: content(destination),
         headers: headers(destination),
         in_doubt: in_doubt(destination),
         dead_letter_topic: destination.dead_letter_topic.as_ref().map(ToString::to_string),
@@ -296,6 +298,18 @@ pub fn topics(destination: &Destination) -> Topics {
     }
 }
 
+/// Which events there are records of, and what becomes of them.
+pub fn content(destination: &Destination) -> Content {
+    let keyferry_config::Content { filter, routing, redaction } = &destination.content;
+    let key = redaction.hash_key.as_ref().and_then(|key| HashKey::new(key.expose().as_bytes()).ok());
+    let masks_secrets = redaction.secrets == keyferry_config::Secrets::Mask;
+    Content {
+        filter: Filter::new(&filter.include, &filter.exclude, filter.expression.as_ref()),
+        routing: Routing { topic: routing.topic.clone(), key: routing.key.clone() },
+        redaction: Redaction::new(masks_secrets, redaction.preset.map(Into::into), &redaction.fields, key),
+    }
+}
+
 /// Which headers records carry.
 pub fn headers(destination: &Destination) -> HeaderMode {
     match destination.headers {
@@ -309,6 +323,7 @@ pub fn headers(destination: &Destination) -> HeaderMode {
 pub fn default_settings() -> Settings {
     Settings {
         topics: Topics { events: Some("events".to_owned()), admin_events: None },
+        content: Content::default(),
         headers: HeaderMode::CloudEvents,
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,

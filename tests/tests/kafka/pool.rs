@@ -174,6 +174,7 @@ fn deliver(slot: &Path, topic: &str, sink: ConnectionPoolManager, mut stop: Word
 fn settings(topic: &str) -> Settings {
     Settings {
         topics: Topics { events: Some(topic.to_owned()), admin_events: None },
+        content: keyferry_event::Content::default(),
         headers: HeaderMode::CloudEvents,
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod compatibility;
+mod content;
 mod events;
 mod faults;
 mod kills;

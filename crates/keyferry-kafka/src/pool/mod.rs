@@ -115,6 +115,7 @@ impl ConnectionPoolManager {
 
 impl Sink for ConnectionPoolManager {
     fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
+        self.topics.meet(record.topic, || millis(self.origin.elapsed()));
         self.generations.send(token, record)
     }
 

@@ -150,8 +150,7 @@ impl TopicCheck {
         let state = |name: &String| {
             let is_for_dead_letters = policy.dead_letters.as_ref() == Some(name);
             let purpose = if is_for_dead_letters { Purpose::DeadLetters } else { Purpose::Events };
-            let snapshot = TopicSnapshot { name: name.clone(), ..TopicSnapshot::default() };
-            (name.clone(), TopicState { purpose, snapshot, described: None, found: Vec::new() })
+            (name.clone(), TopicState::new(name, purpose))
         };
         let topics: BTreeMap<_, _> = topics.iter().map(state).collect();
         let phase = if topics.is_empty() { Phase::Content } else { Phase::Next(Step::Describe) };
@@ -165,6 +164,22 @@ impl TopicCheck {
             let earliest_ms = self.begun_ms.map_or(now_ms, |begun_ms| begun_ms + PAUSE_MS);
             self.phase = Phase::Waiting(earliest_ms.max(now_ms));
         }
+    }
+
+    /// A record is on its way to `topic`: one that is not known yet is looked at as well, as soon as may be.
+    pub(crate) fn meet(&mut self, topic: &str, now_ms: impl FnOnce() -> u64) {
+        if self.topics.contains_key(topic) {
+            return;
+        }
+        self.topics.insert(topic.to_owned(), TopicState::new(topic, Purpose::Events));
+        self.phase = match self.phase {
+            Phase::Content => Phase::Next(Step::Describe),
+            Phase::Waiting(until_ms) => {
+                let earliest_ms = self.begun_ms.map_or_else(now_ms, |begun_ms| begun_ms + PAUSE_MS);
+                Phase::Waiting(until_ms.min(earliest_ms))
+            }
+            phase => phase,
+        };
     }
 
     /// Something depends on whether the topics are there, because nothing is delivered or because one was missing: they are looked at as soon as may be.
@@ -364,6 +379,11 @@ impl TopicCheck {
 }
 
 impl TopicState {
+    fn new(name: &str, purpose: Purpose) -> Self {
+        let snapshot = TopicSnapshot { name: name.to_owned(), ..TopicSnapshot::default() };
+        Self { purpose, snapshot, described: None, found: Vec::new() }
+    }
+
     fn described(&mut self, described: Described) {
         (self.snapshot.presence, self.described) = match described {
             Described::Present(description) => {
@@ -422,6 +442,23 @@ mod tests {
 
     fn texts(check: &TopicCheck) -> Vec<String> {
         check.snapshot().into_iter().flat_map(|topic| topic.findings).map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn a_topic_that_a_template_has_made_is_looked_at_with_the_others() {
+        let mut check = check(None);
+        assert_eq!(question(&mut check, 0), describe());
+        check.answered(Answer::Described(Ok(events(Described::Present(SOUND)))), 0);
+        question(&mut check, 0);
+        check.answered(Answer::Configuration(Ok(Vec::new())), 0);
+        check.meet("events", || 10);
+        assert_eq!(question(&mut check, 10), None, "it is known");
+        check.meet("events.shop", || 20);
+        let both = vec!["events".to_owned(), "events.shop".to_owned()];
+        assert_eq!(question(&mut check, 20), Some(Question::Describe(both)));
+        let missing = ("events.shop".to_owned(), Described::Missing);
+        check.answered(Answer::Described(Ok(vec![missing])), 20);
+        assert!(check.missing().is_some_and(|failure| failure.reason.contains("events.shop")));
     }
 
     #[test]

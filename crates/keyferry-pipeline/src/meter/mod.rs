@@ -165,7 +165,7 @@ impl Meter {
         }
     }
 
-    /// An event is met for the first time that no topic wants.
+    /// An event is met for the first time that no topic wants, or that the filter does not let pass.
     pub(crate) fn filtered(&self, kind: EventKind) {
         self.filtered[of(kind)].add(1);
     }
@@ -279,7 +279,7 @@ impl Meter {
         KINDS.map(|kind| (kind, self.sent_bytes[of(kind)].get()))
     }
 
-    /// Events that no topic wants, each once.
+    /// Events that no topic wants, or that the filter does not let pass, each once.
     pub fn events_filtered(&self) -> [(EventKind, u64); 2] {
         KINDS.map(|kind| (kind, self.filtered[of(kind)].get()))
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use keyferry_config::Destination;
-use keyferry_event::{Encoder, Envelope, Topics};
+use keyferry_event::{Content, Encoder, Envelope, Routing, Topics};
 use keyferry_journal::Transaction;
 use keyferry_journal::event::EventView;
 use keyferry_kafka::{KafkaSink, Mark, ProducerSettings};
@@ -130,7 +130,7 @@ impl<'a> Replay<'a> {
             bar.set_style(style);
         }
         let mut sender = Sender::new(self.sink()?, Duration::from_secs(self.arguments.connection.timeout));
-        let mut encoder = Encoder::new(shipment::headers(&self.destination));
+        let mut encoder = self.encoder();
         let mut pressure = Pressure::of(&self.arguments.directory, self.name());
         self.each(|Sent { transaction, event, sequence }| {
             let (Some(sequence), Some(topic)) = (*sequence, self.topics.of(event.kind())) else {
@@ -155,6 +155,15 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
+    /// Makes the records that were sent, unless another topic is asked for.
+    fn encoder(&self) -> Encoder {
+        let Content { routing, redaction, .. } = shipment::content(&self.destination);
+        let topic = routing.topic.filter(|_| self.arguments.topic.is_none());
+        Encoder::new(shipment::headers(&self.destination))
+            .routing(Routing { topic, ..routing })
+            .redacting(redaction)
+    }
+
     fn sink(&self) -> Result<KafkaSink, Error> {
         let properties = connection::properties(&self.arguments.connection, &self.destination);
         let value = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
@@ -168,7 +177,7 @@ impl<'a> Replay<'a> {
             each_kept(slot, self.name(), &self.rules, |transaction, mut sequence| {
                 for event in transaction.events() {
                     let event = event?;
-                    if self.rules.topics.of(event.kind()).is_none() {
+                    if !self.rules.counts(&event) {
                         continue;
                     }
                     if self.arguments.asks_for(&event) {

@@ -5,7 +5,8 @@
 //! configuration was another one then, say), the replay ends before anything is sent.
 
 use keyferry_config::Destination;
-use keyferry_event::Topics;
+use keyferry_event::{Filter, Topics};
+use keyferry_journal::event::EventView;
 use keyferry_journal::{Epoch, EventKind, Item, Outcome, Place, Resume};
 use keyferry_pipeline::{InDoubt, STRIDE};
 
@@ -26,6 +27,8 @@ pub struct Border {
 pub struct Rules {
     /// The topics of the destination.
     pub topics: Topics,
+    /// Which events pass.
+    pub filter: Filter,
     /// What becomes of events in doubt.
     pub in_doubt: InDoubt,
     /// Whether gap records are sent, which take numbers too.
@@ -114,7 +117,7 @@ impl<'a> Numbering<'a> {
             Item::Transaction(transaction) if rules.publishes(transaction.outcome) => {
                 let mut numbers = 0;
                 for event in transaction.events() {
-                    numbers += u64::from(rules.topics.of(event?.kind()).is_some());
+                    numbers += u64::from(rules.counts(&event?));
                 }
                 Ok(numbers)
             }
@@ -149,9 +152,15 @@ impl Rules {
     pub fn of(destination: &Destination) -> Self {
         Self {
             topics: shipment::topics(destination),
+            filter: shipment::content(destination).filter,
             in_doubt: shipment::in_doubt(destination),
             gap_records: destination.gap_records,
         }
+    }
+
+    /// Whether `event` has a record, and so a number, if its transaction is published.
+    pub fn counts(&self, event: &EventView<'_>) -> bool {
+        self.topics.of(event.kind()).is_some() && self.filter.passes(event)
     }
 
     /// Whether events of transactions with this outcome are published.

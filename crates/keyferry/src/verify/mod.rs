@@ -39,11 +39,16 @@ pub fn run(arguments: &VerifyArguments) -> Result<Finding, Error> {
     let destination =
         connection::destination(&arguments.connection, topic, arguments.destination.as_deref())?;
     let topics = topics(arguments, &destination);
-    let reader = TopicReader::open(
-        connection::properties(&arguments.connection, &destination),
-        &topics,
-        Duration::from_secs(arguments.connection.timeout),
-    )?;
+    let properties = connection::properties(&arguments.connection, &destination);
+    let patience = Duration::from_secs(arguments.connection.timeout);
+    let template = destination.content.routing.topic.as_ref().filter(|_| arguments.topics.is_empty());
+    let reader = match template {
+        // Whatever the template may have made belongs to the destination.
+        Some(template) => {
+            TopicReader::open_also(properties, &topics, &|topic| template.may_have_made(topic), patience)
+        }
+        None => TopicReader::open(properties, &topics, patience),
+    }?;
     let report = read(reader)?;
     let mut out = terminal::output();
     if arguments.json {

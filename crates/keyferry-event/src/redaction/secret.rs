@@ -1,0 +1,354 @@
+//! What a secret looks like: its name, or its own shape.
+//!
+//! The invariant: **[`Suspicion`] is raised by every text in which [`is_secret_name`] or [`in_shape`] would find something.** So one search over the bytes of an event decides whether it
+//! has to be taken apart at all, and most never are.
+//!
+//! Names are compared by what they end with, because Keycloak, its providers and its realms' own attributes put words before it: `clientSecret`, `smtp.password`, `saml.signing.private.key`. Of the
+//! names that Keycloak 26.7 gives to secrets none is missing: `tests::the_names_that_keycloak_gives_to_secrets`. Where a name alone says too little (`value`), its object
+//! must say that it is a credential: [`is_type_of_credential`].
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use aho_corasick::packed::{Config, MatchKind, Searcher};
+
+/// A name that ends so, in small letters and without `_`, `-` and `.`, is that of a secret.
+const ENDINGS: [&str; 21] = [
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "privatekey",
+    "secretkey",
+    "accesskey",
+    "apikey",
+    "bindcredential",
+    "accesstoken",
+    "refreshtoken",
+    "idtoken",
+    "offlinetoken",
+    "bearertoken",
+    "authtoken",
+    "secretdata",
+    "credentialdata",
+    "secretrotated",
+    "hashedsaltedvalue",
+    "clientassertion",
+    "sharedkey",
+];
+
+/// A name that is so, written likewise.
+const NAMES: [&str; 3] = ["token", "salt", "assertion"];
+
+/// Ends like one of the names above and is none: a detail of Keycloak's, in seconds.
+const AGE: &str = "ageofrefreshtoken";
+
+/// A longer name is none of those.
+const LONGEST_NAME: usize = 96;
+
+/// Whether one of the names above, or [`VALUE`], may end as `name` does: few others do, and most are told apart here.
+fn may_be_secret(name: &[u8]) -> bool {
+    const LAST: [&[u8; 2]; 12] =
+        [b"et", b"rd", b"wd", b"se", b"ey", b"al", b"en", b"ta", b"ed", b"ue", b"on", b"lt"];
+    let [.., second_last, last] = name else { return false };
+    let last = [second_last.to_ascii_lowercase(), last.to_ascii_lowercase()];
+    LAST.contains(&&last)
+}
+
+/// Whether a field of this name holds a secret.
+pub(super) fn is_secret_name(name: &[u8]) -> bool {
+    if name.len() > LONGEST_NAME || !may_be_secret(name) {
+        return false;
+    }
+    let mut plain = [0; LONGEST_NAME];
+    let mut length = 0;
+    for byte in name.iter().filter(|byte| !matches!(byte, b'_' | b'-' | b'.' | b' ')) {
+        plain[length] = byte.to_ascii_lowercase();
+        length += 1;
+    }
+    let plain = &plain[..length];
+    ENDINGS.iter().any(|ending| plain.ends_with(ending.as_bytes())) && plain != AGE.as_bytes()
+        || NAMES.iter().any(|name| plain == name.as_bytes())
+}
+
+/// The field of a credential that is a secret, whatever else its name may mean elsewhere.
+pub(super) const VALUE: &[u8] = b"value";
+
+/// Whether an object with this `type` is a credential, whose `value` is a secret.
+pub(super) fn is_type_of_credential(name: &[u8]) -> bool {
+    let types: [&[u8]; 8] = [
+        b"password",
+        b"password-history",
+        b"secret",
+        b"otp",
+        b"totp",
+        b"hotp",
+        b"recovery-authn-codes",
+        b"kerberos",
+    ];
+    types.contains(&name)
+}
+
+/// Whether the content of a string tells nothing although its field's name is that of a secret: it is empty, a truth value, masked already (Keycloak writes `**********` itself), or the
+/// name of an entry of a vault.
+pub(super) fn is_harmless(content: &[u8]) -> bool {
+    content.iter().all(|byte| *byte == b'*')
+        || content == b"true"
+        || content == b"false"
+        || content.starts_with(b"${vault.")
+}
+
+/// How a private key begins in PEM, after `-----BEGIN ` and the algorithm.
+const PEM: &[u8] = b"PRIVATE KEY-----";
+
+/// How private keys begin that are DER in Base64 without a word of what they are: PKCS#8 of RSA ([RFC 5958](https://www.rfc-editor.org/rfc/rfc5958)), PKCS#1
+/// ([RFC 8017](https://www.rfc-editor.org/rfc/rfc8017)), PKCS#8 of P-256, P-384 and Ed25519, SEC 1 of P-256. The number is where, after the length, which differs.
+const DER: [(usize, &[u8]); 7] = [
+    (6, b"IBADANBgkqhkiG9w0BAQ"),
+    (6, b"IBAAKC"),
+    (0, b"MIGHAgEAMBMGByqGSM49"),
+    (0, b"MIG2AgEAMBAGByqGSM49"),
+    (0, b"MC4CAQAwBQYDK2Vw"),
+    (0, b"MHcCAQEEI"),
+    (0, b"MIGkAgEBBD"),
+];
+
+/// What of the content of a string is a secret by its own shape: a private key is as a whole, a JSON Web Token where it stands.
+pub(super) fn in_shape(content: &[u8]) -> Option<Range<usize>> {
+    let is_key = memchr::memmem::find(content, PEM).is_some()
+        || DER.iter().any(|(at, begin)| content.get(*at..).is_some_and(|rest| rest.starts_with(begin)));
+    if is_key { Some(0..content.len()) } else { token(content) }
+}
+
+/// The first JSON Web Token in `text`: two parts and a third, in Base64url and separated by dots, of which the first two are JSON objects
+/// ([RFC 7519](https://www.rfc-editor.org/rfc/rfc7519)). In an encrypted one, of five parts, the second is a key.
+fn token(text: &[u8]) -> Option<Range<usize>> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut from = 0;
+    while let Some(found) = memchr::memmem::find(&text[from..], TOKEN) {
+        let begin = from + found;
+        let is_beginning = begin == 0 || !is_part(&text[begin - 1]);
+        let length = text[begin..].iter().take_while(|byte| is_part(byte) || **byte == b'.').count();
+        let parts = || text[begin..begin + length].split(|byte| *byte == b'.');
+        if is_beginning && parts().count() >= 3 && parts().take(2).all(|part| part.len() >= SHORTEST_PART) {
+            return Some(begin..begin + length);
+        }
+        from = begin + TOKEN.len();
+    }
+    None
+}
+
+/// `{"` in Base64url.
+const TOKEN: &[u8] = b"eyJ";
+/// `{"a":1}` in Base64url: no object with a member is shorter by much.
+const SHORTEST_PART: usize = 8;
+
+/// What stands in every secret that has a shape.
+const OF_SHAPES: [&str; 8] =
+    ["eyJ", "PRIVATE KEY-----", "IBADANBg", "IBAAKC", "MIGHAgEA", "MIG2AgEA", "MC4CAQAw", "MHcCAQEE"];
+
+/// What is suspected of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Suspicion {
+    /// It holds the name of a secret.
+    pub(super) of_name: bool,
+    /// It holds what may be a secret by its shape.
+    pub(super) of_shape: bool,
+}
+
+impl Suspicion {
+    /// What is suspected of the JSON `text`, whatever it is escaped in.
+    pub(super) fn of(text: &[u8]) -> Self {
+        let of_name = memchr::memchr_iter(b':', text).any(|colon| ends_name_of_secret(&text[..colon]));
+        Self { of_name, of_shape: shapes().find(text).is_some() }
+    }
+
+    /// Whether nothing is suspected.
+    pub(super) fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+fn shapes() -> &'static Searcher {
+    static SHAPES: LazyLock<Searcher> = LazyLock::new(|| {
+        let build = |config: &mut Config| {
+            config.match_kind(MatchKind::LeftmostFirst).builder().extend(OF_SHAPES).build()
+        };
+        let quick = build(&mut Config::new());
+        quick.or_else(|| build(Config::new().only_rabin_karp(true))).unwrap_or_else(|| {
+            unreachable!(
+                "Rabin-Karp needs nothing of the processor, and takes so few parts of at least three bytes"
+            )
+        })
+    });
+    &SHAPES
+}
+
+/// Whether `text`, which stands before a colon, ends with the name of a secret between quotes, however often they are escaped.
+fn ends_name_of_secret(text: &[u8]) -> bool {
+    let Some((b'"', name)) = text.trim_ascii_end().split_last().map(|(last, rest)| (*last, rest)) else {
+        return false;
+    };
+    let Some(end) = name.iter().rposition(|byte| *byte != b'\\') else { return false };
+    let name = &name[..=end];
+    if !may_be_secret(name) {
+        return false;
+    }
+    let quote = name.iter().rev().take(LONGEST_NAME + 1).position(|byte| *byte == b'"');
+    quote.is_some_and(|length| {
+        let name = &name[name.len() - length..];
+        is_secret_name(name) || name == VALUE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_names_that_keycloak_gives_to_secrets() {
+        let names = [
+            "secret",
+            "clientSecret",
+            "client.secret.rotated",
+            "registrationAccessToken",
+            "password",
+            "bindCredential",
+            "keystorePassword",
+            "keyPassword",
+            "storePassword",
+            "privateKey",
+            "saml.signing.private.key",
+            "saml.encryption.private.key",
+            "secretData",
+            "credentialData",
+            "hashedSaltedValue",
+            "salt",
+            "token",
+            "codeSecret",
+            "authTokenClientSecret",
+            "access_token",
+            "refresh_token",
+            "id_token",
+            "CLIENT_SECRET",
+            "api-key",
+        ];
+        for name in names {
+            assert!(is_secret_name(name.as_bytes()), "{name}");
+            for text in [format!("{{\"{name}\":1}}"), format!("{{\\\\\\\"{name}\\\\\\\" : 1}}")] {
+                assert!(Suspicion::of(text.as_bytes()).of_name, "{text}");
+            }
+        }
+        let others = [
+            "passwordPolicy",
+            "resetPasswordAllowed",
+            "accessTokenLifespan",
+            "client.secret.creation.time",
+            "token_id",
+            "use.refresh.tokens",
+            "access.token.claim",
+            "refresh_token_type",
+            "credential_type",
+            "secretQuestion",
+            "type",
+        ];
+        assert!(Suspicion::of(br#"{"representation":"{\"type\":\"secret\",\"value\":\"x\"}"}"#).of_name);
+        for name in others {
+            assert!(!is_secret_name(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_login_raises_no_suspicion_although_it_speaks_of_passwords_and_tokens() {
+        let login = br#"{"type":"REFRESH_TOKEN","details":{"credential_type":"password","token_id":"onrtro:4","grant_type":"refresh_token","client_auth_method":"client-secret","refresh_token_id":"1","age_of_refresh_token":"2"}}"#;
+        assert!(Suspicion::of(login).is_none());
+    }
+
+    /// `org.keycloak.events.Details` of Keycloak 26.7. `validate_access_token` is a truth value, and passes as such.
+    #[test]
+    fn none_of_the_details_of_keycloak_is_taken_for_a_secret() {
+        let details = "\
+            previous_ updated_ fields_to_update custom_required_action context email action code_id redirect_uri \
+            response_type response_mode grant_type auth_type auth_method identity_provider identity_provider_issuer \
+            identity_provider_identity identity_provider_user_id identity_provider_broker_session_id register_method \
+            username first_name last_name remember_me token_id token_type token_issued_for org_id refresh_token_id \
+            refresh_token_type refresh_token_sub client_assertion_id client_assertion_sub client_assertion_issuer \
+            client_jwt_kid validate_access_token updated_refresh_token_id node_host reason granted_client revoked_client \
+            token_exchange_revoked_clients audience permission scope requested_issuer requested_subject \
+            requested_token_type subject_token_client_id restart_after_timeout redirected_to_client login_retry consent \
+            no_consent_required consent_granted persistent_consent impersonator_realm impersonator client_auth_method \
+            signature_required signature_algorithm client_registration_policy previous_user x509_cert_serial_number \
+            x509_cert_subject_distinguished_name x509_cert_issuer_distinguished_name credential_type \
+            selected_credential_id credential_id authentication_error_detail credential_user_label not_before num_failures \
+            logout_triggered_by_action_token logout_triggered_by_required_action access_token_expiration_time \
+            age_of_refresh_token client_policy_error client_policy_error_detail user_session_expired \
+            invalid_user_session_remember_me verifiable_credential_pre_authorized verifiable_credential_target_client_id \
+            verifiable_credential_target_user_id verifiable_credential_format verifiable_credentials_issued";
+        let taken: Vec<_> =
+            details.split_whitespace().filter(|name| is_secret_name(name.as_bytes())).collect();
+        assert_eq!(taken, ["validate_access_token"]);
+    }
+
+    #[test]
+    fn private_keys_and_tokens_are_known_by_their_shape() {
+        let whole = |text: &str| assert_eq!(in_shape(text.as_bytes()), Some(0..text.len()), "{text}");
+        whole("-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA");
+        whole("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC");
+        whole("MIIEpAIBAAKCAQEAwVtn");
+        whole("MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg");
+        whole("MC4CAQAwBQYDK2VwBCIEIH");
+        let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
+        whole(jwt);
+        assert_eq!(in_shape(format!("Bearer {jwt}, and").as_bytes()), Some(7..7 + jwt.len()));
+        for other in [
+            "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA",
+            "MIICmzCCAYMCBgGV",
+            "eyJhbGciOiJIUzI1NiJ9",
+            "e.y.J",
+            "eyJ.eyJ.x",
+        ] {
+            assert_eq!(in_shape(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn no_name_of_a_secret_is_told_apart_by_its_last_letters() {
+        for name in ENDINGS.iter().chain(&NAMES).map(|name| name.as_bytes()).chain([VALUE]) {
+            assert!(may_be_secret(name) && may_be_secret(&name.to_ascii_uppercase()), "{name:?}");
+        }
+    }
+
+    proptest! {
+        /// The invariant of the module, as far as names go: however a name is put together and spelt.
+        #[test]
+        fn whatever_would_be_found_is_suspected(
+            prefix in "[a-zA-Z._-]{0,8}", ending in prop::sample::select(&ENDINGS[..]), capitals: u32, separators: u32, after in "[ ]{0,2}",
+        ) {
+            let spelt = |style: u32| match style % 4 {
+                0 => ending.to_owned(),
+                1 => ending.to_ascii_uppercase(),
+                2 => words(ending).join(["_", "-", "."][separators as usize % 3]),
+                _ => words(ending).iter().map(|word| capitalised(word)).collect(),
+            };
+            let name = format!("{prefix}{}", spelt(capitals));
+            prop_assume!(is_secret_name(name.as_bytes()));
+            let text = format!("{{\"a\":1,\"{name}\"{after}:\"x\"}}");
+            prop_assert!(Suspicion::of(text.as_bytes()).of_name, "{}", text);
+        }
+    }
+
+    /// The words of an ending.
+    fn words(ending: &str) -> Vec<&str> {
+        let second = ["key", "token", "credential", "data", "rotated", "value", "assertion"];
+        let split = second.iter().find_map(|word| {
+            ending.strip_suffix(word).filter(|first| !first.is_empty()).map(|first| vec![first, word])
+        });
+        split.unwrap_or_else(|| vec![ending])
+    }
+
+    fn capitalised(word: &str) -> String {
+        word[..1].to_ascii_uppercase() + &word[1..]
+    }
+}
