@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyferry_tests::browser::Browser;
-use keyferry_tests::certificates::Certificate;
 use keyferry_tests::consumer::Consumer;
 use keyferry_tests::http::Method;
 use keyferry_tests::keycloak::Database;
 use keyferry_tests::stage::{ADMIN_EVENTS, EVENTS, Stage};
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
 use serde_json::{Value, json};
 
 const REALM: &str = "shop";
@@ -63,7 +64,8 @@ fn spread_secrets(stage: &Stage) -> Vec<(&'static str, String)> {
         &json!({}),
     );
     let initial = answer("/clients-initial-access", "token", &json!({"count": 1}));
-    let key = Certificate::authority("keys").unwrap().key_pem().unwrap();
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap().private_key_to_pem_pkcs8().unwrap();
+    let key = String::from_utf8(key).unwrap();
     let realm_id = admin.get(&realm("")).unwrap()["id"].clone();
     let component = |name: &str, kind: &str, config: Value| {
         let provider = if name == "ldap" {
