@@ -22,8 +22,10 @@
 //! - [`pace`]: which pace the moment asks for.
 //! - `climb`: what is tried out in a long drain.
 //! - [`history`]: what was decided.
+//! - [`decisions`]: how often.
 
 mod climb;
+pub mod decisions;
 pub mod history;
 pub mod observation;
 pub mod pace;
@@ -35,6 +37,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use decisions::Decisions;
 pub use history::Entry;
 pub use observation::{Level, Observation};
 pub use pace::Pace;
@@ -107,6 +110,9 @@ pub struct TunerState {
     pub rate: f64,
     /// What was decided, the oldest first.
     pub history: Vec<Entry>,
+    /// How often a setting was moved which way.
+    #[serde(skip)]
+    pub decisions: Decisions,
 }
 
 /// Fits a destination's producers to what flows.
@@ -125,6 +131,7 @@ pub struct KafkaPerformanceTuner {
     changed_ms: Option<u64>,
     held_until_ms: u64,
     history: History,
+    decisions: Decisions,
 }
 
 /// A batch was refused, so that a topic's or a broker's limit is lower than ours.
@@ -150,6 +157,7 @@ impl KafkaPerformanceTuner {
             changed_ms: None,
             held_until_ms: 0,
             history: History::default(),
+            decisions: Decisions::default(),
         }
     }
 
@@ -246,6 +254,7 @@ impl KafkaPerformanceTuner {
             pace: self.follower.pace(),
             rate: self.follower.rate(),
             history: self.history.entries(),
+            decisions: self.decisions,
         }
     }
 
@@ -336,6 +345,7 @@ impl KafkaPerformanceTuner {
         self.current = after;
         self.changed_ms = Some(now_ms);
         self.history.add(now_ms, reason.clone());
+        self.decisions.count(&before, &after);
         Some(Decision { before, after, reason })
     }
 }
