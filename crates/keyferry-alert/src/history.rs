@@ -2,8 +2,12 @@
 //!
 //! The invariant: **memory is bounded by the rules, not by time or load.** Only metrics that a rule names are kept, each as far back as
 //! its rules look; what is older than a quarter of an hour is thinned to a point a minute, or to one in five where a rule looks back for more than a day.
+//!
+//! What a rule compares with other days is remembered beyond the end of the process ([`History::past`]), by a point each quarter of an hour.
 
 use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
 
 use crate::labels::{Labels, Selector};
 use crate::metric::Sample;
@@ -15,9 +19,19 @@ const COARSE_STEPS_MS: (u64, u64) = (60_000, 300_000);
 /// Series of one metric. Collectors bound cardinality themselves; this is against one that does not.
 const MOST_SERIES: usize = 2_000;
 const DAY_MS: u64 = 86_400_000;
+/// The distance of points that are remembered beyond the end of the process.
+const PAST_STEP_MS: u64 = 15 * 60_000;
+
+/// A series of other days, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    metric: String,
+    labels: Labels,
+    points: Vec<Point>,
+}
 
 /// A value at a time.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Point {
     at_ms: u64,
     value: f64,
@@ -49,6 +63,31 @@ impl History {
     pub fn keep(&mut self, metric: &str, span_ms: u64) {
         let kept = self.metrics.entry(metric.to_owned()).or_default();
         kept.span_ms = kept.span_ms.max(span_ms);
+    }
+
+    /// What is to be remembered: the series that a rule looks back on for more than a day.
+    pub fn past(&self) -> Vec<Past> {
+        let metrics = self.metrics.iter().filter(|(_, metric)| metric.span_ms > DAY_MS);
+        let series =
+            metrics.flat_map(|(name, metric)| metric.series.iter().map(move |series| (name, series)));
+        let past = |(metric, (labels, series)): (&String, (&Labels, &Series))| Past {
+            metric: metric.clone(),
+            labels: labels.clone(),
+            points: series.past(),
+        };
+        series.map(past).collect()
+    }
+
+    /// Remembers what there was in the process before. What counts has begun anew since; of a metric that no rule looks back on any more nothing is kept.
+    pub fn remember(&mut self, past: Vec<Past>) {
+        for Past { metric, labels, points } in past {
+            let (Some(metric), Some(last)) = (self.metrics.get_mut(&metric), points.last().copied()) else {
+                continue;
+            };
+            let anew = Point { value: 0.0, ..last };
+            let coarse = points.into_iter().chain([anew]).collect();
+            metric.series.insert(labels, Series { coarse, fine: [anew].into() });
+        }
     }
 
     /// Whether a rule names the metric.
@@ -125,6 +164,20 @@ impl Series {
 
     fn points(&self) -> impl DoubleEndedIterator<Item = Point> + '_ {
         self.coarse.iter().chain(&self.fine).copied()
+    }
+
+    /// The first point of each quarter of an hour, and each one that is lower than the one before: there a counter has begun anew.
+    fn past(&self) -> Vec<Point> {
+        let mut past: Vec<Point> = Vec::new();
+        for point in self.points() {
+            let is_worth = |last: &Point| {
+                last.at_ms / PAST_STEP_MS < point.at_ms / PAST_STEP_MS || point.value < last.value
+            };
+            if past.last().is_none_or(is_worth) {
+                past.push(point);
+            }
+        }
+        past
     }
 
     /// The value at `at_ms`, if the series was looked at then.
@@ -236,6 +289,33 @@ mod tests {
         assert!(series.points().count() < 86_400 / 60 + 15 * 60 / 5 + 10, "{}", series.points().count());
         let grown = series.increase(history.last_ms() - 3_600_000, history.last_ms());
         assert!((grown - 720.0).abs() <= 12.0, "{grown}");
+    }
+
+    #[test]
+    fn what_other_days_had_is_remembered_and_what_counts_begins_anew() {
+        let mut before = History::default();
+        before.keep("c_total", 2 * DAY_MS);
+        before.keep("other", 60_000);
+        for step in 0..4 * 3_600 / 5 {
+            look(&mut before, step * 5, 100.0 + step as f64);
+        }
+        let (past, end_ms) = (before.past(), before.last_ms());
+        assert!(past.len() == 1 && past[0].points.len() == 16, "{past:?}");
+
+        let mut after = History::default();
+        after.keep("c_total", 2 * DAY_MS);
+        after.remember(past);
+        // More than there was at the end: it cannot be told from a counter that has gone on, and has begun anew all the same.
+        look(&mut after, end_ms / 1_000 + 600, 5_000.0);
+        let grown = only(&after).increase(0, after.last_ms());
+        assert!((grown - 2_880.0 - 5_000.0).abs() < 190.0, "{grown}");
+        assert_eq!(only(&after).begins_ms(), Some(0));
+        after.remember(vec![Past {
+            metric: "unknown".to_owned(),
+            labels: Labels::default(),
+            points: vec![],
+        }]);
+        assert_eq!(after.past().len(), 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertKey, Change, Flapping, Standing};
-use crate::history::History;
+use crate::history::{History, Past};
 use crate::labels::{ALERT_NAME, Labels, SEVERITY};
 use crate::metric::MetricSource;
 use crate::notice::{Cause, Notice, Told};
@@ -161,6 +161,9 @@ pub struct Memory {
     next_silence: u64,
     heartbeat_ms: Option<u64>,
     statistics: Statistics,
+    /// What today is compared with.
+    #[serde(default)]
+    past: Vec<Past>,
 }
 
 /// From metrics to notices. See the module.
@@ -186,6 +189,7 @@ impl AlertManager {
         for (selector, span_ms) in enabled.flat_map(|rule| &rule.terms).flat_map(|term| term.signal.needs()) {
             history.keep(&selector.metric, span_ms);
         }
+        history.remember(memory.past);
         let routes = policy.routes.len();
         let alerts = memory.alerts.into_iter().map(|alert| (alert.key.clone(), alert)).collect();
         Self {
@@ -211,6 +215,7 @@ impl AlertManager {
             next_silence: self.next_silence,
             heartbeat_ms: self.heartbeat_ms,
             statistics: self.statistics.clone(),
+            past: self.history.past(),
         }
     }
 

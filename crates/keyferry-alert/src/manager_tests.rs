@@ -359,3 +359,32 @@ fn another_term_must_hold_as_well_for_the_same_destination() {
     }
     assert_eq!(told.len(), 1, "{told:?}");
 }
+
+#[test]
+fn a_drop_against_yesterday_is_seen_right_after_a_restart() {
+    const SEEN: &str = "seen_total";
+    let rule = "
+        [[rule]]
+        name = 'Drop'
+        severity = 'warning'
+        signal.seasonal = { metric = 'seen_total', window = '1h', days = 7, at_least = 100.0 }
+        below = 0.2
+        summary = 'few events'
+    ";
+    let mut world = World::of(&format!("{rule}{ROUTE}"));
+    let minutes = |world: &mut World, minutes: u64, each: f64| {
+        for _ in 0..minutes {
+            *world.metrics.entry(SEEN).or_default() += each;
+            world.now += 60_000;
+            let samples = world.samples();
+            world.manager.check_thresholds(world.now, &samples);
+        }
+    };
+    minutes(&mut world, 24 * 60, 10.0);
+    world.restart();
+    world.metrics.clear();
+    minutes(&mut world, 55, 10.0);
+    assert!(world.manager.alerts().all(|alert| !alert.is_firing()), "as many as yesterday");
+    minutes(&mut world, 70, 0.0);
+    assert!(world.manager.alerts().any(Alert::is_firing), "{:?}", world.manager.alerts().collect::<Vec<_>>());
+}

@@ -526,6 +526,27 @@ mod tests {
     }
 
     #[test]
+    fn a_day_is_compared_with_the_days_before_a_restart() {
+        let seasonal = signal("seasonal = { metric = 'n_total', window = '1h', days = 3 }");
+        let mut before = history(&seasonal, &[]);
+        let at_minute = |history: &mut History, minute: u64, value: f64| {
+            history.take_in(vec![Sample::new("n_total", Labels::default(), value)], minute * 60_000);
+        };
+        let restart = 23 * 60 + 30;
+        (0..restart).for_each(|minute| at_minute(&mut before, minute, minute as f64 * 10.0));
+        let mut after = history(&seasonal, &[]);
+        after.remember(before.past());
+        // As many as before from the restart on, and a tenth of that in the last hour.
+        for minute in restart..=26 * 60 {
+            let since = (minute - restart) as f64;
+            let late = minute.saturating_sub(25 * 60) as f64;
+            at_minute(&mut after, minute, (since - late) * 10.0 + late);
+        }
+        let values = seasonal.values(&after);
+        assert!((values[0].1 - 0.1).abs() < 0.02, "{values:?}");
+    }
+
+    #[test]
     fn what_is_absent_is_told() {
         let absent = signal("absent = { metric = 'up' }");
         assert!(absent.values(&history(&absent, &[(0, &[("up", 1.0)])])).is_empty());
