@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::in_flight::RecordId;
 use crate::lines::{self, Exclusive};
+use crate::meter::TraceId;
 use crate::pipeline::Clock;
 
 /// Where records go that can never be delivered, if there is no topic for them.
@@ -165,6 +166,13 @@ pub(crate) struct Condemned {
 struct Sentence {
     cause: Cause,
     place: Place,
+    trace: Option<TraceId>,
+}
+
+impl Sentence {
+    fn trace(&self) -> Option<&str> {
+        self.trace.as_ref().map(TraceId::as_str)
+    }
 }
 
 /// Where a condemned record is.
@@ -249,12 +257,12 @@ impl Condemned {
     /// Takes `id` out of the ordinary way.
     pub(crate) fn condemn(&mut self, id: RecordId, failure: Failure, wall_ms: u64) {
         let cause = Cause { failure, refused_ms: wall_ms };
-        self.records.insert(id, Sentence { cause, place: Place::Due });
+        self.records.insert(id, Sentence { cause, place: Place::Due, trace: None });
     }
 
     /// Where `id` must go; `None` if it is not condemned.
     pub(crate) fn way_of(&self, id: RecordId, monotonic_ms: u64) -> Option<Way> {
-        let Sentence { cause, place } = self.records.get(&id)?;
+        let Sentence { cause, place, .. } = self.records.get(&id)?;
         let topic = self.topic.as_ref().filter(|_| self.rests_until_ms <= monotonic_ms);
         Some(match (place, topic) {
             (Place::InTopic | Place::InFile, _) => Way::Nowhere,
@@ -265,6 +273,15 @@ impl Condemned {
         })
     }
 
+    /// Whether `record` belongs to a trace, for the log.
+    pub(crate) fn met(&mut self, id: RecordId, record: &Record<'_>) {
+        if let Some(sentence) = self.records.get_mut(&id) {
+            let parent = record.headers().find(|header| header.name == c"ce_traceparent");
+            let parent = parent.and_then(|header| std::str::from_utf8(header.value).ok());
+            sentence.trace = parent.and_then(TraceId::of);
+        }
+    }
+
     /// It was sent to the topic.
     pub(crate) fn posted(&mut self, id: RecordId, monotonic_ms: u64) {
         self.put(id, Place::UnderWay { since_ms: monotonic_ms });
@@ -273,7 +290,11 @@ impl Condemned {
     /// The topic has acknowledged it.
     pub(crate) fn arrived(&mut self, id: RecordId) {
         if let (Some(sentence), Some(topic)) = (self.records.get(&id), &self.topic) {
-            tracing::error!("record {id} lies in the dead-letter topic {topic}: {}", sentence.cause.failure);
+            tracing::error!(
+                trace_id = sentence.trace(),
+                "record {id} lies in the dead-letter topic {topic}: {}",
+                sentence.cause.failure
+            );
         }
         self.put(id, Place::InTopic);
     }
@@ -281,7 +302,11 @@ impl Condemned {
     /// The file has it.
     pub(crate) fn laid_aside(&mut self, id: RecordId) {
         if let Some(sentence) = self.records.get(&id) {
-            tracing::error!("record {id} is laid aside in the dead-letter file: {}", sentence.cause.failure);
+            tracing::error!(
+                trace_id = sentence.trace(),
+                "record {id} is laid aside in the dead-letter file: {}",
+                sentence.cause.failure
+            );
         }
         self.put(id, Place::InFile);
     }
@@ -318,7 +343,8 @@ impl Condemned {
         }
         let topic = self.topic.as_deref().unwrap_or_default();
         let reason = format!("the dead-letter topic {topic} does not take it either: {failure}");
-        tracing::error!("record {id} goes to the dead-letter file: {reason}");
+        let trace = self.records.get(&id).and_then(Sentence::trace);
+        tracing::error!(trace_id = trace, "record {id} goes to the dead-letter file: {reason}");
         if of_topic {
             self.rests_until_ms = clock.monotonic_ms + REST_MS;
         }

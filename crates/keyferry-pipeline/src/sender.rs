@@ -12,7 +12,7 @@ use crate::ceiling::{GivenUp, topics_of};
 use crate::dead_letter::{Address, Cause, Condemned, DeadLetter, DeadLetters, Way};
 use crate::gap::{self, PendingGap, Tally};
 use crate::in_flight::{Content, InFlight, Origin, Progress, RecordId};
-use crate::meter::{Counted, EventClass, Measured};
+use crate::meter::{Counted, EventClass, Followed, Measured};
 use crate::pipeline::{Clock, InDoubt, Settings};
 use crate::report::Report;
 use crate::shedding::{Run, Shedding, Stretch};
@@ -53,6 +53,7 @@ pub(crate) struct Sender<K, A> {
     /// How many records of the next transaction were sent before the sink was full.
     already_sent: u64,
     counted: Counted,
+    followed: Followed,
     pub(crate) shedding: Shedding,
     /// What is passed over and not told of yet.
     run: Option<Run>,
@@ -92,6 +93,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             next_sequence: from.map_or(1, |progress| progress.next_sequence),
             already_sent: 0,
             counted: Counted::default(),
+            followed: Followed::default(),
             shedding: Shedding::default(),
             run: None,
             report: Report::default(),
@@ -112,7 +114,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     /// Takes in the outcomes. An acknowledgement is slow if its record was sent before `slow_before_ms` of the monotonic clock.
     pub(crate) fn collect(&mut self, clock: Clock, slow_before_ms: u64) -> Collected {
         let Outbox { sink, in_flight, condemned, .. } = &mut self.outbox;
-        let meter = &*self.settings.meter;
+        let (meter, followed) = (&*self.settings.meter, &mut self.followed);
         let mut failed: Option<Failure> = None;
         let (mut events, mut gaps) = (0, 0);
         let mut outcomes = Outcomes::default();
@@ -122,14 +124,16 @@ impl<K: Sink, A: Aside> Sender<K, A> {
                 let settled = in_flight.settle(token);
                 outcomes.acknowledged += 1;
                 outcomes.slow += u64::from(settled.sent_ms < slow_before_ms);
+                let trace = followed.arrived(token);
                 match settled.content {
                     Content::Event(Measured { class, written_ms }) => {
                         events += 1;
-                        meter.acknowledged(
-                            class,
-                            clock.wall_ms.saturating_sub(written_ms),
-                            clock.monotonic_ms.saturating_sub(settled.sent_ms),
-                        );
+                        let latency_ms = clock.wall_ms.saturating_sub(written_ms);
+                        let delivery_ms = clock.monotonic_ms.saturating_sub(settled.sent_ms);
+                        meter.acknowledged(class, latency_ms, delivery_ms);
+                        if let Some(trace) = trace {
+                            meter.exemplifies(trace, latency_ms, clock.wall_ms);
+                        }
                     }
                     Content::Gap => gaps += 1,
                     Content::DeadLetter => id.into_iter().for_each(|id| condemned.arrived(id)),
@@ -216,10 +220,15 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             self.settings.meter.end_encoding(begun);
             let size = record.size();
             let content = Content::Event(Measured { class, written_ms: transaction.written_ms });
+            let token = self.outbox.in_flight.next_token();
             match self.outbox.offer(id, content, &record, clock) {
                 Offered::Taken => {}
                 Offered::Full => return Ok(Sent::Full),
                 Offered::Failed(failure) => return Ok(Sent::Failed(failure)),
+            }
+            // What was laid aside travels under no token.
+            if self.outbox.in_flight.next_token() != token {
+                self.followed.consider(token, &event, clock.monotonic_ms);
             }
             let waited_ms = clock.wall_ms.saturating_sub(transaction.written_ms);
             self.settings.meter.sent(event.kind(), size, waited_ms);
@@ -337,6 +346,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     pub(crate) fn rewind(&mut self, progress: Option<Progress>) {
         self.outbox.in_flight.forget();
         self.outbox.condemned.rewind();
+        self.followed.lose();
         self.outbox.sink_is_full = false;
         self.epoch = progress.map(|progress| progress.resume.epoch);
         self.next_sequence = progress.map_or(1, |progress| progress.next_sequence);
@@ -448,6 +458,7 @@ impl<K: Sink, A: DeadLetters> Outbox<K, A> {
 
     /// Sends the condemned `record` on its `way`.
     fn put_away(&mut self, id: RecordId, way: Way, record: &Record<'_>, clock: Clock) -> Offered {
+        self.condemned.met(id, record);
         match way {
             Way::Nowhere => Offered::Taken,
             Way::File(cause) => self.lay_aside(id, &cause, record),

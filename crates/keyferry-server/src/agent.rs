@@ -44,13 +44,13 @@ pub trait Agent: Send + Sync + 'static {
     }
 }
 
-/// Metrics as text.
+/// Metrics in some form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposition {
-    /// The media type of the text.
+    /// The media type of the body.
     pub content_type: &'static str,
-    /// The text.
-    pub text: String,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// What an operator can change.

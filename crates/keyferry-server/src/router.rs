@@ -144,15 +144,15 @@ async fn readyz(State(agent): State<Shared>) -> Result<Json<Health>, Problem> {
     tag = "state",
     responses((
         status = 200,
-        description = "OpenMetrics 1.0 where the request accepts it, else Prometheus's text format 0.0.4. docs/metrics.md tells what there is.",
+        description = "What the request prefers of OpenMetrics 1.0, Prometheus's protobuf format (which has native histograms) and its text format 0.0.4, else the latter. docs/metrics.md tells what there is.",
         body = String,
         content_type = "application/openmetrics-text",
     )),
 )]
 async fn metrics(State(agent): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Exposition { content_type, text } = agent.metrics(accept);
-    ([(header::CONTENT_TYPE, content_type)], text)
+    let Exposition { content_type, body } = agent.metrics(accept);
+    ([(header::CONTENT_TYPE, content_type)], body)
 }
 
 /// This document.

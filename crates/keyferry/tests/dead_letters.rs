@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use keyferry_journal::event::{EventEncoder, EventKind, Field};
@@ -21,7 +21,9 @@ const RAISED: &str = "message.max.bytes=1000000";
 fn commit_large(writer: &mut SlotWriter, id: &str) {
     let body = format!("{{\"large\":\"{}\"}}", "x".repeat(3_000));
     let mut events = EventEncoder::new();
-    events.push(EventKind::User, 1, &[(Field::Id, id), (Field::UserId, "u-1")], body.as_bytes());
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    let fields = [(Field::Id, id), (Field::UserId, "u-1"), (Field::TraceParent, parent)];
+    events.push(EventKind::User, 1, &fields, body.as_bytes());
     let transaction = writer.next_transaction();
     writer.prepare(transaction, events.payload()).unwrap();
     writer.commit(transaction).unwrap();
@@ -89,6 +91,35 @@ fn what_is_refused_is_listed_and_shown_and_delivered_as_it_was_once_kafka_takes_
     let verified = transcript(&keyferry(journal.path(), &arguments).output().unwrap());
     assert!(verified.ends_with("exit code 0\n"), "{verified}");
     assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn the_log_names_the_trace_of_what_is_refused() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let cluster = cluster();
+    for (format, wanted) in
+        [("text", format!("trace_id=\"{TRACE}\"")), ("json", format!("\"trace_id\":\"{TRACE}\""))]
+    {
+        let journal = tempfile::tempdir().unwrap();
+        let (mut writer, slot) = begin(journal.path(), 0);
+        commit_large(&mut writer, "large-1");
+        drop(writer.kill());
+        let (config, log) = (journal.path().join("keyferry.toml"), journal.path().join("agent.log"));
+        let servers = cluster.bootstrap_servers();
+        let text =
+            format!("[destination]\nbootstrap_servers = \"{servers}\"\ntopic_events = \"events\"\n{LIMIT}\n");
+        fs::write(&config, text).unwrap();
+        let (config, slot) = (config.to_str().unwrap(), slot.to_str().unwrap());
+        let arguments = ["run", "--config", config, "--log-format", format, "--slot", slot];
+        let mut command = keyferry(journal.path(), &arguments);
+        let agent = Agent(command.stderr(File::create(&log).unwrap()).spawn().unwrap());
+        let line = until("the word of the dead letter", || {
+            let log = fs::read_to_string(&log).unwrap();
+            log.lines().find(|line| line.contains("is laid aside in the dead-letter file")).map(str::to_owned)
+        });
+        assert!(line.contains(&wanted), "{line}");
+        assert_eq!(agent.stop(), Some(0));
+    }
 }
 
 #[test]

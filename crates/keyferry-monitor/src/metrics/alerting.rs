@@ -22,7 +22,7 @@ fn wanted_of(samples: &Samples, wanted: &dyn Fn(&str) -> bool) -> Vec<Measured> 
 
 fn measured(
     sample: &Sample,
-    Series { suffix, limit, value }: Series,
+    Series { suffix, limit, value, .. }: Series,
     wanted: &dyn Fn(&str) -> bool,
 ) -> Option<Measured> {
     let name = format!("{}{suffix}", sample.metric.name);
@@ -45,14 +45,14 @@ mod tests {
 
     use super::*;
     use crate::metrics::catalog::{ALL, EVENTS_HELD, LATENCY};
-    use crate::metrics::sample::Value;
+    use crate::metrics::sample::{Distribution, Value};
 
     #[test]
     fn what_is_wanted_is_given_with_its_labels_and_nothing_else() {
         let mut samples = Samples::default();
         samples.count(&EVENTS_HELD, &["slot-0", "near"], 3);
-        let value = Value::Histogram { at_most: vec![1; 17], count: 2, sum: 0.5 };
-        samples.push_for_test(&LATENCY, &["slot-0", "near"], value);
+        let value = Distribution { at_most: vec![1; 17], count: 2, sum: 0.5, ..Distribution::default() };
+        samples.push_for_test(&LATENCY, &["slot-0", "near"], Value::Histogram(value));
         let labels = Labels::default().with("slot", "slot-0").with("destination", "near");
         let given = wanted_of(&samples, &|name| name == "keyferry_events_held");
         assert_eq!(given, [Measured::new("keyferry_events_held", labels.clone(), 3.0)]);

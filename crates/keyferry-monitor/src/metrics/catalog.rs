@@ -38,6 +38,9 @@ catalog! {
     CONFIG_CHANGES: COUNTER, None, "keyferry_config_changes_total", ["outcome"],
         "Changes of the configuration, by what became of them: `committed`, `refused` (also by their trial), or `taken-back` because they made things worse.",
         "Something is taken back: `keyferry config history` says what was seen.";
+    OTLP_PUSHES: COUNTER, None, "keyferry_otlp_pushes_total", ["outcome"],
+        "How often metrics were pushed by OTLP, by outcome: `accepted` or `failed`.",
+        "What failed is in the log. Nothing is lost but time: the next push has everything.";
 
     EVENTS_RECEIVED: COUNTER, None, "keyferry_events_received_total", ["slot", "destination", "kind", "type", "realm"],
         "Events met in the journal, each once.",
@@ -254,6 +257,9 @@ catalog! {
     TUNER_CONNECTIONS: GAUGE, None, "keyferry_tuner_connections", ["slot", "destination"],
         "How many producers the tuner wants.",
         "One is not enough for what flows.";
+    TUNER_DECISIONS: COUNTER, None, "keyferry_tuner_decisions_total", ["slot", "destination", "setting", "direction"],
+        "How often a setting was made larger (`up`) or smaller (`down`), by the tuner or by hand; of compression, stronger or weaker.",
+        "Up and down again and again: the load swings. `keyferry tuner freeze` keeps what there is.";
 
     PROCESS_CPU: COUNTER, Seconds, "keyferry_process_cpu_seconds_total", ["process"],
         "Processor time used by the `agent`, and by the `keycloak` that started it.",
@@ -338,7 +344,7 @@ mod tests {
 
     #[test]
     fn buckets_are_whole_ones_of_the_histogram_they_come_from() {
-        // Two significant digits: see `keyferry_pipeline::meter::histogram`.
+        // Numbers of two significant digits: see `keyferry_pipeline::meter::histogram`.
         for metric in ALL {
             if let Kind::Histogram(limits) = metric.kind {
                 assert!(limits.is_sorted());

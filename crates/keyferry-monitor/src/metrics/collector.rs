@@ -1,6 +1,7 @@
 //! The collector: what is asked, of whom, and what of it needs a memory.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -84,7 +85,15 @@ pub struct MetricsCollector {
     system: System,
     accrual: Mutex<Accrual>,
     window: Mutex<Window>,
+    pushes: Pushes,
     origin: Instant,
+}
+
+/// How often metrics were pushed.
+#[derive(Default)]
+struct Pushes {
+    accepted: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl MetricsCollector {
@@ -95,6 +104,7 @@ impl MetricsCollector {
             system,
             accrual: Mutex::default(),
             window: Mutex::default(),
+            pushes: Pushes::default(),
             origin: Instant::now(),
         }
     }
@@ -106,6 +116,12 @@ impl MetricsCollector {
             .and(events::collect(&shipments))
             .and(self.kafka(&shipments))
             .and(self.collect_system_metrics())
+    }
+
+    /// Counts a push of metrics, and whether it was accepted.
+    pub fn pushed(&self, is_accepted: bool) {
+        let outcome = if is_accepted { &self.pushes.accepted } else { &self.pushes.failed };
+        outcome.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What is known of events: counts, latencies, logins, backlog, circuit breakers.
@@ -150,6 +166,9 @@ impl MetricsCollector {
             samples.count(&catalog::CONFIG_CHANGES, &["committed"], stands.committed);
             samples.count(&catalog::CONFIG_CHANGES, &["refused"], stands.refused);
             samples.count(&catalog::CONFIG_CHANGES, &["taken-back"], stands.taken_back);
+        }
+        for (outcome, count) in [("accepted", &self.pushes.accepted), ("failed", &self.pushes.failed)] {
+            samples.count(&catalog::OTLP_PUSHES, &[outcome], count.load(Ordering::Relaxed));
         }
         samples
     }

@@ -2,7 +2,7 @@
 
 use keyferry_journal::EventKind;
 use keyferry_pipeline::backpressure::Level;
-use keyferry_pipeline::meter::{ENCODING_UNIT_NS, OfClass, OfRealm};
+use keyferry_pipeline::meter::{OfClass, OfRealm};
 use keyferry_pipeline::{BreakerReport, BreakerState, Meter, Report};
 
 use super::catalog::*;
@@ -13,8 +13,6 @@ use crate::status::AgentState;
 
 /// How many milliseconds make a second.
 const MILLIS: f64 = 1_000.0;
-/// How many units of an encoding's time make a second.
-const ENCODING_UNITS: f64 = 1e9 / ENCODING_UNIT_NS as f64;
 
 pub(super) fn collect(shipments: &[Observation]) -> Samples {
     let mut samples = Samples::default();
@@ -89,13 +87,13 @@ impl Of<'_> {
 
     fn times(&mut self, meter: &Meter) {
         let labels = [self.slot, self.destination];
-        for (metric, histogram, per_second) in [
-            (&LATENCY, meter.latency(), MILLIS),
-            (&JOURNAL_WAIT, meter.journal_wait(), MILLIS),
-            (&DELIVERY, meter.delivery(), MILLIS),
-            (&ENCODING, meter.encoding(), ENCODING_UNITS),
+        for (metric, histogram, exemplars) in [
+            (&LATENCY, meter.latency(), meter.latency_exemplars()),
+            (&JOURNAL_WAIT, meter.journal_wait(), Vec::new()),
+            (&DELIVERY, meter.delivery(), Vec::new()),
+            (&ENCODING, meter.encoding(), Vec::new()),
         ] {
-            self.samples.histogram(metric, &labels, &histogram.counts(), per_second);
+            self.samples.histogram(metric, &labels, &histogram.counts(), &exemplars);
         }
     }
 

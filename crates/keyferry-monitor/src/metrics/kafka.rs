@@ -123,6 +123,9 @@ fn tuner(samples: &mut Samples, [slot, destination]: [&str; 2], state: &TunerSta
     samples.count(&TUNER_BATCH, &labels, state.tuning.batch_size);
     samples.put(&TUNER_LINGER, &labels, state.tuning.linger_ms as f64 / MILLIS);
     samples.count(&TUNER_CONNECTIONS, &labels, state.tuning.connections as u64);
+    for (setting, direction, count) in state.decisions.iter() {
+        samples.count(&TUNER_DECISIONS, &[slot, destination, setting, direction], count);
+    }
 }
 
 /// Adds up what connections count, each from its own beginning.

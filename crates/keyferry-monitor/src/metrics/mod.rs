@@ -5,7 +5,8 @@
 //!
 //! - [`definition`], [`catalog`]: what a metric is, and all there are.
 //! - [`sample`]: what was collected.
-//! - [`exposition`]: the same as text.
+//! - [`exposition`]: the same for who asks: as text, or (`protobuf`) as messages.
+//! - [`otlp`]: the same for who is told.
 //! - `events`, `kafka`, `system`: where it comes from.
 //! - `alerting`: the same for the agent's own alerts.
 //! - `window`: what has passed in the last minute.
@@ -18,6 +19,8 @@ pub mod definition;
 mod events;
 pub mod exposition;
 mod kafka;
+pub mod otlp;
+mod protobuf;
 pub mod sample;
 pub mod system;
 mod window;
@@ -25,4 +28,4 @@ mod window;
 pub use collector::{Certificates, ConfigurationStands, MetricsCollector, Observation, Observed, Shipments};
 pub use definition::{Kind, Metric, Unit};
 pub use exposition::{Format, expose};
-pub use sample::{Sample, Samples, Series, Value, limit_text};
+pub use sample::{Distribution, Exemplar, Sample, Samples, Series, Value, limit_text};

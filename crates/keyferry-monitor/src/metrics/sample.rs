@@ -1,8 +1,11 @@
 //! What was collected: values with their labels, not yet text.
 
-use keyferry_pipeline::meter::Counts;
+use keyferry_pipeline::meter::{self, Counts, Native, TraceId};
 
 use super::definition::{Kind, Metric};
+
+/// How many milliseconds make a second.
+const MILLIS: f64 = 1_000.0;
 
 /// One series of a metric, or one histogram.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,14 +24,56 @@ pub enum Value {
     /// Of a counter or gauge.
     Number(f64),
     /// Of a histogram.
-    Histogram {
-        /// For each limit of the metric, how many values are at most that.
-        at_most: Vec<u64>,
-        /// How many values there are.
-        count: u64,
-        /// Their sum.
-        sum: f64,
-    },
+    Histogram(Distribution),
+}
+
+/// How often a histogram has counted what.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distribution {
+    /// For each limit of the metric, how many values are at most that.
+    pub at_most: Vec<u64>,
+    /// How many values there are.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The same in native buckets.
+    pub native: Native,
+    /// For each limit of the metric, and for what is beyond the last one, something that was counted there.
+    pub exemplars: Vec<Option<Exemplar>>,
+}
+
+/// One thing that was counted, which somebody can look at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar {
+    /// The trace that it belongs to.
+    pub trace: TraceId,
+    /// What was measured, in the metric's unit.
+    pub value: f64,
+    /// When, in seconds since the Unix epoch.
+    pub at_s: f64,
+}
+
+impl Distribution {
+    /// Of `counts`, with the last of the `exemplars` in each bucket that ends at one of the `limits`.
+    fn of(counts: &Counts, exemplars: &[meter::Exemplar], limits: &[f64]) -> Self {
+        let per_second = counts.per_second();
+        let mut of_buckets: Vec<Option<Exemplar>> = vec![None; limits.len() + 1];
+        for exemplar in exemplars {
+            let value = exemplar.value as f64 / per_second;
+            let exemplar = Exemplar { trace: exemplar.trace, value, at_s: exemplar.at_ms as f64 / MILLIS };
+            let kept = &mut of_buckets[limits.partition_point(|limit| *limit < value)];
+            if kept.is_none_or(|kept| kept.at_s <= exemplar.at_s) {
+                *kept = Some(exemplar);
+            }
+        }
+        Self {
+            at_most: limits.iter().map(|limit| counts.at_most((limit * per_second).round() as u64)).collect(),
+            count: counts.count(),
+            sum: counts.sum() as f64 / per_second,
+            native: counts.native(),
+            exemplars: of_buckets,
+        }
+    }
 }
 
 /// One series of Prometheus.
@@ -40,6 +85,8 @@ pub struct Series {
     pub limit: Option<f64>,
     /// Its value.
     pub value: f64,
+    /// Of a bucket, something that was counted there.
+    pub exemplar: Option<Exemplar>,
 }
 
 /// The label `le` of a limit. OpenMetrics wants that of a whole number with its point.
@@ -76,13 +123,16 @@ impl Samples {
         }
     }
 
-    /// Adds a histogram that was counted in units of which `per_second` make a second.
-    pub fn histogram(&mut self, metric: &'static Metric, labels: &[&str], counts: &Counts, per_second: f64) {
+    /// Adds a histogram, and of what it has counted what somebody can look at.
+    pub fn histogram(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        counts: &Counts,
+        exemplars: &[meter::Exemplar],
+    ) {
         let Kind::Histogram(limits) = metric.kind else { return };
-        let at_most =
-            limits.iter().map(|limit| counts.at_most((limit * per_second).round() as u64)).collect();
-        let (count, sum) = (counts.count(), counts.sum() as f64 / per_second);
-        self.push(metric, labels, Value::Histogram { at_most, count, sum });
+        self.push(metric, labels, Value::Histogram(Distribution::of(counts, exemplars, limits)));
     }
 
     fn push(&mut self, metric: &'static Metric, labels: &[&str], value: Value) {
@@ -128,28 +178,29 @@ impl Sample {
 
     /// What Prometheus makes of it: one series, or those of a histogram, its buckets first.
     pub fn series(&self) -> Vec<Series> {
-        let (at_most, count, sum) = match &self.value {
-            Value::Number(value) => return vec![Series { suffix: "", limit: None, value: *value }],
-            Value::Histogram { at_most, count, sum } => (at_most, *count as f64, *sum),
+        let plain = |suffix, value| Series { suffix, limit: None, value, exemplar: None };
+        let of = match &self.value {
+            Value::Number(value) => return vec![plain("", *value)],
+            Value::Histogram(of) => of,
         };
         let limits: &[f64] = if let Kind::Histogram(limits) = self.metric.kind { limits } else { &[] };
-        let bucket = |(limit, count): (&f64, &u64)| Series {
+        let limits = limits.iter().chain([&f64::INFINITY]);
+        let exemplars = of.exemplars.iter().copied().chain(std::iter::repeat(None));
+        let buckets = limits.zip(of.at_most.iter().chain([&of.count])).zip(exemplars);
+        let bucket = |((limit, count), exemplar): ((&f64, &u64), _)| Series {
             suffix: "_bucket",
             limit: Some(*limit),
             value: *count as f64,
+            exemplar,
         };
-        let mut series: Vec<Series> = limits.iter().zip(at_most).map(bucket).collect();
-        series.push(Series { suffix: "_bucket", limit: Some(f64::INFINITY), value: count });
-        series.push(Series { suffix: "_sum", limit: None, value: sum });
-        series.push(Series { suffix: "_count", limit: None, value: count });
-        series
+        buckets.map(bucket).chain([plain("_sum", of.sum), plain("_count", of.count as f64)]).collect()
     }
 
     /// The value of a counter or gauge, or how many values a histogram has.
     pub fn number(&self) -> f64 {
         match &self.value {
             Value::Number(value) => *value,
-            Value::Histogram { count, .. } => *count as f64,
+            Value::Histogram(of) => of.count as f64,
         }
     }
 }

@@ -261,6 +261,11 @@ fn kafka() -> Section {
             panel("Compression (bytes for each sent)", "short", [(series(&COMPRESSION, OF_SHIPMENT), EACH)]),
             gauge("Tuner: batch size", &TUNER_BATCH, OF_SHIPMENT, EACH),
             gauge("Tuner: linger", &TUNER_LINGER, OF_SHIPMENT, EACH),
+            panel(
+                "Tuner: decisions per second",
+                "short",
+                [(rate(&TUNER_DECISIONS, OF_SHIPMENT, RANGE), "{{destination}}: {{setting}} {{direction}}")],
+            ),
             gauge(
                 "Tuner: profile, pace, compression",
                 &TUNER_INFO,
@@ -300,6 +305,11 @@ fn system() -> Section {
                     (rate_of(&DISK_READ), "{{instance}} read"),
                     (rate_of(&DISK_WRITTEN), "{{instance}} written"),
                 ],
+            ),
+            panel(
+                "Pushes of metrics per second",
+                "short",
+                [(rate_of(&OTLP_PUSHES), "{{instance}} {{outcome}}")],
             ),
             panel("Disk of the journal: busy", "percentunit", [(rate_of(&DISK_BUSY), "{{instance}}")]),
             panel(

@@ -25,7 +25,14 @@ scrape_configs:
       - targets: ['keycloak-1:9464']
 ```
 
-- **Formats.** OpenMetrics 1.0 for a client that accepts it, as Prometheus does; the text format 0.0.4 for others. Histograms are classic ones.
+- **Formats**, by what a client prefers: OpenMetrics 1.0, as Prometheus does; Prometheus's protobuf format, as it does where native histograms are switched on; the text format 0.0.4 for others.
+- **Native histograms** (in the protobuf format) have schema 4: a bucket is at most 4.5 % wide. They come beside the classic ones, which dashboard and rules use; a Prometheus that takes native ones drops
+  the classic ones unless it is told to scrape both (`scrape_classic_histograms`, since 3.0 `always_scrape_classic_histograms`; before 2.45 it cannot).
+- **Exemplars** (OpenMetrics, protobuf and OTLP) of `keyferry_event_latency_seconds` name the trace of an event of that bucket by `trace_id`: of the last one that was looked at whose request came with a
+  [`traceparent`](https://www.w3.org/TR/trace-context/) that is recorded. At most one event a millisecond is looked at, and one at a time followed. Prometheus keeps them with
+  `--enable-feature=exemplar-storage`.
+- **Push.** Where [`metrics.otlp.endpoint`](configuration.md) says so, the same is pushed by OTLP (HTTP, protobuf; histograms with explicit limits; names as here). A push that fails is told once and
+  counted; the next one has everything, for all is cumulative.
 - **Cost.** Counting takes no lock, allocates nothing and parses nothing per event; everything else is read when somebody asks.
 - **Cardinality is bounded**, whatever clients send: 160 types of user events, 32 realms, 64 clients and 64 errors have names, the first that come; what is beyond is counted as `other`. The name of a
   client that does not exist, which an attacker may choose, never takes room. Only series that have counted something are exposed.
@@ -33,7 +40,7 @@ scrape_configs:
   events up over destinations.
 - **Counts begin at zero** with the agent, and with a shipment that fails and begins again. An event that is read again after a failure is received once all the same; after a restart, what was read and
   not settled before is received again.
-- **Latency** is from the COMMIT record in the journal to the acknowledgement by all replicas in sync, within 5 % (and to the millisecond). What is not yet delivered has no latency: see
+- **Latency** is from the COMMIT record in the journal to the acknowledgement by all replicas in sync, on the clocks of the machine's two processes, within 5 % (and to the millisecond). What is not yet delivered has no latency: see
   `keyferry_backlog_oldest_seconds` for that.
 - `monitoring/` has a Grafana dashboard and rules for Prometheus, made from the same table as this page.
 

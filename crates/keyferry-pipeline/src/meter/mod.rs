@@ -10,6 +10,7 @@
 //! Without the feature `metrics` of this crate nothing is counted, which is for measuring what counting costs.
 
 mod cells;
+pub mod exemplar;
 pub mod histogram;
 mod names;
 
@@ -20,7 +21,11 @@ use keyferry_journal::event::EventView;
 use keyferry_journal::{Epoch, EventKind, Place, Transaction};
 
 use cells::{Cells, Counter};
-pub use histogram::{Counts, Histogram};
+use exemplar::Exemplars;
+pub(crate) use exemplar::Followed;
+pub use exemplar::{Exemplar, TraceId};
+pub use histogram::{Counts, Histogram, NATIVE_SCHEMA, Native};
+use histogram::{MILLISECONDS, TEN_NANOSECONDS};
 pub use names::OTHER;
 use names::{Learn, Names};
 
@@ -75,6 +80,7 @@ pub struct Meter {
     lockouts: Cells,
     encoded: Counter,
     latency: Histogram,
+    latency_exemplars: Exemplars,
     journal_wait: Histogram,
     delivery: Histogram,
     encoding: Histogram,
@@ -103,10 +109,11 @@ impl Default for Meter {
             registrations: by_client(),
             lockouts: by_client(),
             encoded: Counter::default(),
-            latency: Histogram::new(),
-            journal_wait: Histogram::new(),
-            delivery: Histogram::new(),
-            encoding: Histogram::new(),
+            latency: Histogram::new(&MILLISECONDS),
+            latency_exemplars: Exemplars::default(),
+            journal_wait: Histogram::new(&MILLISECONDS),
+            delivery: Histogram::new(&MILLISECONDS),
+            encoding: Histogram::new(&TEN_NANOSECONDS),
         }
     }
 }
@@ -188,6 +195,11 @@ impl Meter {
         self.delivery.record(delivery_ms);
     }
 
+    /// An event that belongs to a trace was acknowledged after so long, at `at_ms` of the Unix epoch.
+    pub(crate) fn exemplifies(&self, trace: TraceId, latency_ms: u64, at_ms: u64) {
+        self.latency_exemplars.keep(Exemplar { trace, value: latency_ms, at_ms });
+    }
+
     /// A record failed.
     pub(crate) fn failed(&self, class: FailureClass) {
         self.failures[class as usize].add(1);
@@ -205,13 +217,10 @@ impl Meter {
     /// The encoding has ended that [`Meter::begin_encoding`] began.
     pub(crate) fn end_encoding(&self, begun: Option<Instant>) {
         if let Some(begun) = begun {
-            self.encoding.record((begun.elapsed().as_nanos() / ENCODING_UNIT_NS) as u64);
+            self.encoding.record((begun.elapsed().as_nanos() / 10) as u64);
         }
     }
 }
-
-/// What [`Meter::encoding`] counts in, in nanoseconds.
-pub const ENCODING_UNIT_NS: u128 = 10;
 
 fn of(kind: EventKind) -> usize {
     match kind {
@@ -333,6 +342,11 @@ impl Meter {
         &self.latency
     }
 
+    /// For some sizes of [`Self::latency`] the last event that was seen of it.
+    pub fn latency_exemplars(&self) -> Vec<Exemplar> {
+        self.latency_exemplars.kept()
+    }
+
     /// From the journal to the sink, in milliseconds.
     pub fn journal_wait(&self) -> &Histogram {
         &self.journal_wait
@@ -343,7 +357,7 @@ impl Meter {
         &self.delivery
     }
 
-    /// How long it took to make a record of an event, in units of [`ENCODING_UNIT_NS`]; of one event in some.
+    /// How long it took to make a record of an event, in units of ten nanoseconds; of one event in some.
     pub fn encoding(&self) -> &Histogram {
         &self.encoding
     }

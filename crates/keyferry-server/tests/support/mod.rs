@@ -44,7 +44,7 @@ impl Agent for Fake {
     }
 
     fn metrics(&self, accept: &str) -> Exposition {
-        Exposition { content_type: "text/plain", text: format!("up 1 # {accept}\n") }
+        Exposition { content_type: "text/plain", body: format!("up 1 # {accept}\n").into_bytes() }
     }
 
     fn configuration(&self) -> Option<&dyn Configuration> {

@@ -57,7 +57,7 @@ impl Agent for LiveAgent {
 
     fn metrics(&self, accept: &str) -> Exposition {
         let format = Format::accepted(accept);
-        Exposition { content_type: format.content_type(), text: expose(&self.metrics.collect(), format) }
+        Exposition { content_type: format.content_type(), body: expose(&self.metrics.collect(), format) }
     }
 
     fn change(&self, slot: &str, destination: &str, change: &Change) -> Result<(), Refusal> {
