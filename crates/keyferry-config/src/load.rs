@@ -91,6 +91,7 @@ fn origins(agent: &Assignments, given: &[GivenDestination]) -> BTreeMap<String, 
 /// For how long a change is watched if nothing else is configured.
 const PROBATION: Duration = Duration::from_secs(60);
 
+const OTLP_HEADERS: &str = "metrics.otlp.headers";
 const GAP_RECORDS: &str = "destination.gap_records";
 const FIRST_PAUSE: &str = "destination.breaker.first_pause";
 const LONGEST_PAUSE: &str = "destination.breaker.longest_pause";
@@ -142,10 +143,12 @@ impl Context<'_> {
     }
 
     /// The value's text, with what its references stand for. A login configuration is only resolved if it is one reference as a whole:
-    /// those in it are resolved when it has been taken apart, so that no secret can be mistaken for a part of it.
+    /// those in it are resolved when it has been taken apart, so that no secret can be mistaken for a part of it. What is sent along with metrics is resolved
+    /// when they are sent: no event waits for a secret that only metrics need.
     fn resolve<'g>(&mut self, assignment: &'g Assignment) -> Result<Cow<'g, str>, Rejected> {
         let text = &assignment.text;
-        if assignment.is_login_configuration() && !substitution::is_reference(text) {
+        let is_taken_apart = assignment.is_login_configuration() && !substitution::is_reference(text);
+        if is_taken_apart || assignment.is_resolved_late() {
             return Ok(Cow::Borrowed(text));
         }
         self.resolver.resolve(text).map_err(|unresolved| Rejected::Unresolved(unresolved.to_string()))
@@ -387,6 +390,10 @@ impl Assignment {
 
     fn is_login_configuration(&self) -> bool {
         matches!(&self.target, Target::Setting(setting) if setting.key == security::JAAS_CONFIG)
+    }
+
+    fn is_resolved_late(&self) -> bool {
+        matches!(&self.target, Target::Setting(setting) if setting.key == OTLP_HEADERS)
     }
 
     /// Whether it is the name of a destination, without which nothing can be said of it.

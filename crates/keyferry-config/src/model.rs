@@ -28,7 +28,7 @@ pub struct Config {
     pub journal: Journal,
     /// Where the events go: every destination, in the order of the configuration. At least one, and no two of one name.
     pub destinations: Vec<Readiness>,
-    /// Where metrics are served.
+    /// Where metrics go.
     pub metrics: Metrics,
     /// What the agent says of itself.
     pub log: Log,
@@ -544,11 +544,44 @@ keyword! {
     }
 }
 
-/// Where metrics are served, besides the Unix socket.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+/// Where metrics go, besides the Unix socket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Metrics {
     /// The address of an HTTP server that has nothing but `/metrics`; `None` is none.
     pub listen: Option<SocketAddr>,
+    /// Whether and how they are pushed.
+    pub otlp: Otlp,
+}
+
+/// How metrics are pushed to a collector of OpenTelemetry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Otlp {
+    /// The URL that takes metrics; `None` is none.
+    pub endpoint: Option<String>,
+    /// How often.
+    #[serde(serialize_with = "serialize_duration")]
+    pub interval: Duration,
+    /// What is sent along: `name=value`, separated by commas. References are not resolved yet: see [`Otlp::headers`].
+    pub headers: Option<Secret>,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self { endpoint: None, interval: Duration::from_secs(60), headers: None }
+    }
+}
+
+impl Otlp {
+    /// Name and value of each header in a list whose references are resolved; `None` in the place of what is none.
+    pub fn headers(list: &Secret) -> impl Iterator<Item = Option<(&str, &str)>> {
+        pairs(list.expose())
+    }
+}
+
+/// The pairs of a list `name=value,…`; `None` in the place of what is none.
+pub(crate) fn pairs(list: &str) -> impl Iterator<Item = Option<(&str, &str)>> {
+    let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| part.split_once('=').map(|(name, value)| (name.trim(), value.trim())))
 }
 
 /// What the agent says of itself.

@@ -79,6 +79,7 @@ const SECTIONS: [(&str, &str); 18] = [
     ("Authentication", "destination.security.sasl"),
     ("Backpressure", "backpressure"),
     ("Metrics", "metrics"),
+    ("Push of metrics", "metrics.otlp"),
     ("Alerts", "alerts"),
     ("Changes", "config"),
     ("Log", "log"),

@@ -14,10 +14,11 @@ use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
     Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PressureLevel, Protocol,
-    RedactionPreset, Secrets, Settle, TunerPreset, TunerProfile,
+    RedactionPreset, Secrets, Settle, TunerPreset, TunerProfile, pairs,
 };
 use crate::secret::Secret;
 use crate::stores::StoreFormat;
+use crate::substitution::has_reference;
 
 /// One setting.
 pub struct Setting {
@@ -1230,6 +1231,35 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Agent(|draft, input| set(&mut draft.metrics.listen, listen(input))),
     },
     Setting {
+        key: "metrics.otlp.endpoint",
+        option: Some("metrics-otlp-endpoint"),
+        takes: || "`off`, or a URL".into(),
+        default: "`off`",
+        purpose: "Where metrics are pushed to by OTLP over HTTP (protobuf), with its path, such as `http://localhost:4318/v1/metrics`.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| set(&mut draft.metrics.otlp.endpoint, endpoint(input))),
+    },
+    Setting {
+        key: "metrics.otlp.interval",
+        option: Some("metrics-otlp-interval"),
+        takes: || "duration".into(),
+        default: "`60s`",
+        purpose: "How often metrics are pushed: from `1s` to `1h`.",
+        secret: false,
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.metrics.otlp.interval, input.duration(1_000..=3_600_000))
+        }),
+    },
+    Setting {
+        key: "metrics.otlp.headers",
+        option: Some("metrics-otlp-headers"),
+        takes: || "headers as `name=value`, separated by commas".into(),
+        default: "none",
+        purpose: "What is sent along with a push, such as `Authorization=Bearer ${env:OTLP_TOKEN}`. A value cannot have a comma in it. References are resolved at each push.",
+        secret: true,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.metrics.otlp.headers, headers(input))),
+    },
+    Setting {
         key: "alerts.file",
         option: Some("alerts-file"),
         takes: || "path".into(),
@@ -1310,6 +1340,26 @@ fn url(input: Input<'_>) -> ParseResult<String> {
         }
         _ => Err(expected("a URL that begins with `https://` or `http://` and carries no credentials")),
     }
+}
+
+/// `off`, or a URL.
+fn endpoint(input: Input<'_>) -> ParseResult<Option<String>> {
+    if input.text.trim() == "off" { Ok(Parsed::as_given(None)) } else { Ok(url(input)?.map(Some)) }
+}
+
+/// A list of headers: what is wrong with it is not shown, because it is a secret.
+fn headers(input: Input<'_>) -> ParseResult<Secret> {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+    };
+    let is_value = |value: &str| value.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+    let is_header =
+        |pair: Option<(&str, &str)>| pair.is_some_and(|(name, value)| is_name(name) && is_value(value));
+    // What references stand for is not known yet.
+    if has_reference(input.text) || pairs(input.text).all(is_header) {
+        return input.secret();
+    }
+    Err(expected("headers as `name=value`, separated by commas"))
 }
 
 /// `off`, or an address.

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::handover::HandOver;
 use crate::live::Live;
 use crate::log;
+use crate::otlp;
 use crate::read_only::ReadOnly;
 use crate::service::{Service, Tenure};
 use crate::shipment::{self, Plan, wall_ms};
@@ -192,6 +193,7 @@ fn serve(
                 &over,
             )
         });
+        scope.spawn(|| otlp::run(plan, control.metrics(), &over));
         if plan.complete().next().is_some() {
             scope.spawn(|| adoption::adopt_siblings(slot, plan, live, &over));
         }

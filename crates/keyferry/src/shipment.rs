@@ -32,8 +32,10 @@ pub struct Plan {
     pub destinations: Vec<Readiness>,
     /// What is kept, and what gives way.
     pub journal: Journal,
-    /// Where metrics are served, besides the socket.
+    /// Where metrics go, besides the socket.
     pub metrics: Metrics,
+    /// The node's name, where one is configured or handed over.
+    pub node: Option<String>,
     /// The file of rules, channels and playbooks.
     pub alerts_file: Option<PathBuf>,
 }
@@ -41,8 +43,8 @@ pub struct Plan {
 impl Plan {
     /// The plan that a configuration makes.
     pub fn of(config: Config) -> Self {
-        let Config { destinations, journal, metrics, alerts_file, .. } = config;
-        Self { destinations, journal, metrics, alerts_file }
+        let Config { node, destinations, journal, metrics, alerts_file, .. } = config;
+        Self { destinations, journal, metrics, node, alerts_file }
     }
 
     /// The destinations that can be used.

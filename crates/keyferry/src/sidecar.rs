@@ -18,6 +18,7 @@ use crate::configuring::Beginning;
 use crate::control::Control;
 use crate::error::Error;
 use crate::live::Live;
+use crate::otlp;
 use crate::service::{Service, Tenure};
 use crate::shipment::Plan;
 use crate::slot_lock::SlotLock;
@@ -58,6 +59,7 @@ pub fn serve(
                 &over,
             )
         });
+        scope.spawn(|| otlp::run(plan, control.metrics(), &over));
         let mut fleet = Fleet { plan, live, over: &over, crews: HashMap::new() };
         loop {
             for slot in slots(journal) {

@@ -17,9 +17,9 @@ use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Message, SmtpTransport, Transport as _};
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use crate::credentials;
+use crate::http;
 use crate::shipment::{kafka_settings, wall_ms};
 
 /// How long one attempt may take.
@@ -38,16 +38,8 @@ pub struct Transport {
 impl Transport {
     /// By the channels of `book`; to topics by way of `destination`.
     pub fn new(book: &Book, destination: Option<Destination>) -> Self {
-        let tls =
-            TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(RootCerts::PlatformVerifier);
-        let http = ureq::Agent::config_builder()
-            .timeout_global(Some(TIME_LIMIT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .tls_config(tls.build())
-            .build();
         let channels = book.channels.iter().map(|channel| (channel.name.clone(), channel.clone())).collect();
-        Self { channels, sources: credentials::sources(), http: http.new_agent(), destination }
+        Self { channels, sources: credentials::sources(), http: http::client(TIME_LIMIT), destination }
     }
 
     /// Tries to tell of `notice`.
