@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use keyferry_alert::incident::{Demand, Evidence};
+use keyferry_alert::incident::{Demand, Evidence, Incident};
 use keyferry_alert::labels::Labels;
 use keyferry_alert::manager::Raised;
 use keyferry_alert::metric::MetricSource;
+use keyferry_alert::notice::Notice;
 use keyferry_alert::outbox::Outbox;
 use keyferry_alert::rule::Severity;
 use keyferry_alert::store::StateFile;
@@ -77,6 +78,21 @@ impl Desk {
         let mut demands = std::mem::take(&mut self.wanted);
         demands.extend(self.incidents.step(now_ms));
         demands
+    }
+
+    /// The incident that something is done about by the run of this number.
+    pub fn incident_of_run(&self, run: u64) -> Option<&str> {
+        let has_run = |incident: &&Incident| incident.runs.iter().any(|one| one.number == run);
+        self.incidents.incidents().iter().find(has_run).map(|incident| incident.id.as_str())
+    }
+
+    /// The incidents that a notice tells of, separated by commas; `None` if it tells of none.
+    pub fn incidents_of(&self, notice: &Notice) -> Option<String> {
+        let told: BTreeSet<&str> = notice.alerts.iter().map(|alert| alert.fingerprint.as_str()).collect();
+        let is_told = |incident: &&Incident| told.contains(incident.key.fingerprint().as_str());
+        let ids = self.incidents.incidents().iter().filter(is_told).map(|incident| incident.id.as_str());
+        let ids = ids.collect::<Vec<_>>().join(",");
+        (!ids.is_empty()).then_some(ids)
     }
 
     /// Posts what is to be told, and keeps everything. Whether something was posted.

@@ -133,6 +133,9 @@ fn carry_out(live: &Live, demands: Vec<Demand>) {
     for demand in demands {
         match demand {
             Demand::Do { run, action, labels } | Demand::PutBack { run, action, labels } => {
+                let incident =
+                    live.alerting.with(|desk| desk.incident_of_run(run).map(str::to_owned)).flatten();
+                let _whatever_is_logged = concerning(incident.as_deref());
                 let result = remedies.apply(&action, &labels);
                 match &result {
                     Ok(_) => tracing::info!("incident response: {action} for {labels}"),
@@ -149,9 +152,16 @@ fn carry_out(live: &Live, demands: Vec<Demand>) {
     }
 }
 
+/// Whatever this thread logs, at any level, concerns an incident, if there is one, until what is returned is dropped.
+fn concerning(incident: Option<&str>) -> Option<tracing::span::EnteredSpan> {
+    incident.map(|incident| tracing::error_span!("response", incident).entered())
+}
+
 /// Sends what is posted.
 fn send(alerting: &Alerting, transport: &Transport, over: &Broadcast) {
     while let Some(Entry { id, notice, .. }) = alerting.take(over) {
+        let incident = alerting.with(|desk| desk.incidents_of(&notice)).flatten();
+        let _whatever_is_logged = concerning(incident.as_deref());
         let outcome = transport.send(&notice);
         match &outcome {
             Outcome::Told => tracing::debug!("told {}: {}", notice.channel, notice.title()),
