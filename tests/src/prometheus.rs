@@ -47,12 +47,24 @@ pub struct Series {
 }
 
 impl Prometheus {
-    /// Scrapes `target`, an address with its port, from now on. Keeps its data in `directory`.
+    /// Scrapes `target`, an address with its port, from now on, as text. Keeps its data in `directory`.
     ///
     /// # Errors
     /// Where it does not start.
     pub fn start(directory: &Path, target: &str) -> Result<Self> {
-        let configuration = directory.join("prometheus.yml");
+        Self::with(directory, "prometheus", target, "exemplar-storage")
+    }
+
+    /// The same, but one that takes native histograms, and no classic ones.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn native(directory: &Path, target: &str) -> Result<Self> {
+        Self::with(directory, "prometheus-native", target, "exemplar-storage,native-histograms")
+    }
+
+    fn with(directory: &Path, name: &str, target: &str, features: &str) -> Result<Self> {
+        let configuration = directory.join(format!("{name}.yml"));
         let rules = rules_directory().join("keyferry.rules.yml");
         let text = format!(
             "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: ['{}']\nscrape_configs:\n  - job_name: keyferry\n    static_configs:\n      - targets: ['{target}']\n",
@@ -63,9 +75,10 @@ impl Prometheus {
         let mut command = Command::new(parts::prometheus(&Cache::from_environment()?)?.join("prometheus"));
         command
             .arg(format!("--config.file={}", configuration.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.join("prometheus").display()))
+            .arg(format!("--storage.tsdb.path={}", directory.join(name).display()))
+            .arg(format!("--enable-feature={features}"))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        let server = Server::start("Prometheus", &mut command, &directory.join("prometheus.log"))?;
+        let server = Server::start("Prometheus", &mut command, &directory.join(format!("{name}.log")))?;
         let prometheus =
             Self { _server: server, address: format!("http://127.0.0.1:{port}"), http: Http::new() };
         wait::until("Prometheus's start", START_LIMIT, || {
@@ -98,6 +111,23 @@ impl Prometheus {
     /// As [`Self::query`].
     pub fn sum(&self, expression: &str) -> Result<f64> {
         Ok(self.query(expression)?.iter().filter_map(|series| series.values.last()).sum())
+    }
+
+    /// The exemplars of the last `seconds` of the series of an expression: the trace and the value of each.
+    ///
+    /// # Errors
+    /// Where it refuses the expression.
+    pub fn exemplars(&self, expression: &str, now_s: u64, seconds: u64) -> Result<Vec<(String, f64)>> {
+        let (start, query) = (now_s - seconds, encoded(expression));
+        let question = format!("query_exemplars?query={query}&start={start}&end={}", now_s + 1);
+        let answer = self.http.get(&format!("{}/api/v1/{question}", self.address))?.success()?.json()?;
+        let of_series = answer["data"].as_array().cloned().unwrap_or_default();
+        let exemplars = of_series.iter().filter_map(|series| series["exemplars"].as_array()).flatten();
+        let exemplar = |exemplar: &Value| {
+            let value = exemplar["value"].as_str()?.parse().ok()?;
+            Some((exemplar["labels"]["trace_id"].as_str()?.to_owned(), value))
+        };
+        Ok(exemplars.filter_map(exemplar).collect())
     }
 
     /// What went wrong at the last scrape; nothing where it went well.

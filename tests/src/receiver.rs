@@ -15,6 +15,8 @@ pub struct Received {
     pub head: Vec<String>,
     /// The content.
     pub body: String,
+    /// The same as it came, where it is no text.
+    pub bytes: Vec<u8>,
 }
 
 impl Received {
@@ -37,7 +39,15 @@ impl Receiver {
     /// # Errors
     /// Where there is no port.
     pub fn http() -> Result<Self> {
-        Self::start(request)
+        Self::start(0, request)
+    }
+
+    /// The same on a port that somebody may have tried before.
+    ///
+    /// # Errors
+    /// Where it is taken.
+    pub fn http_at(port: u16) -> Result<Self> {
+        Self::start(port, request)
     }
 
     /// One that takes every mail.
@@ -45,12 +55,12 @@ impl Receiver {
     /// # Errors
     /// Where there is no port.
     pub fn smtp() -> Result<Self> {
-        Self::start(mail)
+        Self::start(0, mail)
     }
 
-    fn start(converse: fn(TcpStream) -> std::io::Result<Received>) -> Result<Self> {
-        let failed = || Error::io("listen on", "127.0.0.1:0");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed())?;
+    fn start(port: u16, converse: fn(TcpStream) -> std::io::Result<Received>) -> Result<Self> {
+        let failed = || Error::io("listen on", "127.0.0.1");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed())?;
         let port = listener.local_addr().map_err(failed())?.port();
         let received: Arc<Mutex<Vec<Received>>> = Arc::default();
         let kept = Arc::clone(&received);
@@ -109,7 +119,7 @@ fn request(stream: TcpStream) -> std::io::Result<Received> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     (&stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
-    Ok(Received { head, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(Received { head, body: String::from_utf8_lossy(&body).into_owned(), bytes: body })
 }
 
 /// As much of RFC 5321 as a client without extensions needs.
@@ -121,7 +131,7 @@ fn mail(stream: TcpStream) -> std::io::Result<Received> {
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
-            return Ok(Received { head, body });
+            return Ok(Received { head, bytes: body.clone().into_bytes(), body });
         }
         head.push(line.trim().to_ascii_lowercase());
         match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
@@ -135,11 +145,11 @@ fn mail(stream: TcpStream) -> std::io::Result<Received> {
                     body.push_str(&line);
                 }
                 say("250 taken")?;
-                return Ok(Received { head, body });
+                return Ok(Received { head, bytes: body.clone().into_bytes(), body });
             }
             "QUIT" => {
                 say("221 bye")?;
-                return Ok(Received { head, body });
+                return Ok(Received { head, bytes: body.clone().into_bytes(), body });
             }
             _ => say("250 receiver")?,
         }

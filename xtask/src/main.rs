@@ -127,6 +127,7 @@ fn fetch(cache: &Cache, all: bool) -> Result<()> {
     println!("{}", parts::zig(cache)?.display());
     println!("{}", parts::zigbuild(cache)?.display());
     println!("{}", parts::prometheus(cache)?.display());
+    println!("{}", parts::opentelemetry(cache)?.display());
     println!("{}", CargoTool::Deny.fetch(cache)?.display());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The real parts that Keyferry is built with and tested on, each at one pinned version, and how they come into the [`Cache`].
 //!
-//! Everything comes from package registries by their own clients: Keycloak and Kafka by Maven, zig and what Cargo needs to link with it by pip, the other
-//! Cargo tools by Cargo, Prometheus by apt.
+//! Everything comes from package registries by their own clients: Keycloak and Kafka by Maven, zig, what Cargo needs to link with it and OpenTelemetry's messages
+//! by pip, the other Cargo tools by Cargo, Prometheus by apt.
 
 use std::fmt;
 use std::fs;
@@ -18,6 +18,8 @@ const KAFKA: &str = "4.4.0";
 const LOG4J: &str = "2.25.5";
 const ZIG: &str = "0.17.1";
 const ZIGBUILD: &str = "0.24.1";
+/// OpenTelemetry's own messages for Python, and what decodes them.
+const OPENTELEMETRY: [&str; 2] = ["opentelemetry-proto==1.38.0", "protobuf==6.33.0"];
 
 /// A release of Keycloak that Keyferry supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,16 +106,29 @@ pub fn zigbuild(cache: &Cache) -> Result<PathBuf> {
     Ok(from_pip(cache, "zigbuild", "cargo-zigbuild", ZIGBUILD)?.join("bin/cargo-zigbuild"))
 }
 
+/// A directory of Python's packages by which messages of OpenTelemetry are read, fetched if need be.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for pip, [`Error::CommandFailed`] where pip cannot bring it.
+pub fn opentelemetry(cache: &Cache) -> Result<PathBuf> {
+    cache.part("opentelemetry-1.38.0", |place| {
+        progress::step("fetch OpenTelemetry's messages", || pip(place, &OPENTELEMETRY))
+    })
+}
+
 /// The directory that pip has installed a package into, without what it depends on.
 fn from_pip(cache: &Cache, name: &str, package: &str, version: &str) -> Result<PathBuf> {
     cache.part(&format!("{name}-{version}"), |place| {
-        progress::step(&format!("fetch {name} {version}"), || {
-            PIP.require()?;
-            let mut pip = PIP.command();
-            pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(place);
-            run_silently(pip.arg(format!("{package}=={version}")))
-        })
+        let package = format!("{package}=={version}");
+        progress::step(&format!("fetch {name} {version}"), || pip(place, &[&package]))
     })
+}
+
+fn pip(place: &Path, packages: &[&str]) -> Result<()> {
+    PIP.require()?;
+    let mut pip = PIP.command();
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(place);
+    run_silently(pip.args(packages))
 }
 
 /// The directory of Prometheus's own programs, `prometheus` and `promtool`, fetched if need be. Nothing is installed, and no service started.

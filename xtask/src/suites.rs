@@ -83,6 +83,7 @@ impl Suite {
             Self::Monitoring => {
                 let jar = bench.jar()?;
                 parts::prometheus(&bench.cache)?;
+                parts::opentelemetry(&bench.cache)?;
                 Ok(vec![end_to_end_test("monitoring", jar)])
             }
             Self::Promises => {

@@ -118,6 +118,9 @@ fn an_outage_is_told_and_its_end_and_an_incident_has_what_happened() {
     .unwrap();
     println!("{report}");
     assert!(report.contains("| time to recover |") && report.contains("keyferry_breaker_state"), "{report}");
+    let log = fs::read_to_string(ferry.agent.log()).unwrap();
+    let names_incident = |line: &str| line.contains("incident=\"inc-1\"") && line.contains("reconnect");
+    assert!(log.lines().any(names_incident), "no line names the incident: {log}");
     let all = format!(
         "{report}{:?}{:?}",
         hook.received().iter().map(|one| &one.body).collect::<Vec<_>>(),

@@ -8,5 +8,6 @@
 
 mod alerts;
 mod failures;
+mod latency;
 mod metrics;
 mod rules;
