@@ -1237,6 +1237,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`off`",
         purpose: "Where metrics are pushed to by OTLP over HTTP (protobuf), with its path, such as `http://localhost:4318/v1/metrics`.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set(&mut draft.metrics.otlp.endpoint, endpoint(input))),
     },
     Setting {
@@ -1246,6 +1247,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "`60s`",
         purpose: "How often metrics are pushed: from `1s` to `1h`.",
         secret: false,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| {
             set(&mut draft.metrics.otlp.interval, input.duration(1_000..=3_600_000))
         }),
@@ -1257,6 +1259,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "none",
         purpose: "What is sent along with a push, such as `Authorization=Bearer ${env:OTLP_TOKEN}`. A value cannot have a comma in it. References are resolved at each push.",
         secret: true,
+        class: Class::Restart,
         apply: Apply::Agent(|draft, input| set_some(&mut draft.metrics.otlp.headers, headers(input))),
     },
     Setting {
