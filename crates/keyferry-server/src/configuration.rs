@@ -217,62 +217,50 @@ async fn config(State(agent): State<Shared>) -> Result<Response, Problem> {
     Ok(tagged(&hash, StatusCode::OK, &config))
 }
 
-/// Changes values on top of everything else: judged, tried and committed as a whole, or refused with the reason. What is set outlives a restart.
-#[utoipa::path(
-    patch,
-    path = "/config",
-    tag = "configuration",
-    params(DryRun, ("If-Match" = Option<String>, Header, description = "The ETag of the version that the change was thought out for.")),
-    request_body = ConfigPatch,
-    responses(
-        (status = 200, description = "It holds, or would (`dry_run`).", body = ConfigChange),
-        (status = 202, description = "It is still being tried.", body = ConfigChange),
-        (status = 400, description = "The request is no JSON, or its query is not understood.", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The request has not arrived in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Its trial has failed, and it was taken back.", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "Another version runs.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The request is too long.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The request does not say that it is application/json.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "It is not possible while the agent runs, or at all, or not of the right form.", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-async fn patch_config(
-    State(agent): State<Shared>,
-    peer: Option<Extension<Peer>>,
-    dry_run: Result<Query<DryRun>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-    Body(ConfigPatch(changes)): Body<ConfigPatch>,
-) -> Result<Response, Problem> {
-    make(agent, peer, dry_run, &headers, Wish::Set(changes)).await
+/// Declares a handler that wants a change of the configuration.
+macro_rules! wish {
+    ($(#[$doc:meta])* $handler:ident($pattern:pat => $wish:expr), $method:ident, $path:literal, $request:ty, $unless:literal) => {
+        $(#[$doc])*
+        #[utoipa::path(
+            $method,
+            path = $path,
+            tag = "configuration",
+            params(DryRun, ("If-Match" = Option<String>, Header, description = "The ETag of the version that this was thought out for.")),
+            request_body = $request,
+            responses(
+                (status = 200, description = "It holds, or would (`dry_run`).", body = ConfigChange),
+                (status = 202, description = "It is still being tried.", body = ConfigChange),
+                (status = 400, description = "The request is no JSON, or its query is not understood.", body = Problem, content_type = "application/problem+json"),
+                (status = 408, description = "The request has not arrived in time.", body = Problem, content_type = "application/problem+json"),
+                (status = 409, description = "Its trial has failed, and it was taken back.", body = Problem, content_type = "application/problem+json"),
+                (status = 412, description = "Another version runs.", body = Problem, content_type = "application/problem+json"),
+                (status = 413, description = "The request is too long.", body = Problem, content_type = "application/problem+json"),
+                (status = 415, description = "The request does not say that it is application/json.", body = Problem, content_type = "application/problem+json"),
+                (status = 422, description = $unless, body = Problem, content_type = "application/problem+json"),
+            ),
+        )]
+        async fn $handler(
+            State(agent): State<Shared>,
+            peer: Option<Extension<Peer>>,
+            dry_run: Result<Query<DryRun>, axum::extract::rejection::QueryRejection>,
+            headers: HeaderMap,
+            Body($pattern): Body<$request>,
+        ) -> Result<Response, Problem> {
+            make(agent, peer, dry_run, &headers, $wish).await
+        }
+    };
 }
 
-/// Has back what an earlier version said. That is a version of its own.
-#[utoipa::path(
-    post,
-    path = "/config/rollback",
-    tag = "configuration",
-    params(DryRun, ("If-Match" = Option<String>, Header, description = "The ETag of the version that this was thought out for.")),
-    request_body = ConfigRollback,
-    responses(
-        (status = 200, description = "It holds, or would (`dry_run`).", body = ConfigChange),
-        (status = 202, description = "It is still being tried.", body = ConfigChange),
-        (status = 400, description = "The request is no JSON, or its query is not understood.", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The request has not arrived in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Its trial has failed, and it was taken back.", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "Another version runs.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The request is too long.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The request does not say that it is application/json.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "There is no such version, or not while the agent runs, or not of the right form.", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-async fn rollback(
-    State(agent): State<Shared>,
-    peer: Option<Extension<Peer>>,
-    dry_run: Result<Query<DryRun>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
-    Body(ConfigRollback { version }): Body<ConfigRollback>,
-) -> Result<Response, Problem> {
-    make(agent, peer, dry_run, &headers, Wish::Rollback(version)).await
+wish! {
+    /// Changes values on top of everything else: judged, tried and committed as a whole, or refused with the reason. What is set outlives a restart.
+    patch_config(ConfigPatch(changes) => Wish::Set(changes)), patch, "/config", ConfigPatch,
+    "It is not possible while the agent runs, or at all, or not of the right form."
+}
+
+wish! {
+    /// Has back what an earlier version said. That is a version of its own.
+    rollback(ConfigRollback { version } => Wish::Rollback(version)), post, "/config/rollback", ConfigRollback,
+    "There is no such version, or not while the agent runs, or not of the right form."
 }
 
 /// How a change ended that took longer than its request.
