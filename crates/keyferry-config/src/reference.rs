@@ -54,7 +54,13 @@ pub fn agent_options() -> String {
 
 fn agent_option(option: &str, variable: &str, secret: bool, purpose: &str) -> String {
     let secrecy = if secret { "secret" } else { "open" };
-    format!("{option}\t{variable}\t{secrecy}\t{}", purpose.replace(['*', '`'], ""))
+    format!("{option}\t{variable}\t{secrecy}\t{}", plain(purpose))
+}
+
+/// `markdown` without the marks of code, and without emphasis outside of it.
+fn plain(markdown: &str) -> String {
+    let parts = markdown.split('`').enumerate();
+    parts.map(|(index, part)| if index % 2 == 0 { part.replace('*', "") } else { part.to_owned() }).collect()
 }
 
 const AGENT_OPTIONS_INTRODUCTION: &str = "\

@@ -215,6 +215,8 @@ class OptionsTest {
             .collect(Collectors.toSet());
     assertEquals(
         Set.of(
+            "metrics-otlp-headers",
+            "redaction-hash-key",
             "sasl-jaas-config",
             "sasl-password",
             "sasl-oauthbearer-client-credentials-client-secret",
