@@ -1,5 +1,6 @@
 //! From an event's commit in the journal to a consumer's hands.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -68,14 +69,22 @@ fn measure(stand: &Stand<'_>, variant: &Variant, turn: usize, pace: Pace) -> Res
         let (committed, cpu) = written?;
         Ok::<_, Error>((committed, cpu, arrived?))
     })?;
+    let arrivals = arrived.len();
+    // Of copies the first counts.
+    let arrived: BTreeMap<usize, Instant> = arrived.into_iter().rev().collect();
     if arrived.len() != committed.len() {
         let missing =
             format!("{} of {} events have not arrived", committed.len() - arrived.len(), committed.len());
         return Err(Error::Missing(missing).with_log(agent.log()));
     }
+    let copies = arrivals - arrived.len();
+    if copies > 0 {
+        println!("{name}: {copies} copies");
+        println!("{}", std::fs::read_to_string(agent.log()).unwrap_or_default());
+    }
     agent.stop()?;
     let lead = pace.lead.as_secs() as usize * pace.rate as usize;
-    let ways = arrived.iter().filter(|(number, _)| *number >= lead);
+    let ways = arrived.range(lead..);
     let latency = Latency::of(ways.map(|(number, at)| at.duration_since(committed[*number])).collect(), cpu);
     println!("{name}: {latency}");
     Ok(latency)
