@@ -171,7 +171,7 @@ pub(crate) fn decode(content: &[u8], decoded: &mut Vec<u8>, mut note: impl FnMut
     decoded.extend_from_slice(&content[at..]);
 }
 
-/// Decodes the `\uXXXX` that `content` begins with, or the two of a surrogate pair; answers how long it is.
+/// Decodes the escape of a UTF-16 unit that `content` begins with (`\u` and four digits), or the two of a surrogate pair; answers how long it is.
 fn decode_unicode(content: &[u8], decoded: &mut Vec<u8>) -> usize {
     let unit = |at: usize| {
         let digits = content.get(at..at + 6)?.strip_prefix(b"\\u")?;
