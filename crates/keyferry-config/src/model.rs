@@ -49,6 +49,8 @@ pub struct Journal {
     pub keep: Duration,
     /// How much of what was delivered is kept at most in a slot; `None` is no limit.
     pub keep_size: Option<ByteSize>,
+    /// Where delivered segments are moved by the action `move_segments`; `None` is nowhere.
+    pub archive_directory: Option<PathBuf>,
     /// The size at which the provider begins its next segment.
     pub segment_size: ByteSize,
     /// How large the segments of a slot may become together; `None` is no ceiling.
@@ -67,6 +69,7 @@ impl Default for Journal {
             dir: None,
             keep: Duration::ZERO,
             keep_size: None,
+            archive_directory: None,
             segment_size: ByteSize::mib(64),
             max_size: None,
             overflow: Overflow::DropNew,

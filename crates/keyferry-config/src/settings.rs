@@ -163,6 +163,18 @@ pub static SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
+        key: "journal.archive_directory",
+        option: Some("journal-archive-directory"),
+        takes: || "path".into(),
+        default: "none: nothing is moved",
+        purpose: "Where the action `move_segments` (`docs/alerts.md`) moves what is delivered and kept: a directory on another file \
+                  system, of this journal alone. `keyferry replay` and `keyferry journal` read it with the journal. Nothing in it is \
+                  deleted.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.journal.archive_directory, input.path())),
+    },
+    Setting {
         key: "journal.segment_size",
         option: Some("journal-segment-size"),
         takes: || "size".into(),

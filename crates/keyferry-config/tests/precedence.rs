@@ -158,13 +158,15 @@ fn options_that_agent_and_provider_share_are_read_from_the_one_map_and_from_a_si
         ("journal-settle", "event-store"),
         ("journal-keep", "7d"),
         ("journal-keep-size", "2GiB"),
+        ("journal-archive-directory", "/archive"),
     ];
     let text = "[journal]\nsegment_size = \"8MiB\"\nmax_size = \"1GiB\"\noverflow = \"drop-old\"\nsettle = \"event-store\"\n\
-                keep = \"7d\"\nkeep_size = \"2GiB\"\n";
+                keep = \"7d\"\nkeep_size = \"2GiB\"\narchive_directory = \"/archive\"\n";
     let expected = Journal {
         dir: None,
         keep: Duration::from_secs(7 * 86_400),
         keep_size: Some(ByteSize::mib(2048)),
+        archive_directory: Some("/archive".into()),
         segment_size: ByteSize::mib(8),
         max_size: Some(ByteSize::mib(1024)),
         overflow: Overflow::DropOld,
@@ -193,7 +195,9 @@ fn what_the_provider_describes_the_agent_does_not_describe_again() {
         assert!(!described(option), "{option}");
         assert!(PROVIDER_OPTIONS.iter().any(|described| described.name == option), "{option}");
     }
-    for option in ["journal-keep", "journal-keep-size", "gap-records", "in-doubt"] {
+    for option in
+        ["journal-keep", "journal-keep-size", "journal-archive-directory", "gap-records", "in-doubt"]
+    {
         assert!(described(option), "{option}");
     }
 }

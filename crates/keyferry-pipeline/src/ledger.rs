@@ -9,21 +9,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use keyferry_journal::SegmentName;
 
-/// What each destination has released.
-#[derive(Debug)]
-struct Ledger {
-    /// By destination: the oldest segment that it needs; `None` if it needs all of them.
-    needed: Vec<Option<SegmentName>>,
+/// How far a destination has got. `None` is before the oldest segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reach {
+    /// It has delivered everything before this segment.
+    delivered: Option<SegmentName>,
+    /// It keeps nothing before this segment either.
+    released: Option<SegmentName>,
 }
+
+/// How far each destination has got.
+#[derive(Debug)]
+struct Ledger(Vec<Reach>);
 
 impl Ledger {
     fn of(destinations: usize) -> Self {
-        Self { needed: vec![None; destinations] }
+        Self(vec![Reach::default(); destinations])
     }
 
-    /// The oldest segment that somebody needs; `None` if somebody needs all of them.
-    fn oldest_needed(&self) -> Option<SegmentName> {
-        self.needed.iter().copied().min().flatten()
+    /// Where the one that is furthest behind has got.
+    fn least(&self, of: impl Fn(&Reach) -> Option<SegmentName>) -> Option<SegmentName> {
+        self.0.iter().map(of).min().flatten()
     }
 }
 
@@ -48,16 +54,26 @@ impl Share {
 
     /// The destination begins, maybe once more, and maybe before what it had released: it needs everything until it says otherwise.
     pub(crate) fn begin(&self) {
-        self.with(|ledger| ledger.needed[self.index] = None);
+        self.with(|ledger| ledger.0[self.index] = Reach::default());
     }
 
     /// The destination needs `needed` and what comes after it. Answers which is the oldest segment that somebody needs; `None` if somebody needs
     /// all of them.
     pub(crate) fn release(&self, needed: SegmentName) -> Option<SegmentName> {
         self.with(|ledger| {
-            ledger.needed[self.index] = Some(needed);
-            ledger.oldest_needed()
+            ledger.0[self.index].released = Some(needed);
+            ledger.least(|one| one.released)
         })
+    }
+
+    /// The destination has delivered everything before `segment`, whether or not it keeps it.
+    pub(crate) fn deliver(&self, segment: SegmentName) {
+        self.with(|ledger| ledger.0[self.index].delivered = Some(segment));
+    }
+
+    /// Before which segment every destination has delivered everything; `None` if there is one that has delivered nothing, or has not begun.
+    pub fn delivered(&self) -> Option<SegmentName> {
+        self.with(|ledger| ledger.least(|one| one.delivered))
     }
 
     /// A thread that panicked left no half-made entry behind: entries are single words.
@@ -136,6 +152,18 @@ mod tests {
         one.begin();
         assert_eq!(other.release(segment(7)), None);
         assert_eq!(one.release(segment(4)), Some(segment(4)));
+    }
+
+    #[test]
+    fn what_everybody_has_delivered_is_known_although_it_is_kept() {
+        let [fast, slow] = Share::among(2).try_into().unwrap();
+        fast.deliver(segment(5));
+        assert_eq!(fast.delivered(), None, "the slow one has delivered nothing");
+        slow.deliver(segment(3));
+        assert_eq!(fast.delivered(), Some(segment(3)));
+        assert_eq!((fast.release(segment(4)), slow.release(segment(2))), (None, Some(segment(2))));
+        slow.begin();
+        assert_eq!(fast.delivered(), None);
     }
 
     #[test]

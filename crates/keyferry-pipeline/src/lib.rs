@@ -8,6 +8,7 @@
 //! a simulation can run it over thousands of fault schedules. [`run`] is the edge: a plain thread that waits in poll(2) for the journal, for the
 //! sink and for the word to stop.
 
+mod archive;
 mod aside;
 pub mod backoff;
 pub mod backpressure;
@@ -32,6 +33,7 @@ mod shedding;
 mod start;
 mod telling;
 
+pub use archive::{Archive, ArchiveDirectory, ArchiveError, Found, Mover, move_oldest};
 pub use aside::{Aside, Nowhere, SideFiles};
 pub use backpressure::{BackpressureMonitor, BackpressureReport, Level};
 pub use breaker::{BreakerReport, BreakerState, CircuitBreaker, Forced, TimeInState, Trip};

@@ -367,6 +367,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     /// Removes the delivered segments that need not be kept any longer.
     fn release(&mut self, clock: Clock) {
+        if let Some(delivered) = self.kept.take_delivered() {
+            self.share.deliver(delivered);
+        }
         let settings = &self.sender.settings;
         let retention = settings.controls.retention(settings.retention);
         if let Some(needed) = self.kept.release(&retention, self.feed.segments(), clock.wall_ms) {

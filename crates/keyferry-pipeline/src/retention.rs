@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyferry_journal::storage::Segment;
@@ -82,6 +82,20 @@ impl Positions for PositionsFile {
     }
 }
 
+/// How the name of a file of positions ends, after that of its destination.
+pub(crate) const POSITIONS: &str = ".positions.jsonl";
+
+/// Writes the positions in the file `from` into the file `into` as well, durably. `from` is right about every place from its first one on.
+pub(crate) fn merge(from: &Path, into: &Path) -> io::Result<()> {
+    let place = |at: &Position| (at.progress.resume.epoch, at.progress.resume.head);
+    let new: Vec<Position> = lines::read(from)?;
+    let Some(first) = new.iter().map(place).min() else { return Ok(()) };
+    let mut all: Vec<Position> = lines::read(into)?;
+    all.retain(|at| place(at) < first);
+    all.extend(new);
+    lines::replace(into, &all)
+}
+
 /// What one destination has delivered and still keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
@@ -90,12 +104,14 @@ pub(crate) struct Kept {
     noted: Option<Progress>,
     /// Everything before it was released.
     released: Option<SegmentName>,
+    /// The border that was told last.
+    told: Option<SegmentName>,
 }
 
 impl Kept {
     pub(crate) fn new(positions: Vec<Position>) -> Self {
         let noted = positions.last().map(|at| at.progress);
-        Self { positions: positions.into(), noted, released: None }
+        Self { positions: positions.into(), noted, released: None, told: None }
     }
 
     /// The positions are written down as they are now.
@@ -116,6 +132,12 @@ impl Kept {
     /// The positions, in order.
     pub(crate) fn positions(&mut self) -> &[Position] {
         self.positions.make_contiguous()
+    }
+
+    /// Before which segment everything is delivered, if that is news since this was asked last.
+    pub(crate) fn take_delivered(&mut self) -> Option<SegmentName> {
+        let delivered = self.positions.back()?.segment();
+        (self.told.replace(delivered) != Some(delivered)).then_some(delivered)
     }
 
     /// The oldest segment that is needed at `now_ms`, if some may go that were needed so far.

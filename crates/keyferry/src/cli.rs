@@ -595,6 +595,9 @@ pub struct DecideArguments {
 /// The arguments of `keyferry journal`.
 #[derive(Args, Debug)]
 pub struct JournalArguments {
+    /// The archive to which segments were moved (`journal.archive_directory`): they are read with the journal.
+    #[arg(long, value_name = "DIR", env = "KEYFERRY_JOURNAL_ARCHIVE_DIRECTORY", global = true)]
+    pub archive: Option<PathBuf>,
     /// What to look at.
     #[command(subcommand)]
     pub command: JournalCommand,
@@ -714,6 +717,9 @@ pub struct ReplayArguments {
     /// A journal directory, or one slot of it.
     #[arg(value_name = "DIR", env = "KEYFERRY_JOURNAL_DIR", default_value = ".")]
     pub directory: PathBuf,
+    /// The archive to which segments were moved. Default: `journal.archive_directory` of the configuration.
+    #[arg(long, value_name = "DIR")]
+    pub archive: Option<PathBuf>,
     /// Events of this time or later (RFC 3339, such as `2026-01-31T03:00:00Z`).
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub from: u64,

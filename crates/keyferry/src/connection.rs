@@ -17,7 +17,18 @@ pub fn destination(
     topic: Option<&str>,
     name: Option<&str>,
 ) -> Result<Destination, Error> {
-    let plan = plan(arguments, topic)?;
+    choose(&plan(arguments, topic)?, arguments, name)
+}
+
+/// The destination of `plan` that is called `name`, or the first.
+///
+/// # Errors
+/// It lacks something, or there is no such destination.
+pub fn choose(
+    plan: &Plan,
+    arguments: &ConnectionArguments,
+    name: Option<&str>,
+) -> Result<Destination, Error> {
     let is_meant = |one: &&Readiness| name.is_none_or(|name| one.name().as_str() == name);
     let Some(chosen) = plan.destinations.iter().find(is_meant) else {
         let names: Vec<&str> = plan.destinations.iter().map(|one| one.name().as_str()).collect();
@@ -34,7 +45,11 @@ pub fn destination(
     chosen.complete().cloned().ok_or_else(|| Error::Incomplete(lack(chosen).unwrap_or_default()))
 }
 
-fn plan(arguments: &ConnectionArguments, topic: Option<&str>) -> Result<Plan, Error> {
+/// What the configuration says, and what the command line adds to it. `topic` stands in for the topic of user events, without which a destination is not complete.
+///
+/// # Errors
+/// The configuration is wrong.
+pub fn plan(arguments: &ConnectionArguments, topic: Option<&str>) -> Result<Plan, Error> {
     let mut sources = credentials::sources();
     if let Some(file) = &arguments.config {
         sources = sources.with_file(file)?;

@@ -53,6 +53,16 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The archive cannot be read.
+    #[error(
+        "cannot read the archive {path}: {source}; mount what belongs there, or say by `--archive` where it is", path = .path.display()
+    )]
+    Archive {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// A tool cannot print.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] std::io::Error),
@@ -151,7 +161,8 @@ impl Error {
             }
             Self::Run(RunError::Pipeline(keyferry_pipeline::Error::Aside { .. }))
             | Self::NoJournal(_)
-            | Self::Directory { .. } => 74,
+            | Self::Directory { .. }
+            | Self::Archive { .. } => 74,
             Self::Run(RunError::Wait(_))
             | Self::Signals(_)
             | Self::Timer(_)

@@ -26,6 +26,8 @@ pub struct Live {
     journal: Mutex<Option<Journal>>,
     /// Destinations that are reached by their fallback servers, by name.
     failed_over: Mutex<BTreeSet<String>>,
+    /// Slots whose delivered segments are moved to the archive.
+    moving: Mutex<BTreeSet<PathBuf>>,
     /// What the whole agent waits for.
     waiting: Mutex<Option<String>>,
     /// Where the configuration was read from.
@@ -219,6 +221,21 @@ impl Live {
             self.renew(destination, cause);
         }
         is_news
+    }
+
+    /// Lets what is delivered of `slot` be moved to the archive from now on, or no longer.
+    pub fn move_segments(&self, slot: &Path, moves: bool) {
+        let mut moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        if moves {
+            moving.insert(slot.to_owned());
+        } else {
+            moving.remove(slot);
+        }
+    }
+
+    /// Whether what is delivered of `slot` is to be moved to the archive.
+    pub fn moves_segments(&self, slot: &Path) -> bool {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner).contains(slot)
     }
 
     /// The destination with the servers by which it is reached now.

@@ -30,6 +30,7 @@
 mod adoption;
 mod agent;
 mod alerting;
+mod archiving;
 mod cli;
 mod configuring;
 mod connection;

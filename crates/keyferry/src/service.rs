@@ -1,4 +1,4 @@
-//! One slot on its way to every destination: a thread for each, and one that waits for the word to stop.
+//! One slot on its way to every destination: a thread for each, one that moves what is delivered to an archive, and one that waits for the word to stop.
 //!
 //! The invariants:
 //!
@@ -21,6 +21,7 @@ use keyferry_kafka::{ConnectionPoolManager, PoolHandle};
 use keyferry_monitor::{DestinationStatus, Status, StatusFile};
 use keyferry_pipeline::{DrainLimits, Ended, Share, Stop};
 
+use crate::archiving::Archiving;
 use crate::error::Error;
 use crate::live::{Entry, Live, Shipment, Standing};
 use crate::shipment::{Plan, Route, lack, sink, wall_ms};
@@ -71,6 +72,11 @@ impl<'a> Service<'a> {
         let context = Context { service: self, over: &over, bell: &bell, status: &status, outcomes: &sender };
         let ended = std::thread::scope(|scope| {
             let _end = over.at_the_end();
+            if let Some(Member { share, .. }) = members.first() {
+                let (share, over) = (share.clone(), &over);
+                let Self { slot, plan, live, .. } = *self;
+                scope.spawn(move || Archiving { slot, journal: &plan.journal, share, live }.run(over));
+            }
             let mut crew = Crew::of(&members, self.live);
             loop {
                 crew.begin_due(scope, context);

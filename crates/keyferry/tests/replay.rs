@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::running::{Agent, Headers, begin, cluster, commit, prepare, records, status, until};
+use keyferry_journal::SegmentName;
+use support::running::{
+    Agent, Headers, begin, begin_with_segments, cluster, commit, prepare, records, status, until,
+};
 use support::{keyferry, transcript};
 
 /// A slot of six delivered events, one of them in doubt, and an agent's configuration.
@@ -180,4 +183,92 @@ fn ids_and_replays(servers: &str) -> (usize, usize) {
     let records = records(servers, "events");
     let replays = records.iter().filter(|headers| headers.contains_key("ce_replay")).count();
     (records.len(), replays)
+}
+
+/// A disk that is nearly full from the beginning, as far as the rule is concerned.
+const ALERTS: &str = r#"
+environment = "test"
+[override.test.DiskNearlyFull]
+below = 2
+clear = 3
+for = "0s"
+[incidents]
+at_once = 2
+allow = ["move_segments", "keep_segments"]
+[[playbook]]
+name = "make room"
+match = { alertname = "DiskNearlyFull" }
+actions = [{ action = "move_segments", check_after = "1h" }]
+"#;
+
+/// The names of the segments in a directory, in order.
+fn segments(directory: &Path) -> Vec<SegmentName> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let mut names: Vec<SegmentName> = names.collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn what_a_playbook_has_moved_to_the_archive_is_sent_again_as_it_was() {
+    let (cluster, journal) = (cluster(), tempfile::tempdir().unwrap());
+    // On another file system than that of temporary files.
+    let archive = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (servers, archive) = (cluster.bootstrap_servers(), archive.path());
+    let (slot, archived) = (journal.path().join("slot-0"), archive.join("slot-0"));
+    fs::write(journal.path().join("alerts.toml"), ALERTS).unwrap();
+    let config = format!(
+        "[destination]\nbootstrap_servers = \"{servers}\"\ntopic_events = \"events\"\n[alerts]\nfile = \"alerts.toml\"\n\
+         [journal]\nkeep = \"1d\"\narchive_directory = \"{}\"\n",
+        archive.display()
+    );
+    let ids: Vec<String> = (1..=100).map(|number| format!("e-{number}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut writer = begin_with_segments(journal.path(), 0, 1024);
+    commit(&mut writer, &ids[..50]);
+    // It begins in a segment that is moved, and commits in the one that stays.
+    let over_a_border = prepare(&mut writer, "over-a-border");
+    commit(&mut writer, &ids[50..]);
+    writer.commit(over_a_border).unwrap();
+    let written = segments(&slot);
+    assert!(written.len() > 3, "{written:?}");
+
+    let agent = Agent::configured(journal.path(), &config, &["--slot", "slot-0"]);
+    until("everything is delivered", || (status(&slot)?["published"] == 101).then_some(()));
+    until("what is delivered is moved", || (segments(&slot).len() == 1).then_some(()));
+    let (moved, left) = (segments(&archived), segments(&slot));
+    assert_eq!([&moved[..], &left[..]].concat(), written, "a segment is in neither place, or in both");
+
+    let to = ["--to", "2100-01-01T00:00:00Z"];
+    assert_eq!(replay(journal.path(), &to), "101 records sent again\nexit code 0\n");
+    let all = records(&servers, "events");
+    let (first, again) = all.split_at(101);
+    assert_eq!(sequence_and_id(again), sequence_and_id(first));
+    for (first, again) in first.iter().zip(again) {
+        let mut unmarked = again.clone();
+        assert!(unmarked.remove("ce_replay").is_some());
+        assert_eq!(&unmarked, first);
+    }
+
+    let look = |command: &str, further: &[&str]| {
+        let arguments = [&["journal", command], further, &["."]].concat();
+        transcript(&keyferry(journal.path(), &arguments).output().unwrap())
+    };
+    let together = ["--archive", archive.to_str().unwrap()];
+    let listed = look("ls", &together);
+    assert_eq!(listed.lines().filter(|line| line.ends_with(", archived")).count(), moved.len(), "{listed}");
+    let checked = look("check", &together);
+    assert!(checked.contains("clean: 101 transactions") && checked.ends_with("exit code 0\n"), "{checked}");
+    let events = |text: &str| text.lines().filter(|line| line.contains(" user ")).count();
+    assert_eq!(events(&look("cat", &together)), 101);
+    assert!(events(&look("cat", &[])) < 101, "the slot has what was moved");
+    let missing = replay(journal.path(), &[&to[..], &["--archive", "/nowhere"]].concat());
+    assert!(missing.contains("cannot read the archive /nowhere") && missing.ends_with("exit code 2\n"));
+
+    // By hand, and from then on what is delivered stays.
+    let ordered = ["incident", "remediate", "slot-0", "inc-1", "--action", "keep_segments"];
+    let told = transcript(&keyferry(journal.path(), &ordered).output().unwrap());
+    assert!(told.ends_with("exit code 0\n"), "{told}");
+    assert_eq!(agent.stop(), Some(0));
 }

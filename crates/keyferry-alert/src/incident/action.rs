@@ -37,6 +37,10 @@ pub enum Action {
     TightenRetention,
     /// What is delivered is kept as configured.
     RestoreRetention,
+    /// What is delivered and kept for replays is moved to the archive.
+    MoveSegments,
+    /// What is delivered is kept where it is.
+    KeepSegments,
     /// The fallback servers take the place of the first ones.
     FailOver,
     /// The first servers again.
@@ -60,6 +64,8 @@ impl Action {
             Self::ResumeReplay => "resume_replay",
             Self::TightenRetention => "tighten_retention",
             Self::RestoreRetention => "restore_retention",
+            Self::MoveSegments => "move_segments",
+            Self::KeepSegments => "keep_segments",
             Self::FailOver => "fail_over",
             Self::FailBack => "fail_back",
             Self::RestartAgent => "restart_agent",
@@ -88,8 +94,9 @@ impl Action {
     /// Why nobody ever does what people call `name`, and what else there is; `None` if it is an action.
     pub fn refusal(name: &str) -> Option<String> {
         match name {
-            "compress_segments" | "move_segments" => Some(format!(
-                "delivered segments are read where and as they were written, so no agent does that; let them go by `{}`",
+            "compress_segments" => Some(format!(
+                "delivered segments are read as they were written, so no agent compresses them; move them to another file system by `{}`, or let them go by `{}`",
+                Self::MoveSegments.name(),
                 Self::TightenRetention.name()
             )),
             name if name == TUNER_PROFILE || NAMES.contains(&name) => None,
@@ -101,7 +108,7 @@ impl Action {
 const TUNER_PROFILE: &str = "tuner_profile";
 
 /// All that need no value.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "reconnect",
     "recreate_producer",
     "reload_credentials",
@@ -112,6 +119,8 @@ const NAMES: [&str; 13] = [
     "resume_replay",
     "tighten_retention",
     "restore_retention",
+    "move_segments",
+    "keep_segments",
     "fail_over",
     "fail_back",
     "restart_agent",
@@ -199,8 +208,9 @@ mod tests {
         for wrong in ["", "rm -rf /", "tuner_profile", "reconnect now"] {
             assert!(Action::parse(wrong).is_err(), "{wrong}");
         }
-        for never in ["compress_segments", "move_segments", "recconnect"] {
-            assert!(Action::parse(never).is_err() && Action::refusal(never).is_some(), "{never}");
+        for (never, remedy) in [("compress_segments", "move_segments"), ("recconnect", "reconnect")] {
+            let refusal = Action::refusal(never).unwrap_or_else(|| panic!("{never} is not refused"));
+            assert!(Action::parse(never).is_err() && refusal.contains(remedy), "{never}: {refusal}");
         }
     }
 }

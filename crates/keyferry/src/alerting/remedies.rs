@@ -1,13 +1,17 @@
 //! What can be done about an incident, by the handles that an operator has as well; and what is known of its moment.
 //!
-//! The invariant: **nothing here can lose an event.** Connections are replaced in order, a breaker keeps events in the journal, a profile only changes pace, and what retention lets go
-//! was delivered to every destination. What this agent cannot do is known beforehand ([`inability`]).
+//! The invariant: **nothing here can lose an event.** Connections are replaced in order, a breaker keeps events in the journal, a profile only changes pace, and what retention lets go or what
+//! is moved to the archive was delivered to every destination. What this agent cannot do is known beforehand ([`inability`]).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use keyferry_alert::incident::{Action, Evidence, Remedies};
 use keyferry_alert::labels::Labels;
 use keyferry_alert::metric::Sample;
 use keyferry_config::{Destination, Readiness};
 use keyferry_kafka::tuner::Profile;
+use keyferry_pipeline::ArchiveDirectory;
 use keyferry_pipeline::breaker::Forced;
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -17,6 +21,9 @@ use crate::shipment::Plan;
 /// What new connections are told to be for.
 const CAUSE: &str = "incident response";
 
+/// Why nothing can be moved, and what would have to be otherwise.
+const NO_ARCHIVE: &str = "there is no archive; set `journal.archive_directory` in the configuration to a directory on another file system";
+
 /// Why an agent that ships by `plan` can never do `action`, and what would have to be otherwise; `None` if it can.
 pub fn inability(action: &str, plan: &Plan, supervised: bool) -> Option<String> {
     // Of a destination that waits for a secret it is not known yet.
@@ -24,13 +31,17 @@ pub fn inability(action: &str, plan: &Plan, supervised: bool) -> Option<String> 
         |one: &Readiness| one.complete().is_none_or(|one| one.fallback_bootstrap_servers.is_some());
     let has_fallback = || plan.destinations.iter().any(may_have);
     let unable = |is_so: bool, why: &str| is_so.then(|| why.to_owned());
+    let keeps_nothing = plan.journal.keep.is_zero();
     match action {
         "fail_over" | "fail_back" => unable(
             !has_fallback(),
             "no destination has `fallback_bootstrap_servers`; set them in the configuration",
         ),
-        "tighten_retention" | "restore_retention" => unable(
-            plan.journal.keep.is_zero(),
+        "move_segments" | "keep_segments" if plan.journal.archive_directory.is_none() => {
+            Some(NO_ARCHIVE.to_owned())
+        }
+        "tighten_retention" | "restore_retention" | "move_segments" | "keep_segments" => unable(
+            keeps_nothing,
             "nothing that is delivered is kept; set `journal.keep` in the configuration, or leave this out",
         ),
         "restart_agent" => unable(
@@ -57,24 +68,41 @@ impl<'a> LiveRemedies<'a> {
     fn handles(&self, labels: &Labels) -> Result<Vec<Handles>, String> {
         let is_meant = |shipment: &Shipment| {
             let destination = labels.get("destination").is_none_or(|name| name == shipment.key.destination);
-            let slot = labels.get("slot").is_none_or(|slot| slot == shipment.slot_name());
-            destination && slot
+            destination && is_of_slot(shipment, labels)
         };
         let shipments = self.live.shipments();
         let meant = shipments.iter().filter(|shipment| is_meant(shipment));
         let handles: Vec<Handles> =
             meant.filter_map(Shipment::running).map(|running| running.handles.clone()).collect();
-        if handles.is_empty() {
-            Err(format!("nothing is being shipped there: {labels}"))
-        } else {
-            Ok(handles)
-        }
+        if handles.is_empty() { Err(nothing_there(labels)) } else { Ok(handles) }
     }
 
     /// The handles of every destination of what is shipped where `labels` say: a segment is all destinations'.
     fn handles_of_journal(&self, labels: &Labels) -> Result<Vec<Handles>, String> {
         let slot = labels.get("slot").map(|slot| Labels::default().with("slot", slot));
         self.handles(&slot.unwrap_or_default())
+    }
+
+    /// Lets what is delivered be moved to the archive, or no longer, in the slots that `labels` say.
+    fn archive(&self, labels: &Labels, moves: bool) -> Result<(), String> {
+        let shipments = self.live.shipments();
+        let meant = shipments.into_iter().filter(|shipment| is_of_slot(shipment, labels));
+        let slots: BTreeSet<PathBuf> = meant.map(|shipment| shipment.key.slot).collect();
+        if slots.is_empty() {
+            return Err(nothing_there(labels));
+        }
+        if moves {
+            let directory = self.live.journal().and_then(|journal| journal.archive_directory);
+            let directory = directory.ok_or(NO_ARCHIVE)?;
+            // What is wrong with it is better said now than by a check that finds that nothing has helped.
+            for slot in &slots {
+                ArchiveDirectory::open(&directory, slot).map_err(|error| error.to_string())?;
+            }
+        }
+        for slot in slots {
+            self.live.move_segments(&slot, moves);
+        }
+        Ok(())
     }
 
     /// The destinations that `labels` name, as they are configured now.
@@ -161,6 +189,11 @@ impl Remedies for LiveRemedies<'_> {
                 }
                 Ok(nothing.then_some(Action::RestoreRetention))
             }
+            Action::MoveSegments | Action::KeepSegments => {
+                let moves = *action == Action::MoveSegments;
+                self.archive(labels, moves)?;
+                Ok(moves.then_some(Action::KeepSegments))
+            }
             Action::FailOver => self.fail(labels, true).map(|()| Some(Action::FailBack)),
             Action::FailBack => self.fail(labels, false).map(|()| None),
             // As whoever started it would stop it: it drains, and is started again.
@@ -170,6 +203,15 @@ impl Remedies for LiveRemedies<'_> {
             Action::RestartAgent => Err("nobody would start it again".to_owned()),
         }
     }
+}
+
+/// Whether it is of the slot that `labels` name, if they name one.
+fn is_of_slot(shipment: &Shipment, labels: &Labels) -> bool {
+    labels.get("slot").is_none_or(|slot| slot == shipment.slot_name())
+}
+
+fn nothing_there(labels: &Labels) -> String {
+    format!("nothing is being shipped there: {labels}")
 }
 
 fn profile(name: &str) -> Result<Profile, String> {
@@ -212,13 +254,19 @@ mod tests {
 
     #[test]
     fn an_agent_knows_what_it_cannot_do_and_what_would_have_to_be_otherwise() {
-        let (bare, able) =
-            (plan(&[]), plan(&[("fallback-bootstrap-servers", "other:9092"), ("journal-keep", "1h")]));
+        let bare = plan(&[]);
+        let able = plan(&[
+            ("fallback-bootstrap-servers", "other:9092"),
+            ("journal-keep", "1h"),
+            ("journal-archive-directory", "/archive"),
+        ]);
         for (action, remedy) in [
             ("fail_over", "fallback_bootstrap_servers"),
             ("fail_back", "fallback_bootstrap_servers"),
             ("tighten_retention", "journal.keep"),
             ("restore_retention", "journal.keep"),
+            ("move_segments", "journal.archive_directory"),
+            ("keep_segments", "journal.archive_directory"),
             ("restart_agent", "provider"),
         ] {
             let refusal =
@@ -227,8 +275,50 @@ mod tests {
             assert_eq!(inability(action, &able, true), None);
         }
         assert_eq!(inability("reconnect", &bare, false), None);
+        let keeps_nothing = plan(&[("journal-archive-directory", "/archive")]);
+        let refusal = inability("move_segments", &keeps_nothing, true);
+        assert!(refusal.is_some_and(|refusal| refusal.contains("journal.keep")));
         let waiting = plan(&[("sasl-password", "${file:/nowhere}")]);
         assert!(waiting.complete().next().is_none() && inability("fail_over", &waiting, false).is_none());
+    }
+
+    #[test]
+    fn segments_are_moved_of_the_slots_that_are_meant_until_they_are_kept_again() {
+        let journal = tempfile::tempdir().unwrap();
+        // On another file system than that of temporary files.
+        let archive = tempfile::tempdir_in("/dev/shm").unwrap();
+        let [one, other] = ["slot-0", "slot-1"].map(|name| journal.path().join(name));
+        for slot in [&one, &other] {
+            std::fs::create_dir(slot).unwrap();
+        }
+        let live = Live::default();
+        let _shipped = [&one, &other].map(|slot| live.enter(slot, "default", false));
+        let moved = || [&one, &other].map(|slot| live.moves_segments(slot));
+        let apply = |action, labels: &Labels| LiveRemedies::new(&live).apply(&action, labels);
+        let refused = |labels: &Labels| apply(Action::MoveSegments, labels).unwrap_err();
+        let of_one = Labels::default().with("slot", "slot-0").with("destination", "default");
+        assert!(refused(&of_one).contains("journal.archive_directory"));
+        let archive_at = |directory: PathBuf| {
+            let journal =
+                keyferry_config::Journal { archive_directory: Some(directory), ..Default::default() };
+            live.adopt(std::iter::empty(), &journal);
+        };
+        archive_at(journal.path().to_owned());
+        assert!(refused(&of_one).contains("would free nothing"));
+        archive_at(archive.path().join("missing"));
+        assert!(refused(&of_one).contains("missing"));
+        archive_at(archive.path().to_owned());
+        assert!(refused(&Labels::default().with("slot", "slot-9")).contains("slot-9"));
+        assert_eq!(moved(), [false, false]);
+        assert_eq!(apply(Action::MoveSegments, &of_one), Ok(Some(Action::KeepSegments)));
+        assert_eq!(moved(), [true, false]);
+        assert_eq!(
+            apply(Action::MoveSegments, &Labels::default().with("destination", "default")),
+            Ok(Some(Action::KeepSegments))
+        );
+        assert_eq!(moved(), [true, true], "a segment is every destination's");
+        assert_eq!(apply(Action::KeepSegments, &of_one), Ok(None));
+        assert_eq!(moved(), [false, true]);
     }
 
     #[test]

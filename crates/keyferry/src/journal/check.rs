@@ -8,14 +8,14 @@ use std::io::{self, Write};
 use keyferry_journal::feed::{ByteRange, LostCause};
 use keyferry_journal::format::GapCause;
 use keyferry_journal::storage::Segment;
-use keyferry_journal::{Item, Outcome, Piece, Records, SegmentName, SlotDirectory, Trouble};
+use keyferry_journal::{Item, Outcome, Piece, Records, SegmentName, Trouble};
 use serde::Serialize;
 
+use super::archived::SlotStorage;
 use super::print_json;
 use super::reading::each_item;
 use super::slot::Slot;
 use crate::error::{Error, Finding};
-use crate::read_only::ReadOnly;
 use crate::terminal::{BAD, FAINT, GOOD, ODD, TITLE, count, size, styled, time};
 
 /// How much it matters.
@@ -460,7 +460,7 @@ fn misplaced(destination: &str, needed: SegmentName, ends: Option<(&Segment, &Se
 /// Looks up what stands in the way at a damaged offset. Damage is met in order, so that each segment is read once.
 struct Explainer<'a> {
     slot: &'a Slot,
-    records: Option<(SegmentName, Records<ReadOnly<SlotDirectory>>)>,
+    records: Option<(SegmentName, Records<SlotStorage>)>,
 }
 
 impl Explainer<'_> {

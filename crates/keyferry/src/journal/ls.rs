@@ -2,19 +2,19 @@
 //!
 //! It looks at the beginning and the last 32 bytes of a segment, where a sound one has its SEAL or CLOSE; only one that has neither is read through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use keyferry_journal::format::{Kind, RECORD_HEADER, RecordHeader, Salt};
 use keyferry_journal::storage::Segment;
-use keyferry_journal::{Epoch, LockHolder, Piece, Records, Resume, SegmentName, SlotDirectory, Storage as _};
+use keyferry_journal::{Epoch, LockHolder, Piece, Records, Resume, SegmentName, Storage as _};
 use serde::Serialize;
 
+use super::archived::SlotStorage;
 use super::print_json;
 use super::reading::is_gone;
 use super::slot::{DestinationCheckpoint, Slot};
 use crate::error::{Error, Finding};
-use crate::read_only::ReadOnly;
 use crate::terminal::{BAD, Column, FAINT, GOOD, ODD, TITLE, count, size, styled, table, time};
 
 /// How a segment ends.
@@ -53,6 +53,8 @@ struct SegmentLine {
     state: State,
     /// Everything in it was delivered to every destination.
     kept: bool,
+    /// It was moved to the archive.
+    archived: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,7 +83,9 @@ struct SlotLine {
     writer: Option<String>,
     agent: Option<String>,
     adopted: bool,
+    /// What lies in the slot itself.
     bytes: u64,
+    archived_bytes: u64,
     destinations: Vec<DestinationLine>,
     segments: Vec<SegmentLine>,
 }
@@ -104,6 +108,11 @@ pub fn run(slots: &[Slot], json: bool, out: &mut dyn Write) -> Result<Finding, E
 
 fn describe(slot: &Slot) -> Result<SlotLine, Error> {
     let segments = slot.segments()?;
+    let own: BTreeSet<_> = slot.own_segments()?.iter().map(|segment| segment.name).collect();
+    let bytes = |archived: bool| -> u64 {
+        let counted = segments.iter().filter(|segment| own.contains(&segment.name) != archived);
+        counted.map(|segment| segment.length).sum()
+    };
     let writer = slot.writer()?;
     let agent = slot.agent()?;
     let held = slot.held()?;
@@ -117,7 +126,8 @@ fn describe(slot: &Slot) -> Result<SlotLine, Error> {
             Err(Error::Journal(error)) if is_gone(&error) => {}
             line => {
                 let kept = needed.is_some_and(|needed| segment.name < needed);
-                lines.push(SegmentLine { kept, ..line? });
+                let archived = !own.contains(&segment.name);
+                lines.push(SegmentLine { kept, archived, ..line? });
             }
         }
     }
@@ -126,7 +136,8 @@ fn describe(slot: &Slot) -> Result<SlotLine, Error> {
         writer: writer.map(|holder| holder.to_string()),
         adopted: agent.is_some() && slot.is_adopted(),
         agent: agent.map(|holder: LockHolder| holder.to_string()),
-        bytes: segments.iter().map(|segment| segment.length).sum(),
+        bytes: bytes(false),
+        archived_bytes: bytes(true),
         destinations: slot
             .checkpoints()?
             .into_iter()
@@ -210,6 +221,7 @@ fn describe_segment(
         node: header.map(|header| header.node),
         state,
         kept: false,
+        archived: false,
     })
 }
 
@@ -219,7 +231,7 @@ fn begun(epoch: Epoch) -> String {
 }
 
 /// The kind of the record that the segment's last bytes are, if they are one without payload.
-fn last_kind(storage: &mut ReadOnly<SlotDirectory>, segment: Segment) -> Result<Option<Kind>, Error> {
+fn last_kind(storage: &mut SlotStorage, segment: Segment) -> Result<Option<Kind>, Error> {
     let Some(offset) = segment.length.checked_sub(RECORD_HEADER as u64) else { return Ok(None) };
     let mut bytes = [0; RECORD_HEADER];
     let read =
@@ -235,7 +247,7 @@ fn last_kind(storage: &mut ReadOnly<SlotDirectory>, segment: Segment) -> Result<
 }
 
 /// How a segment ends that has neither SEAL nor CLOSE and is not being written.
-fn end_state(storage: ReadOnly<SlotDirectory>, segment: SegmentName, followed: bool) -> Result<State, Error> {
+fn end_state(storage: SlotStorage, segment: SegmentName, followed: bool) -> Result<State, Error> {
     let mut records = Records::of(storage, segment);
     let mut trouble = None;
     while let Some(piece) = records.next()? {
@@ -255,9 +267,13 @@ fn end_state(storage: ReadOnly<SlotDirectory>, segment: SegmentName, followed: b
 fn print(line: &SlotLine, out: &mut dyn Write) -> io::Result<()> {
     let held = |holder: &Option<String>| holder.clone().unwrap_or_else(|| "none".to_owned());
     let adopted = if line.adopted { ", which has adopted the slot" } else { "" };
+    let archived = match line.archived_bytes {
+        0 => String::new(),
+        bytes => format!(", and {} in the archive", size(bytes)),
+    };
     writeln!(
         out,
-        "{}: {}, {}; writer: {}; agent: {}{adopted}",
+        "{}: {}, {}{archived}; writer: {}; agent: {}{adopted}",
         styled(TITLE, &line.slot),
         count(line.segments.len() as u64, "segment"),
         size(line.bytes),
@@ -307,6 +323,14 @@ fn print_destination(line: &DestinationLine, out: &mut dyn Write) -> io::Result<
 }
 
 impl SegmentLine {
+    fn whereabouts(&self) -> &'static str {
+        match (self.archived, self.kept) {
+            (true, _) => ", archived",
+            (false, true) => ", kept",
+            (false, false) => "",
+        }
+    }
+
     fn row(&self) -> [String; 6] {
         let unknown = || "?".to_owned();
         [
@@ -315,7 +339,7 @@ impl SegmentLine {
             size(self.bytes),
             self.first_commit.map_or_else(unknown, |commit| commit.to_string()),
             self.node.clone().unwrap_or_else(unknown),
-            format!("{}{}", self.state.text(), if self.kept { ", kept" } else { "" }),
+            format!("{}{}", self.state.text(), self.whereabouts()),
         ]
     }
 }

@@ -4,9 +4,11 @@
 //! meanwhile are no error. What is read is bounded by what was there when the tool began, so that it ends beside a writer that does not.
 //!
 //! - `slot`: the slots of a directory, their locks and checkpoints.
+//! - `archived`: a slot together with what was moved from it.
 //! - `reading`: the items of a slot, up to its present end.
 //! - `ls`, `cat`, `check`, `stats`: the tools.
 
+mod archived;
 mod cat;
 mod check;
 mod ls;
@@ -33,7 +35,7 @@ pub fn run(arguments: &JournalArguments) -> Result<Finding, Error> {
         JournalCommand::Ls(look) | JournalCommand::Check(look) | JournalCommand::Stats(look) => look,
         JournalCommand::Cat(cat) => &cat.look,
     };
-    let slots = Slot::all_of(&look.directory)?;
+    let slots = Slot::all_with_archive(&look.directory, arguments.archive.as_deref())?;
     let mut out = terminal::output();
     let finding = match &arguments.command {
         JournalCommand::Ls(look) => ls::run(&slots, look.json, &mut out),

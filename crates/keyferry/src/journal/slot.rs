@@ -10,11 +10,14 @@ use keyferry_journal::feed::LostCause;
 use keyferry_journal::slot::{AGENT_LOCK, WRITER_LOCK};
 use keyferry_journal::storage::Segment;
 use keyferry_journal::{
-    Checkpoint, CheckpointFile, Item, LockHolder, Resume, SegmentName, SlotDirectory, Storage as _,
+    Checkpoint, CheckpointFile, Item, LockHolder, Resume, SegmentName, SlotDirectory, Storage,
 };
 
-use keyferry_pipeline::{GivenUpFile, GivenUps as _, Position, Positions as _, PositionsFile, Progress};
+use keyferry_pipeline::{
+    ArchiveDirectory, GivenUpFile, GivenUps as _, Position, Positions as _, PositionsFile, Progress,
+};
 
+use super::archived::{SlotStorage, WithArchive};
 use crate::error::Error;
 use crate::read_only::ReadOnly;
 use crate::replay::Border;
@@ -23,6 +26,8 @@ use crate::replay::Border;
 #[derive(Debug, Clone)]
 pub struct Slot {
     path: PathBuf,
+    /// Where segments of it were moved, if any were.
+    archive: Option<PathBuf>,
 }
 
 /// How far a destination has got.
@@ -54,13 +59,34 @@ impl Slot {
             .collect();
         numbered.sort_unstable();
         if !numbered.is_empty() {
-            return Ok(numbered.into_iter().map(|(_, name)| Self { path: directory.join(name) }).collect());
+            return Ok(numbered.into_iter().map(|(_, name)| Self::at(directory.join(name))).collect());
         }
         let is_slot = names.iter().any(|name| name == WRITER_LOCK || name.parse::<SegmentName>().is_ok());
         if is_slot {
-            return Ok(vec![Self { path: directory.to_owned() }]);
+            return Ok(vec![Self::at(directory.to_owned())]);
         }
         Err(Error::NoJournal(directory.to_owned()))
+    }
+
+    /// The same, each with what was moved from it to the archive, where one is given.
+    ///
+    /// # Errors
+    /// As [`Slot::all_of`]; or there is no such archive.
+    pub fn all_with_archive(directory: &Path, archive: Option<&Path>) -> Result<Vec<Self>, Error> {
+        let slots = Self::all_of(directory)?;
+        let Some(archive) = archive else { return Ok(slots) };
+        // An archive without the slot is one to which nothing of it was moved; none at all may be one that is not mounted.
+        fs::read_dir(archive).map_err(|source| Error::Archive { path: archive.to_owned(), source })?;
+        let with_archive = |slot: Self| {
+            let place = ArchiveDirectory::place_of(archive, &slot.path)
+                .map_err(|source| Error::Directory { path: slot.path.clone(), source })?;
+            Ok(Self { archive: Some(place).filter(|place| place.is_dir()), ..slot })
+        };
+        slots.into_iter().map(with_archive).collect()
+    }
+
+    fn at(path: PathBuf) -> Self {
+        Self { path, archive: None }
     }
 
     /// Where it is.
@@ -76,20 +102,32 @@ impl Slot {
             .unwrap_or_else(|| self.path.display().to_string())
     }
 
-    /// Its files, for reading.
+    /// Its files and those that were moved from it, for reading.
     ///
     /// # Errors
     /// It cannot be listed.
-    pub fn storage(&self) -> Result<ReadOnly<SlotDirectory>, Error> {
-        Ok(ReadOnly::new(SlotDirectory::open(&self.path)?))
+    pub fn storage(&self) -> Result<SlotStorage, Error> {
+        Ok(ReadOnly::new(WithArchive::open(&self.path, self.archive.as_deref())?))
     }
 
-    /// Its segments, in the order in which they were written.
+    /// Its segments and those that were moved from it, in the order in which they were written.
     ///
     /// # Errors
     /// It cannot be listed.
     pub fn segments(&self) -> Result<Vec<Segment>, Error> {
-        let listed = self.storage()?.list();
+        self.list(self.storage()?)
+    }
+
+    /// The segments that lie in the slot itself.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn own_segments(&self) -> Result<Vec<Segment>, Error> {
+        self.list(SlotDirectory::open(&self.path)?)
+    }
+
+    fn list(&self, mut storage: impl Storage) -> Result<Vec<Segment>, Error> {
+        let listed = storage.list();
         let mut segments = listed.map_err(|source| Error::Directory { path: self.path.clone(), source })?;
         segments.sort_unstable();
         Ok(segments)
@@ -192,14 +230,18 @@ impl Slot {
     /// What the agent wrote down of numbers at the borders of segments.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// A file cannot be read.
     pub fn positions(&self, destination: &str) -> Result<Vec<Border>, Error> {
-        let path = self.path.join(format!("{destination}.positions.jsonl"));
-        let positions = PositionsFile::new(path.clone()).positions();
-        let positions = positions.map_err(|source| Error::Directory { path, source })?;
         let border =
             |Position { progress: Progress { resume, next_sequence }, .. }| Border { resume, next_sequence };
-        Ok(positions.into_iter().map(border).collect())
+        let mut borders = Vec::new();
+        for directory in self.archive.iter().chain([&self.path]) {
+            let path = directory.join(format!("{destination}.positions.jsonl"));
+            let positions = PositionsFile::new(path.clone()).positions();
+            let positions = positions.map_err(|source| Error::Directory { path, source })?;
+            borders.extend(positions.into_iter().map(border));
+        }
+        Ok(borders)
     }
 
     /// Up to where every destination has delivered. `None` if that is not known.

@@ -98,13 +98,16 @@ struct Sent<'a> {
 impl<'a> Replay<'a> {
     fn of(arguments: &'a ReplayArguments) -> Result<Self, Error> {
         let (topic, name) = (arguments.topic.as_deref(), arguments.destination.as_deref());
-        let destination = connection::destination(&arguments.connection, topic, name)?;
+        let plan = connection::plan(&arguments.connection, topic)?;
+        let destination = connection::choose(&plan, &arguments.connection, name)?;
         let rules = Rules::of(&destination);
         let topics = match &arguments.topic {
             Some(topic) => Topics { events: Some(topic.clone()), admin_events: Some(topic.clone()) },
             None => rules.topics.clone(),
         };
-        Ok(Self { arguments, slots: Slot::all_of(&arguments.directory)?, destination, rules, topics })
+        let archive = arguments.archive.as_deref().or(plan.journal.archive_directory.as_deref());
+        let slots = Slot::all_with_archive(&arguments.directory, archive)?;
+        Ok(Self { arguments, slots, destination, rules, topics })
     }
 
     /// The destination whose numbers are meant.
