@@ -91,9 +91,9 @@ impl Suite {
                 Ok(vec![
                     own_task(&["simulate", "--seeds", "2000"], jar)?,
                     own_task(&["crash-states", "--workloads", "20"], jar)?,
-                    own_task(&["fuzz", "--seconds", "30"], jar)?,
+                    own_task(&["fuzz", "--seconds", "15"], jar)?,
                     end_to_end_test("promises", jar),
-                    own_task(&["crash", "--trials", "5"], jar)?,
+                    own_task(&["crash", "--trials", "3"], jar)?,
                     own_task(&["io-faults", "--cases", "100"], jar)?,
                     own_task(&["backlog", "--size", "256MiB"], jar)?,
                 ])
@@ -205,13 +205,13 @@ impl std::fmt::Display for Report {
 
 /// Runs all steps of a suite, to the end even if one fails.
 fn run_one(bench: &Bench, suite: Suite, transcript: Transcript) -> Report {
-    let title = format!("\n=== {}: {}", suite.name(), suite.covers());
+    let title = format!("=== {}: {}", suite.name(), suite.covers());
     let start = Instant::now();
     let mut report = Report { suite, passed: true, duration: Duration::ZERO, closing_lines: Vec::new() };
     let mut held = String::new();
     let mut pass_on = |line: &str| match transcript {
-        Transcript::Live => println!("{line}"),
-        Transcript::AtTheEnd => held.extend([line, "\n"]),
+        Transcript::Live => println!("{}", stamped(bench.begun.elapsed(), line)),
+        Transcript::AtTheEnd => held.extend([&*stamped(bench.begun.elapsed(), line), "\n"]),
     };
     pass_on(&title);
     match suite.steps(bench) {
@@ -221,6 +221,12 @@ fn run_one(bench: &Bench, suite: Suite, transcript: Transcript) -> Report {
     print!("{held}");
     report.duration = start.elapsed();
     report
+}
+
+/// A line with the minutes and seconds since the first suite began: what takes long is seen where nobody watches.
+fn stamped(elapsed: Duration, line: &str) -> String {
+    let seconds = elapsed.as_secs();
+    format!("{:02}:{:02} {line}", seconds / 60, seconds % 60)
 }
 
 impl Report {
@@ -265,6 +271,7 @@ type JarUnderTest = LazyLock<Result<PathBuf, String>, Box<dyn FnOnce() -> Result
 
 /// What the tests on real servers share: the jar as it ships, with the servers that it is tested with in the cache.
 struct Bench {
+    begun: Instant,
     cache: Cache,
     jar: JarUnderTest,
 }
@@ -283,7 +290,7 @@ impl Bench {
             }
         };
         let build = || build().map_err(|error| error.to_string());
-        Self { cache: cache.clone(), jar: LazyLock::new(Box::new(build)) }
+        Self { begun: Instant::now(), cache: cache.clone(), jar: LazyLock::new(Box::new(build)) }
     }
 
     /// The jar, built when it is first needed.
@@ -364,6 +371,11 @@ mod tests {
             ["[INFO] Tests run: 3, Failures: 0", "[INFO] Tests run: 7, Failures: 0"].map(str::to_owned);
         assert_eq!(Closing::Surefire.summed_up(lines.to_vec()), ["[INFO] Tests run: 7, Failures: 0"]);
         assert!(!Closing::Surefire.may_be("[INFO] Tests run: 3, Time elapsed: 0.1 s -- in SomeTest"));
+    }
+
+    #[test]
+    fn a_line_says_when_it_was_printed() {
+        assert_eq!(stamped(Duration::from_millis(3_725_900), "test a ... ok"), "62:05 test a ... ok");
     }
 
     #[test]

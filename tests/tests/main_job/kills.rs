@@ -17,8 +17,8 @@ use rustix::process::Signal;
 
 const REALM: &str = "shop";
 const WORKERS: usize = 8;
-const TRIALS: usize = 5;
-const ROUNDS: usize = 10;
+const TRIALS: usize = 3;
+const ROUNDS: usize = 4;
 /// How many requests succeed before something is killed.
 const SUCCESSES: usize = 200;
 /// How many users are created before everything is killed.

