@@ -13,7 +13,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use xtask::cache::Cache;
 use xtask::parts;
 
@@ -44,6 +44,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Properties to add; they win over the usual ones.
     pub properties: Vec<(String, String)>,
+    /// Options of its JVM to add; they win over the usual ones, which let many brokers live beside each other.
+    pub java: Vec<String>,
 }
 
 /// A broker's part in its cluster.
@@ -229,7 +231,7 @@ impl Kafka {
     /// Where it cannot be started.
     pub fn launch(&mut self) -> Result<()> {
         let mut command = prepared::java(&self.libraries, &self.prepared, self.heap());
-        command.arg("kafka.Kafka").arg(self.configuration());
+        command.args(&self.options.java).arg("kafka.Kafka").arg(self.configuration());
         self.server = Some(Server::start("Kafka", &mut command, &self.log())?);
         Ok(())
     }
@@ -290,6 +292,14 @@ impl Kafka {
     /// Where the system does not tell how it ended.
     pub fn kill(&mut self) -> Result<()> {
         self.server.take().map_or(Ok(()), |server| server.kill().map(drop))
+    }
+
+    /// The broker's process.
+    ///
+    /// # Errors
+    /// Where it is not running.
+    pub fn pid(&mut self) -> Result<Pid> {
+        Ok(self.server()?.pid())
     }
 
     /// Freezes the broker: its connections stay open and nothing is answered.

@@ -397,7 +397,10 @@ fn fingerprint(path: &Path) -> Result<String> {
 }
 
 /// Copies a directory tree.
-pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+///
+/// # Errors
+/// Where a file cannot be read or written.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     visit_tree(from, to, &mut |from, to| copy_file(from, to))
 }
 

@@ -32,6 +32,7 @@ pub mod secure;
 pub mod stage;
 pub mod tally;
 pub mod traffic;
+pub mod usage;
 pub mod wait;
 
 pub use error::{Error, Result};

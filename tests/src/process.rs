@@ -50,10 +50,18 @@ impl Server {
     /// # Errors
     /// Where the program cannot be started.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        Self::start_fed(name, command, log, Stdio::null())
+    }
+
+    /// As [`Self::start`], with something to read from standard input.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_fed(name: &str, command: &mut Command, log: &Path, input: Stdio) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log).map_err(Error::io("open", log))?;
         let errors = output.try_clone().map_err(Error::io("duplicate", log))?;
         let program = PathBuf::from(command.get_program());
-        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        command.stdin(input).stdout(output).stderr(errors).process_group(0);
         let leader = command.spawn().map_err(Error::io("start", &program))?;
         let pid = pid_of(&leader);
         ALIVE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(pid.as_raw_nonzero().get(), pid);
@@ -161,14 +169,6 @@ pub fn child_named(parent: Pid, name: &str) -> Option<Pid> {
         let path = format!("/proc/{}/comm", child.as_raw_nonzero());
         fs::read_to_string(path).is_ok_and(|comm| comm.starts_with(name))
     })
-}
-
-/// The resident memory of a process in bytes.
-pub fn resident_memory(pid: Pid) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 /// The children of every thread of a process: Java starts them from whichever thread it likes.

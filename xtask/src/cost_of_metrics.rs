@@ -1,15 +1,12 @@
 //! What counting costs: the pipeline's rate with metrics and without, by two programs that run in turn.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use clap::Args;
 
-use crate::tool::{self, CARGO};
-use crate::{Error, Result, progress, workspace};
+use crate::{Result, ferry_rate};
 
-const EXAMPLE: &str = "ferry_rate";
+const CASE: &str = "default";
 
 /// What `cargo xtask cost-of-metrics` understands.
 #[derive(Debug, Args)]
@@ -22,10 +19,11 @@ pub struct Arguments {
 /// Measures and prints.
 ///
 /// # Errors
-/// [`Error::CommandFailed`] where one of the programs fails.
+/// [`crate::Error::CommandFailed`] where one of the programs fails.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let without = build("without", &["--no-default-features"])?;
-    let with = build("with", &[])?;
+    let without = ferry_rate::build("without", &["--no-default-features"])?;
+    let with = ferry_rate::build("with", &[])?;
+    let rate = |program: &Path| ferry_rate::measure(program, CASE);
     let mut rates = Vec::new();
     for round in 0..arguments.rounds {
         // What runs first in a round may find a warmer or colder machine.
@@ -49,31 +47,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     println!("cost             {cost:>12.2} % of the rate (median of pairs)");
     println!("at 200,000/s     {at_200k:>12.2} % of a processor");
     Ok(())
-}
-
-/// Builds the program in one of two ways, and puts it where the other one will not replace it.
-fn build(way: &str, features: &[&str]) -> Result<PathBuf> {
-    let place = workspace::target().join("cost-of-metrics");
-    progress::step(&format!("build the pipeline {way} metrics"), || {
-        let mut cargo = CARGO.command();
-        cargo.args(["build", "--quiet", "--release", "--package", "keyferry-pipeline", "--example", EXAMPLE]);
-        cargo.args(["--target-dir".as_ref(), place.as_os_str()]).args(features);
-        tool::run_silently(cargo.current_dir(workspace::root()))
-    })?;
-    let (built, kept) = (place.join("release/examples").join(EXAMPLE), place.join(way));
-    fs::copy(&built, &kept).map_err(Error::io("copy", &built))?;
-    Ok(kept)
-}
-
-fn rate(program: &Path) -> Result<f64> {
-    let failed = |outcome: String| Error::CommandFailed {
-        command: program.display().to_string(),
-        outcome,
-        output: String::new(),
-    };
-    let output = Command::new(program).output().map_err(Error::io("start", program))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    said.trim().parse().map_err(|_| failed(format!("{}, and no rate: {said:?}", output.status)))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

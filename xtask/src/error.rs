@@ -99,11 +99,15 @@ pub enum Error {
         /// Their names.
         bugs: String,
     },
-    /// The page has no place for the table.
-    #[error("{} lacks the two lines between which the table of planted bugs stands", path.display())]
-    NoTable {
+    /// A page has no place for what a task writes into it.
+    #[error("{} lacks the lines `{begin}` and `{end}`, between which the figures are written: put them back", path.display())]
+    NoSection {
         /// The page.
         path: PathBuf,
+        /// The line before.
+        begin: String,
+        /// The line after.
+        end: String,
     },
     /// At least one suite failed; which ones, the summary said.
     #[error("{failed} of {all} suites failed")]

@@ -66,6 +66,8 @@ enum Task {
     Outages(trials::PassedOn),
     /// Compare the tuner's profiles on real Kafka: latency at a low rate, throughput in a drain (`--help` says more).
     Tuner(trials::PassedOn),
+    /// Measure Keyferry beside its peers, and write the tables of docs/performance.md (`--help` says more).
+    Bench(trials::PassedOn),
     /// Record the provider's journal writer under load, and read what every crash could have left of its files.
     CrashStates(crash_states::Arguments),
     /// Fuzz the readers of everything that comes from outside: journal, checkpoint, events, configuration.
@@ -109,6 +111,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Backlog(arguments) => trials::run(&cache, "backlog", &arguments),
         Task::Outages(arguments) => trials::run(&cache, "outages", &arguments),
         Task::Tuner(arguments) => trials::run(&cache, "tuner", &arguments),
+        Task::Bench(arguments) => trials::measure(&cache, "bench", &arguments),
         Task::CrashStates(arguments) => crash_states::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&cache, &arguments),
         Task::Simulate(arguments) => simulate::run(&arguments),

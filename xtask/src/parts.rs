@@ -74,11 +74,24 @@ impl fmt::Display for Keycloak {
 /// # Errors
 /// [`Error::ToolMissing`] for Maven, [`Error::CommandFailed`] where Maven cannot bring it.
 pub fn kafka(cache: &Cache) -> Result<PathBuf> {
-    let part = cache.part(&format!("kafka-{KAFKA}"), |place| {
-        progress::step(&format!("fetch Kafka {KAFKA}"), || {
+    kafka_jars(cache, "kafka", "kafka_2.13")
+}
+
+/// The directory of the jars of Kafka's own tools, `kafka-producer-perf-test` among them, fetched if need be.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for Maven, [`Error::CommandFailed`] where Maven cannot bring it.
+pub fn kafka_tools(cache: &Cache) -> Result<PathBuf> {
+    kafka_jars(cache, "kafka-tools", "kafka-tools")
+}
+
+/// An artifact of Kafka with all that it depends on.
+fn kafka_jars(cache: &Cache, name: &str, artifact: &str) -> Result<PathBuf> {
+    let part = cache.part(&format!("{name}-{KAFKA}"), |place| {
+        progress::step(&format!("fetch {name} {KAFKA}"), || {
             MAVEN.require()?;
             let pom = place.join("pom.xml");
-            fs::write(&pom, kafka_pom()).map_err(Error::io("write", &pom))?;
+            fs::write(&pom, kafka_pom(artifact)).map_err(Error::io("write", &pom))?;
             let output = format!("-DoutputDirectory={}", place.join("libs").display());
             run_silently(maven(place).args([
                 &dependency_goal("copy-dependencies"),
@@ -136,24 +149,29 @@ fn pip(place: &Path, packages: &[&str]) -> Result<()> {
 /// # Errors
 /// [`Error::ToolMissing`] for apt, [`Error::CommandFailed`] where it cannot bring the package.
 pub fn prometheus(cache: &Cache) -> Result<PathBuf> {
-    Ok(debian(cache, "prometheus")?.join("usr/bin"))
+    Ok(debian(cache, "prometheus", &[])?.join("usr/bin"))
 }
 
-/// What a package of Debian's stable release contains, unpacked.
-fn debian(cache: &Cache, package: &str) -> Result<PathBuf> {
+/// What a package of Debian's stable release contains, and those that it needs beside it, unpacked into one place. Nothing is installed.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for apt, [`Error::CommandFailed`] where it cannot bring a package.
+pub fn debian(cache: &Cache, package: &str, beside: &[&str]) -> Result<PathBuf> {
     cache.part(&format!("debian-{package}"), |place| {
         progress::step(&format!("fetch {package}"), || {
             APT.require()?;
             let download = || {
                 let mut apt = APT.command();
-                run_silently(apt.args(["--quiet", "download", package]).current_dir(place))
+                apt.args(["--quiet", "download", package]).args(beside);
+                run_silently(apt.current_dir(place))
             };
             // A fresh machine has no lists of packages yet.
             download().or_else(|_| {
                 run_silently(APT.command().args(["--quiet", "update"])).and_then(|()| download())
             })?;
             let mut unpack = Command::new("sh");
-            run_silently(unpack.args(["-c", "dpkg-deb --extract ./*.deb ."]).current_dir(place))
+            let all = "for package in ./*.deb; do dpkg-deb --extract \"$package\" . || exit; done";
+            run_silently(unpack.args(["-c", all]).current_dir(place))
         })
     })
 }
@@ -222,18 +240,18 @@ fn dependency_goal(goal: &str) -> String {
     format!("{DEPENDENCY_PLUGIN}:{goal}")
 }
 
-fn kafka_pom() -> String {
+fn kafka_pom(artifact: &str) -> String {
     format!(
         "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">
   <modelVersion>4.0.0</modelVersion>
   <groupId>keyferry</groupId>
-  <artifactId>kafka-broker</artifactId>
+  <artifactId>parts</artifactId>
   <version>1</version>
   <packaging>pom</packaging>
   <dependencies>
     <dependency>
       <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka_2.13</artifactId>
+      <artifactId>{artifact}</artifactId>
       <version>{KAFKA}</version>
     </dependency>
     <dependency>

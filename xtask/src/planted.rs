@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::page::Section;
 use crate::tool::{self, CARGO, JAVA, MAVEN};
 use crate::{Error, Result, progress, simulate, workspace};
 
@@ -101,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if !missed.is_empty() {
         return Err(Error::NotCaught { bugs: missed.join(", ") });
     }
-    if arguments.only.is_none() { write_table(&table) } else { Ok(()) }
+    if arguments.only.is_none() { section().write(&table) } else { Ok(()) }
 }
 
 fn check_without_bugs(copy: &Copy, bugs: &[&Bug]) -> Result<()> {
@@ -269,18 +270,9 @@ fn maven(root: &Path, goals: &[&str]) -> Command {
     maven
 }
 
-fn write_table(table: &str) -> Result<()> {
-    let path = workspace::root().join(PAGE);
-    let page = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let written = replaced(&page, table).ok_or_else(|| Error::NoTable { path: path.clone() })?;
-    fs::write(&path, written).map_err(Error::io("write", &path))
-}
-
-/// `page` with `table` between the two lines; `None` if they are not there.
-fn replaced(page: &str, table: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
+/// Where the table stands.
+fn section() -> Section {
+    Section { page: PAGE, begin: BEGIN.to_owned(), end: END.to_owned() }
 }
 
 #[cfg(test)]
@@ -294,14 +286,6 @@ mod tests {
             sources.check(bug).unwrap();
         }
         assert!(BUGS.len() >= 10);
-    }
-
-    #[test]
-    fn the_table_replaces_the_one_before() {
-        let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let written = replaced(&page, "new\n").unwrap();
-        assert_eq!(written, format!("a\n{BEGIN}\n\nnew\n\n{END}\nb\n"));
-        assert_eq!(replaced("no markers", "new"), None);
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub const PIP: Tool = Tool {
     probe: &["-m", "pip", "--version"],
     remedy: "install Python 3 with pip (Debian: apt-get install python3-pip)",
 };
+/// The Go compiler, which builds one of the peers that Keyferry is measured beside.
+pub const GO: Tool =
+    Tool { name: "go", probe: &["version"], remedy: "install Go (Debian: apt-get install golang-go)" };
 /// The nightly compiler, which fuzzing needs.
 pub const NIGHTLY: Tool = Tool {
     name: "rustup",

@@ -5,7 +5,6 @@
 use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
@@ -17,6 +16,8 @@ use crate::{Error, Result, parts, progress, workspace};
 
 /// The variable that names a jar which is already built.
 const JAR: &str = "JAR_UNDER_TEST";
+/// The variable that names an agent which is already built.
+const AGENT: &str = "AGENT_UNDER_TEST";
 
 /// What `keyferry-trials` understands; it says so itself when asked for `--help`.
 #[derive(Debug, Args)]
@@ -33,19 +34,39 @@ pub struct PassedOn {
 /// Missing tools, failed builds.
 pub fn run(cache: &Cache, trial: &str, passed_on: &PassedOn) -> Result<()> {
     parts::Keycloak::V26_7.fetch(cache)?;
+    become_trial(cache, trial, passed_on, env::var_os(JAR).is_some(), &mut CARGO.command())
+}
+
+/// As [`run`], without Keycloak, and with the load and the clients compiled as optimised as what they measure: they share the machine with it. The agent that
+/// the variable `AGENT_UNDER_TEST` names needs no jar.
+///
+/// # Errors
+/// As there.
+pub fn measure(cache: &Cache, trial: &str, passed_on: &PassedOn) -> Result<()> {
+    let is_built = env::var_os(JAR).is_some() || env::var_os(AGENT).is_some();
+    let mut cargo = CARGO.command();
+    cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "3");
+    become_trial(cache, trial, passed_on, is_built, &mut cargo)
+}
+
+fn become_trial(
+    cache: &Cache,
+    trial: &str,
+    passed_on: &PassedOn,
+    is_built: bool,
+    cargo: &mut Command,
+) -> Result<()> {
     parts::kafka(cache)?;
-    let jar = match env::var_os(JAR) {
-        Some(jar) => PathBuf::from(jar),
-        None => dist::dist(cache, &Build::Portable(Vec::new()))?,
-    };
+    let mut trials = Command::new(workspace::target().join("debug/keyferry-trials"));
+    trials.arg(trial).args(&passed_on.arguments);
+    if !is_built {
+        trials.env(JAR, dist::dist(cache, &Build::Portable(Vec::new()))?);
+    }
     progress::step("build the trials", || {
-        let mut cargo = CARGO.command();
         // As the tests have it built: with the features that only they ask for, so that no dependency is compiled a second time.
         cargo.args(["test", "--workspace", "--no-run", "--test", "promises"]);
         tool::run_silently(cargo.current_dir(workspace::root()))
     })?;
-    let mut trials = Command::new(workspace::target().join("debug/keyferry-trials"));
-    trials.arg(trial).args(&passed_on.arguments).env(JAR, jar);
     let error = trials.exec();
     Err(Error::io("start", trials.get_program())(error))
 }

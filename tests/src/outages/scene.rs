@@ -43,8 +43,8 @@ impl Scene {
         let directory = tempfile::tempdir().map_err(Error::io("create", "a temporary directory"))?;
         // As brokers in production are configured: a topic that was deleted stays away until somebody creates it.
         let mut options = Options {
-            data: None,
             properties: vec![("auto.create.topics.enable".to_owned(), "false".to_owned())],
+            ..Options::default()
         };
         let disk = match outage {
             Outage::DiskFull => {

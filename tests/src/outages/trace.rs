@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::agent::{self, Agent};
 use crate::load::joined;
-use crate::{Result, process};
+use crate::{Result, usage};
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -79,7 +79,7 @@ impl Trace {
 
 impl Watcher {
     fn look(&mut self) {
-        self.memory = self.memory.max(process::resident_memory(self.pid).unwrap_or_default());
+        self.memory = self.memory.max(usage::resident_memory(self.pid).unwrap_or_default());
         let Some(status) = agent::status_in(&self.slot) else { return };
         let change = Change::of(&status, self.begin.elapsed());
         if self.changes.last().is_none_or(|last| last.differs(&change)) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use keyferry_tests::keycloak::Database;
 use keyferry_tests::load::{Load, Requests};
 use keyferry_tests::stage::{EVENTS, Stage};
-use keyferry_tests::{audit, process, wait};
+use keyferry_tests::{audit, usage, wait};
 
 const REALM: &str = "shop";
 /// A realm that does not publish anything and must not notice either.
@@ -107,11 +107,11 @@ fn survive_one(stage: &mut Stage, workers: usize, outage: Outage) -> Requests {
     let agent = stage.keycloak.agent().expect("the agent is running");
     let clients = Clients::start(stage, workers);
     thread::sleep(BEFORE);
-    let memory_before = process::resident_memory(agent).expect("the agent is running");
+    let memory_before = usage::resident_memory(agent).expect("the agent is running");
     let begin = Instant::now();
     outage.begin(stage);
     thread::sleep(OUTAGE.saturating_sub(begin.elapsed()));
-    let memory_during = process::resident_memory(agent).expect("the agent is running");
+    let memory_during = usage::resident_memory(agent).expect("the agent is running");
     let end = Instant::now();
     outage.end(stage);
     let silence = first_delivery(stage, Instant::now());

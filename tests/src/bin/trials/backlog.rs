@@ -10,7 +10,7 @@ use keyferry_tests::agent::{self, Agent};
 use keyferry_tests::journal::Journal;
 use keyferry_tests::kafka::{Gauge, Kafka};
 use keyferry_tests::stage::{ADMIN_EVENTS, EVENTS, jar};
-use keyferry_tests::{Error, Result, process, wait};
+use keyferry_tests::{Error, Result, usage, wait};
 
 /// As by default.
 const SEGMENT: u64 = 64 << 20;
@@ -38,7 +38,11 @@ pub struct Arguments {
     place: Option<PathBuf>,
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// A size with its unit.
+///
+/// # Errors
+/// In words, how to write one.
+pub fn size(text: &str) -> Result<u64, String> {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let parsed = units.iter().find_map(|(unit, shift)| {
         let number: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
@@ -111,7 +115,7 @@ fn watch(agent: &Agent, gauge: &Gauge, events: usize, limit: Duration) -> Result
     let begin = Instant::now();
     let mut memory = Vec::new();
     while begin.elapsed() < limit && gauge.stored()? < events as i64 {
-        let bytes = process::resident_memory(pid);
+        let bytes = usage::resident_memory(pid);
         memory.push(bytes.ok_or_else(|| Error::Missing("the agent has ended".to_owned()))?);
         thread::sleep(SAMPLES);
     }

@@ -1,11 +1,14 @@
 //! Trials on real servers, as many as wanted: each breaks something by a seed and looks for what was lost or invented.
 //!
-//! Started by `cargo xtask crash`, `io-faults`, `backlog`, `outages` and `tuner`, which build the jar first. Whatever ends it, its servers end with it (see
+//! Started by `cargo xtask crash`, `io-faults`, `backlog`, `outages`, `tuner` and `bench`, which build the jar first. Whatever ends it, its servers end with it (see
 //! [`keyferry_tests::process`]).
 
 mod backlog;
+mod bench;
 mod crash;
+mod events;
 mod io_faults;
+mod load;
 mod outages;
 mod seed;
 mod tuner;
@@ -38,6 +41,8 @@ enum Trial {
     Outages(outages::Arguments),
     /// Compare the tuner's profiles: latency at a low rate, throughput in a drain.
     Tuner(tuner::Arguments),
+    /// Measure Keyferry beside its peers.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +65,7 @@ fn run(trial: Trial) -> Result<bool> {
         Trial::Backlog(arguments) => backlog::run(&arguments),
         Trial::Outages(arguments) => outages::run(&arguments),
         Trial::Tuner(arguments) => tuner::run(&arguments),
+        Trial::Bench(arguments) => bench::run(&arguments),
     }
 }
 

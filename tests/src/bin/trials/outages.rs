@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use keyferry_tests::ferry::Plan;
 use keyferry_tests::outages::{Course, Outage, RECOVERY_LIMIT, Scene, TIME_LIMITS, play, table};
-use keyferry_tests::{Error, Result, process};
+use keyferry_tests::{Error, Result, usage};
 
 /// What the agent's memory may be at most during an outage without end, in bytes.
 const MEMORY_LIMIT: u64 = 64 << 20;
@@ -86,7 +86,7 @@ fn endure(lasting: Duration, rate: u32) -> Result<bool> {
     let mut memory = Vec::new();
     while begin.elapsed() < lasting {
         thread::sleep(SAMPLES);
-        let bytes = process::resident_memory(pid);
+        let bytes = usage::resident_memory(pid);
         memory.push(bytes.ok_or_else(|| Error::Missing("the agent has ended".to_owned()))?);
     }
     let written = ferry.traffic.pause().transactions() - before;

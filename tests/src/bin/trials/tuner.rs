@@ -4,10 +4,9 @@
 //! by turns. The median of all turns is what counts.
 
 mod drain;
-mod latency;
-mod load;
+pub mod latency;
 mod table;
-mod variant;
+pub mod variant;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,10 +16,14 @@ use keyferry_tests::kafka::Kafka;
 use keyferry_tests::stage::jar;
 use keyferry_tests::{Error, Result};
 
-use drain::Backlog;
 use latency::Pace;
 use table::Measured;
 use variant::Variant;
+
+use crate::load::Written;
+
+/// Of each topic.
+const PARTITIONS: i32 = 3;
 
 /// Compares settings of the tuner on real Kafka: latency at a low rate, and throughput in a drain of a backlog.
 #[derive(Debug, clap::Args)]
@@ -64,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         None => agent::unpack(&jar()?, directory.path())?,
     };
     let kafka = Kafka::start_new(&xtask::cache::Cache::from_environment()?, directory.path())?;
-    let stand = Stand { executable, directory: directory.path(), kafka };
+    let stand = Stand { executable, directory: directory.path(), kafka, partitions: PARTITIONS };
     let mut measured: Vec<Measured> = arguments.variants.iter().map(Measured::of).collect();
     let pace = Pace {
         rate: arguments.rate,
@@ -80,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         }
     }
     if arguments.events > 0 {
-        let backlog = Backlog::write(stand.directory, arguments.events)?;
+        let backlog = Written::new(&stand.directory.join("backlog"), arguments.events)?;
         for turn in 0..arguments.turns {
             for (variant, measured) in arguments.variants.iter().zip(&mut measured) {
                 measured.drain.push(drain::measure(&stand, variant, turn, &backlog)?);
@@ -92,17 +95,30 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 /// What every measurement needs.
-struct Stand<'a> {
-    executable: PathBuf,
-    directory: &'a Path,
-    kafka: Kafka,
+pub struct Stand<'a> {
+    /// The agent.
+    pub executable: PathBuf,
+    /// Where everything lies.
+    pub directory: &'a Path,
+    /// The broker.
+    pub kafka: Kafka,
+    /// Of each topic.
+    pub partitions: i32,
 }
 
 impl Stand<'_> {
     /// A new directory below the stand's.
-    fn room(&self, name: &str) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// Where it cannot be created.
+    pub fn room(&self, name: &str) -> Result<PathBuf> {
         let room = self.directory.join(name);
         std::fs::create_dir_all(&room).map_err(Error::io("create", &room))?;
         Ok(room)
     }
+}
+
+/// A topic's name made of `name`.
+pub fn topic_name(name: &str) -> String {
+    name.replace(|character: char| !character.is_ascii_alphanumeric(), "-")
 }

@@ -6,16 +6,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use keyferry_tests::agent::Agent;
-use keyferry_tests::{Error, Result};
+use keyferry_tests::{Error, Result, usage};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
-use super::Stand;
-use super::load::Load;
-use super::table::{Cpu, Latency};
+use super::table::Latency;
 use super::variant::Variant;
+use super::{Stand, topic_name};
+use crate::events::number;
+use crate::load::Load;
 
-const PARTITIONS: i32 = 3;
 const FIRST_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 /// For how long a consumer may find nothing before what is missing counts as lost.
@@ -38,7 +38,9 @@ pub struct Pace {
 /// Where not every event arrives.
 pub fn measure_all(stand: &Stand<'_>, variants: &[Variant], turn: usize, pace: Pace) -> Result<Vec<Latency>> {
     thread::scope(|scope| {
-        let one = |variant| scope.spawn(move || measure(stand, variant, turn, pace));
+        let one = |variant| {
+            scope.spawn(move || measure(stand, variant, &format!("latency-{turn}-{variant}"), pace))
+        };
         let all: Vec<_> = variants.iter().map(one).collect();
         let ended = |measurement: thread::ScopedJoinHandle<'_, _>| {
             measurement.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -47,11 +49,14 @@ pub fn measure_all(stand: &Stand<'_>, variants: &[Variant], turn: usize, pace: P
     })
 }
 
-fn measure(stand: &Stand<'_>, variant: &Variant, turn: usize, pace: Pace) -> Result<Latency> {
-    let name = format!("latency-{turn}-{variant}");
-    let room = stand.room(&name)?;
-    let topic = topic_name(&name);
-    stand.kafka.create_topic(&topic, PARTITIONS)?;
+/// Lets events flow at `pace` through an agent, and measures how long each is on its way. `name` is that of no other measurement on this stand.
+///
+/// # Errors
+/// Where not every event arrives.
+pub fn measure(stand: &Stand<'_>, variant: &Variant, name: &str, pace: Pace) -> Result<Latency> {
+    let room = stand.room(name)?;
+    let topic = topic_name(name);
+    stand.kafka.create_topic(&topic, stand.partitions)?;
     let mut load = Load::begin(&room.join("journal"))?;
     let servers = stand.kafka.bootstrap_servers();
     let mut agent = Agent::new(&stand.executable, &room, load.slot(), &servers, [&topic, &topic])?;
@@ -59,7 +64,7 @@ fn measure(stand: &Stand<'_>, variant: &Variant, turn: usize, pace: Pace) -> Res
     agent.start()?;
     agent.wait_for_state("idle", FIRST_LIMIT)?;
 
-    let consumer = consumer(&servers, &topic)?;
+    let consumer = consumer(&servers, &topic, stand.partitions)?;
     let is_over = AtomicBool::new(false);
     let (committed, cpu, arrived) = thread::scope(|scope| {
         let reader = scope.spawn(|| read(&consumer, &is_over));
@@ -85,7 +90,9 @@ fn measure(stand: &Stand<'_>, variant: &Variant, turn: usize, pace: Pace) -> Res
     agent.stop()?;
     let lead = pace.lead.as_secs() as usize * pace.rate as usize;
     let ways = arrived.range(lead..);
-    let latency = Latency::of(ways.map(|(number, at)| at.duration_since(committed[*number])).collect(), cpu);
+    let behind = committed.last().map_or(0, |last| arrived.values().filter(|at| *at > last).count());
+    let ways = ways.map(|(number, at)| at.duration_since(committed[*number])).collect();
+    let latency = Latency::of(ways, cpu, behind);
     println!("{name}: {latency}");
     Ok(latency)
 }
@@ -101,23 +108,25 @@ fn write(load: &mut Load, agent: &Agent, pace: Pace) -> Result<(Vec<Instant>, f6
         let due = begin + interval * number as u32;
         thread::sleep(due.saturating_duration_since(Instant::now()));
         if cpu.is_none() && begin.elapsed() >= pace.lead {
-            cpu = Some((Cpu::of(agent.pid()?)?, Instant::now()));
+            cpu = Some((usage::processor_time(agent.pid()?)?, Instant::now()));
         }
         committed.push(Instant::now());
         load.write()?;
     }
     let share = match cpu {
-        Some((before, since)) => (Cpu::of(agent.pid()?)? - before) / since.elapsed().as_secs_f64(),
+        Some((before, since)) => {
+            (usage::processor_time(agent.pid()?)? - before) / since.elapsed().as_secs_f64()
+        }
         None => 0.0,
     };
     Ok((committed, share))
 }
 
-fn consumer(servers: &str, topic: &str) -> Result<BaseConsumer> {
+fn consumer(servers: &str, topic: &str, partitions: i32) -> Result<BaseConsumer> {
     let consumer: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", servers).set("group.id", "tuner").create()?;
     let mut assignment = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
+    for partition in 0..partitions {
         assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
     consumer.assign(&assignment)?;
@@ -137,27 +146,5 @@ fn read(consumer: &BaseConsumer, is_over: &AtomicBool) -> Result<Vec<(usize, Ins
             None if is_over.load(Ordering::Acquire) && last.elapsed() > SILENCE => return Ok(arrived),
             None => {}
         }
-    }
-}
-
-/// The number with which the id begins.
-fn number(value: &[u8]) -> Option<usize> {
-    let digits = value.strip_prefix(b"{\"id\":\"")?.get(..10)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// A topic's name made of `name`.
-pub fn topic_name(name: &str) -> String {
-    name.replace(|character: char| !character.is_ascii_alphanumeric(), "-")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_tells_its_number() {
-        assert_eq!(number(b"{\"id\":\"0000000042-abc\"}"), Some(42));
-        assert_eq!(number(b"{}"), None);
     }
 }

@@ -1,17 +1,10 @@
 //! What was measured, and what it says.
 
 use std::fmt;
-use std::fs;
-use std::ops::Sub;
 use std::time::Duration;
-
-use keyferry_tests::{Error, Result};
-use rustix::process::Pid;
 
 use super::variant::Variant;
 
-/// Of `/proc/PID/stat`, on every platform that Keyferry runs on.
-const TICKS_A_SECOND: f64 = 100.0;
 /// `auto` may take this much more time than the profile `latency` at the 99th percentile.
 const LATENCY_ALLOWANCE: f64 = 1.2;
 /// `auto` must drain at least at this part of the rate of the profile `throughput`.
@@ -42,27 +35,29 @@ impl Measured {
 /// How long events were on their way, in milliseconds, and what share of a processor the agent took.
 #[derive(Debug, Clone, Copy)]
 pub struct Latency {
-    p50: f64,
-    p99: f64,
-    highest: f64,
-    cpu: f64,
+    pub p50: f64,
+    pub p99: f64,
+    pub highest: f64,
+    pub cpu: f64,
+    /// How many events were on their way when the last one was committed.
+    pub behind: usize,
 }
 
 impl Latency {
     /// The percentiles of `ways`.
-    pub fn of(mut ways: Vec<Duration>, cpu: f64) -> Self {
+    pub fn of(mut ways: Vec<Duration>, cpu: f64, behind: usize) -> Self {
         ways.sort_unstable();
         let at = |share: f64| {
             let place = ((ways.len() as f64 * share).ceil() as usize).saturating_sub(1);
             ways.get(place).map_or(0.0, |way| way.as_secs_f64() * 1e3)
         };
-        Self { p50: at(0.5), p99: at(0.99), highest: at(1.0), cpu }
+        Self { p50: at(0.5), p99: at(0.99), highest: at(1.0), cpu, behind }
     }
 }
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { p50, p99, highest, cpu } = self;
+        let Self { p50, p99, highest, cpu, .. } = self;
         write!(f, "p50 {p50:.1} ms, p99 {p99:.1} ms, highest {highest:.1} ms, CPU {:.1} %", cpu * 100.0)
     }
 }
@@ -77,33 +72,6 @@ pub struct Drain {
 impl fmt::Display for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.0} events a second, CPU {:.2} s", self.events_a_second, self.cpu_seconds)
-    }
-}
-
-/// Processor time that a process has taken, in seconds.
-#[derive(Debug, Clone, Copy)]
-pub struct Cpu(pub f64);
-
-impl Cpu {
-    /// Of process `pid` until now.
-    ///
-    /// # Errors
-    /// Where it is gone.
-    pub fn of(pid: Pid) -> Result<Self> {
-        let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        // The second field is a name in brackets that may contain anything; the times are the 14th and the 15th.
-        let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-        Ok(Self(ticks / TICKS_A_SECOND))
-    }
-}
-
-impl Sub for Cpu {
-    type Output = f64;
-
-    fn sub(self, before: Self) -> f64 {
-        self.0 - before.0
     }
 }
 
@@ -157,7 +125,7 @@ mod tests {
 
     #[test]
     fn percentiles_and_medians_are_values_that_occurred() {
-        let latency = Latency::of((1..=100).map(Duration::from_millis).collect(), 0.0);
+        let latency = Latency::of((1..=100).map(Duration::from_millis).collect(), 0.0, 0);
         assert_eq!((latency.p50, latency.p99, latency.highest), (50.0, 99.0, 100.0));
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(Vec::new()), None);
@@ -167,7 +135,7 @@ mod tests {
     fn auto_is_judged_by_the_profiles_it_must_match() {
         let row = |profile: &str, p99: f64, events_a_second: f64| Measured {
             variant: Variant::Profile(profile.to_owned()),
-            latency: vec![Latency { p50: 0.0, p99, highest: 0.0, cpu: 0.0 }],
+            latency: vec![Latency { p50: 0.0, p99, highest: 0.0, cpu: 0.0, behind: 0 }],
             drain: vec![Drain { events_a_second, cpu_seconds: 0.0 }],
         };
         let verdict = |p99, rate| {
