@@ -170,6 +170,7 @@ fn a_replay_waits_while_what_is_not_delivered_is_pressing() {
     assert_eq!(ids_and_replays(&servers), (2, 0), "nothing was sent again");
     assert_eq!(replay.try_wait().unwrap(), None, "it waits");
     breaker(journal.path(), "auto");
+    until("it goes on to its end", || replay.try_wait().unwrap());
     let output = replay.wait_with_output().unwrap();
     let summary = String::from_utf8(output.stdout).unwrap();
     assert!(summary.contains("\"sent\":2"), "{summary}");
