@@ -40,6 +40,9 @@ pub enum Error {
     /// Neither `KEYFERRY_CACHE`, nor `XDG_CACHE_HOME`, nor `HOME` says where to keep what is fetched.
     #[error("there is no place for what is fetched: set KEYFERRY_CACHE to a directory")]
     NoCache,
+    /// The page that is committed is not what its sources make.
+    #[error("web/dist is stale: run `cargo xtask page` and commit what it builds")]
+    StalePage,
     /// The executable is not what Keyferry ships.
     #[error("{} is not an ELF executable: {reason}", path.display())]
     NotElf {

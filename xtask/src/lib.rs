@@ -19,6 +19,7 @@ pub mod simulate;
 pub mod suites;
 pub mod tool;
 pub mod trials;
+pub mod web_page;
 pub mod workspace;
 
 pub use error::{Error, Result};

@@ -38,6 +38,12 @@ pub const APT: Tool = Tool {
     probe: &["--version"],
     remedy: "run this on Debian or Ubuntu, or in a container of theirs",
 };
+/// Node's package manager, which builds the web page and brings what its tests need.
+pub const NPM: Tool = Tool {
+    name: "npm",
+    probe: &["--version"],
+    remedy: "install Node with npm (Debian: apt-get install npm)",
+};
 /// Python with pip, which brings zig.
 pub const PIP: Tool = Tool {
     name: "python3",

@@ -8,8 +8,8 @@ use crate::content::Content;
 use crate::error::ConfigError;
 use crate::flow::Breaker;
 use crate::model::{
-    Delivery, Headers, InDoubt, Journal, Log, Mechanism, Metrics, Pool, PropertyValue, Protocol, TopicCare,
-    Tuner,
+    Api, Delivery, Headers, InDoubt, Journal, Log, Mechanism, Metrics, Pool, PropertyValue, Protocol,
+    TopicCare, Tuner,
 };
 use crate::names::{BootstrapServers, DestinationName, TopicName};
 use crate::secret::Secret;
@@ -20,6 +20,7 @@ use crate::stores::StoreFormat;
 pub(crate) struct AgentDraft {
     pub(crate) node: Option<String>,
     pub(crate) journal: Journal,
+    pub(crate) api: Api,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) alerts_file: Option<PathBuf>,

@@ -48,7 +48,7 @@ pub use flow::{Backpressure, Breaker, EventTypes};
 pub use given::{Given, Givens};
 pub use load::{Loaded, load};
 pub use model::{
-    ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
+    Api, ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
     InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, Metrics, MissingOption, Otlp, Overflow, Pool,
     PressureLevel, PropertyValue, Protocol, Readiness, RedactionPreset, Sasl, Secrets, Security, Settle, Tls,
     TopicCare, TopicConfig, Trust, Tuner, TunerPreset, TunerProfile,

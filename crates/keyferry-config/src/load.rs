@@ -71,10 +71,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         .enumerate()
         .map(|(number, (given, draft))| context.assemble(number, given, draft));
     let destinations = destinations.collect();
-    let AgentDraft { node, journal, metrics, log, alerts_file, probation } = context.agent;
+    let AgentDraft { node, journal, api, metrics, log, alerts_file, probation } = context.agent;
     let probation = probation.unwrap_or(PROBATION);
     ConfigErrors::check(context.errors)?;
-    let config = Config { node, journal, destinations, metrics, log, alerts_file, probation };
+    let config = Config { node, journal, destinations, api, metrics, log, alerts_file, probation };
     Ok(Loaded { config, warnings: context.warnings, origins, files: context.resolver.into_files() })
 }
 
@@ -91,7 +91,8 @@ fn origins(agent: &Assignments, given: &[GivenDestination]) -> BTreeMap<String, 
 /// For how long a change is watched if nothing else is configured.
 const PROBATION: Duration = Duration::from_secs(60);
 
-const OTLP_HEADERS: &str = "metrics.otlp.headers";
+/// What is resolved when it is needed: no event waits for a secret that only metrics or operators need.
+const RESOLVED_LATE: [&str; 2] = ["api.token", "metrics.otlp.headers"];
 const GAP_RECORDS: &str = "destination.gap_records";
 const FIRST_PAUSE: &str = "destination.breaker.first_pause";
 const LONGEST_PAUSE: &str = "destination.breaker.longest_pause";
@@ -143,8 +144,7 @@ impl Context<'_> {
     }
 
     /// The value's text, with what its references stand for. A login configuration is only resolved if it is one reference as a whole:
-    /// those in it are resolved when it has been taken apart, so that no secret can be mistaken for a part of it. What is sent along with metrics is resolved
-    /// when they are sent: no event waits for a secret that only metrics need.
+    /// those in it are resolved when it has been taken apart, so that no secret can be mistaken for a part of it. See [`RESOLVED_LATE`] for the others.
     fn resolve<'g>(&mut self, assignment: &'g Assignment) -> Result<Cow<'g, str>, Rejected> {
         let text = &assignment.text;
         let is_taken_apart = assignment.is_login_configuration() && !substitution::is_reference(text);
@@ -393,7 +393,7 @@ impl Assignment {
     }
 
     fn is_resolved_late(&self) -> bool {
-        matches!(&self.target, Target::Setting(setting) if setting.key == OTLP_HEADERS)
+        matches!(&self.target, Target::Setting(setting) if RESOLVED_LATE.contains(&setting.key))
     }
 
     /// Whether it is the name of a destination, without which nothing can be said of it.

@@ -28,6 +28,8 @@ pub struct Config {
     pub journal: Journal,
     /// Where the events go: every destination, in the order of the configuration. At least one, and no two of one name.
     pub destinations: Vec<Readiness>,
+    /// How the agent can be reached over TCP.
+    pub api: Api,
     /// Where metrics go.
     pub metrics: Metrics,
     /// What the agent says of itself.
@@ -545,6 +547,20 @@ keyword! {
         /// One JSON object a line.
         Json = "json",
     }
+}
+
+/// How the agent can be reached over TCP, besides the Unix socket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Api {
+    /// The address of page and API, one of the loopback; `None` is none.
+    pub listen: Option<SocketAddr>,
+    /// What a client must know. References are not resolved yet.
+    pub token: Option<Secret>,
+}
+
+impl Api {
+    /// How many bytes a token has at least: what cannot be guessed.
+    pub const SHORTEST_TOKEN: usize = 16;
 }
 
 /// Where metrics go, besides the Unix socket.

@@ -69,7 +69,7 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 19] = [
+const SECTIONS: [(&str, &str); 20] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
@@ -84,6 +84,7 @@ const SECTIONS: [(&str, &str); 19] = [
     ("Encryption", "destination.security.tls"),
     ("Authentication", "destination.security.sasl"),
     ("Backpressure", "backpressure"),
+    ("Page and API", "api"),
     ("Metrics", "metrics"),
     ("Push of metrics", "metrics.otlp"),
     ("Alerts", "alerts"),

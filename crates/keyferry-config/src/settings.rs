@@ -13,7 +13,7 @@ use crate::content;
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
-    Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PressureLevel, Protocol,
+    Api, Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PressureLevel, Protocol,
     RedactionPreset, Secrets, Settle, TunerPreset, TunerProfile, pairs,
 };
 use crate::secret::Secret;
@@ -1233,6 +1233,26 @@ pub static SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
+        key: "api.listen",
+        option: Some("api-listen"),
+        takes: || "`off`, or an address of this machine's loopback with a port".into(),
+        default: "`off`",
+        purpose: "Where the web page and the HTTP API are served over TCP, such as `127.0.0.1:9470`. The Unix socket has the API in any case.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.listen, loopback(input))),
+    },
+    Setting {
+        key: "api.token",
+        option: Some("api-token"),
+        takes: || "text of at least 16 characters".into(),
+        default: "none: what `api.listen` serves can be read by every user of the machine, and changes nothing",
+        purpose: "What a client at `api.listen` must know, to read as well as to change, such as `${file:/run/secrets/keyferry-api}`. References are resolved at each request.",
+        secret: true,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.api.token, token(input))),
+    },
+    Setting {
         key: "metrics.listen",
         option: Some("metrics-listen"),
         takes: || "`off`, or an IP address with a port".into(),
@@ -1388,6 +1408,27 @@ fn listen(input: Input<'_>) -> ParseResult<Option<SocketAddr>> {
             }
         },
     }
+}
+
+/// `off`, or an address that only this machine reaches.
+fn loopback(input: Input<'_>) -> ParseResult<Option<SocketAddr>> {
+    let parsed = listen(input)?;
+    match parsed.value {
+        Some(address) if !address.ip().is_loopback() => Err(Rejected::Refused(format!(
+            "{address} can be reached from other machines, and the API speaks neither TLS nor knows its users: give an address of the loopback, such as \
+             `127.0.0.1:{}`, and reach it through an SSH tunnel (docs/page.md)",
+            address.port()
+        ))),
+        _ => Ok(parsed),
+    }
+}
+
+/// Of a token that is a reference the length is seen when it is resolved.
+fn token(input: Input<'_>) -> ParseResult<Secret> {
+    if has_reference(input.text) || input.text.len() >= Api::SHORTEST_TOKEN {
+        return input.secret();
+    }
+    Err(expected(&format!("a text of at least {} characters", Api::SHORTEST_TOKEN)))
 }
 
 /// Kafka's names are `https` and the empty text; the listener that Keyferry replaces wrote `disabled` for the latter.

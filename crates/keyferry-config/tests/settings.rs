@@ -532,6 +532,30 @@ fn how_topics_are_created_and_how_many_connections_there_may_be_is_configured() 
 }
 
 #[test]
+fn the_api_listens_on_the_loopback_only_and_its_token_is_resolved_when_it_is_needed() {
+    for address in ["127.0.0.1:9470", "127.1.2.3:1", "[::1]:9470"] {
+        let loaded = load(&with_variable("KEYFERRY_API_LISTEN", address)).unwrap();
+        assert_eq!(loaded.config.api.listen, Some(address.parse().unwrap()));
+    }
+    assert_eq!(load(&with_variable("KEYFERRY_API_LISTEN", "off")).unwrap().config.api.listen, None);
+    for (address, named) in [
+        ("0.0.0.0:9470", "`127.0.0.1:9470`"),
+        ("[::]:9470", "SSH tunnel"),
+        ("10.1.2.3:9470", "other machines"),
+        ("localhost:9470", "IP address"),
+    ] {
+        let refused = errors(&with_variable("KEYFERRY_API_LISTEN", address));
+        assert!(refused.contains("KEYFERRY_API_LISTEN") && refused.contains(named), "{refused}");
+    }
+    let short = errors(&with_variable("KEYFERRY_API_TOKEN", "hunter2"));
+    assert!(short.contains("at least 16 characters") && !short.contains("hunter2"), "{short}");
+    let reference = "${file:/does/not/exist}";
+    let loaded = load(&with_variable("KEYFERRY_API_TOKEN", reference)).unwrap();
+    assert_eq!(loaded.config.api.token.unwrap().expose(), reference);
+    assert!(loaded.config.destinations[0].complete().is_some(), "no event waits for a token");
+}
+
+#[test]
 fn filters_templates_and_rules_are_read_and_wrong_ones_named() {
     let file = |text: &str| needed().with_file_text(Path::new("keyferry.toml"), text);
     let text = r#"

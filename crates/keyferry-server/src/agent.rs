@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::alerting::Alerting;
 use crate::configuration::Configuration;
-use crate::model::{About, BreakerMode, Overrides, Shipment, TunerProfile};
+use crate::model::{About, BreakerMode, Figures, Overrides, Shipment, TunerProfile};
 
 /// A running agent.
 ///
@@ -18,6 +18,11 @@ pub trait Agent: Send + Sync + 'static {
 
     /// Everything that is measured, in the form that a client with this `Accept` header prefers.
     fn metrics(&self, accept: &str) -> Exposition;
+
+    /// The figures that somebody who looks sees first.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
 
     /// Asks for a change of what is shipped from `slot` to `destination`. It takes effect within a second.
     ///

@@ -6,18 +6,24 @@ use crate::agent::{Change, Refusal};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The user's id, as the kernel tells it.
-    pub uid: u32,
-    /// The process id; it may have ended meanwhile.
-    pub pid: Option<i32>,
+pub enum Peer {
+    /// A process at the Unix socket.
+    Process {
+        /// The user's id, as the kernel tells it.
+        uid: u32,
+        /// The process id; it may have ended meanwhile.
+        pid: Option<i32>,
+    },
+    /// Somebody over TCP who knows `api.token`.
+    Bearer,
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            Some(pid) => write!(f, "uid {} (process {pid})", self.uid),
-            None => write!(f, "uid {}", self.uid),
+        match self {
+            Self::Process { uid, pid: Some(pid) } => write!(f, "uid {uid} (process {pid})"),
+            Self::Process { uid, pid: None } => write!(f, "uid {uid}"),
+            Self::Bearer => f.write_str("the bearer of `api.token`"),
         }
     }
 }

@@ -4,9 +4,14 @@
 //! what it is told to change it posts and leaves to the threads that ship; no request waits for one of them. A socket that
 //! cannot be made costs the API and no event.
 //!
+//! Where it is told to, it listens on the loopback interface as well, for a browser, under conditions of its own.
+//!
+//! - [`access`]: who may do what there.
 //! - [`agent`]: what the server must be told and may ask, a trait.
 //! - [`alerting`]: alerts and incidents.
 //! - [`configuration`]: what is configured, and how it changes.
+//! - `page`: the web page.
+//! - [`stream`]: what the agent does, second by second, for who listens.
 //! - [`model`]: what is said on the wire.
 //! - [`problem`]: what is said when something is wrong (RFC 9457).
 //! - [`router`]: which question goes where. It needs no socket, so that it can be tested without one and served on any.
@@ -15,16 +20,19 @@
 //! - [`server`]: the thread.
 //! - [`client`]: the other end, for the command line.
 
+pub mod access;
 pub mod agent;
 pub mod alerting;
 pub mod audit;
 pub mod client;
 pub mod configuration;
 pub mod model;
+mod page;
 pub mod problem;
 pub mod router;
 pub mod server;
 pub mod socket;
+pub mod stream;
 
 pub use agent::{Agent, Change, Exposition, Refusal};
 pub use alerting::Alerting;

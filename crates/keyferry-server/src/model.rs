@@ -477,6 +477,105 @@ pub struct OfSlot<T> {
     pub of: T,
 }
 
+/// What the agent does, at one moment: an event of the stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Snapshot {
+    /// The answer of `/api/v1/status`.
+    pub status: Status,
+    /// What is measured of events.
+    pub figures: Figures,
+    /// What has changed elsewhere, when one of these has.
+    pub marks: Marks,
+    /// The connections of each shipment that has some.
+    pub pools: Vec<OfShipment<Pool>>,
+    /// The tuner of each shipment for which one is at work.
+    pub tuners: Vec<OfShipment<Tuner>>,
+}
+
+/// Something of what is shipped from one slot to one destination.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct OfShipment<T> {
+    /// The destination's name.
+    pub destination: String,
+    /// The slot's directory in the journal.
+    pub slot: String,
+    /// What.
+    #[serde(flatten)]
+    pub of: T,
+}
+
+impl<T> OfShipment<T> {
+    /// `of` of what is shipped from `slot` to `destination`.
+    pub fn new(destination: &str, slot: &str, of: T) -> Self {
+        Self { destination: destination.to_owned(), slot: slot.to_owned(), of }
+    }
+}
+
+/// What is measured of events. Each destination meets the same events and counts them for itself: of several, the figures are of the one that has counted most. Counts are since the
+/// agent started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Figures {
+    /// When this was read.
+    pub time: u64,
+    /// From the commit of an event in the journal to its acknowledgement, over the last minute; `null` if nothing was acknowledged.
+    pub latency_ms: Option<Latency>,
+    /// Events met in the journal.
+    pub received: u64,
+    /// Events acknowledged by Kafka.
+    pub published: u64,
+    /// Events met in the journal, by type, the most frequent first.
+    pub events: Vec<Counted>,
+    /// Successful logins.
+    pub logins: u64,
+    /// Failed logins.
+    pub login_failures: u64,
+    /// Failed logins, by error, the most frequent first.
+    pub login_errors: Vec<Counted>,
+}
+
+/// Three points of a distribution of latencies, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Latency {
+    /// Half was at most this.
+    pub p50: f64,
+    /// All but a twentieth was at most this.
+    pub p95: f64,
+    /// All but a hundredth was at most this.
+    pub p99: f64,
+}
+
+/// How often something has been met.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Counted {
+    /// What.
+    pub name: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// What tells a listener to read configuration, alerts or incidents again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Marks {
+    /// The hash of the configuration that runs.
+    pub config: Option<String>,
+    /// The number of its version.
+    pub config_version: Option<u64>,
+    /// Whether a change is being tried.
+    pub trying: bool,
+    /// Whether the last change is on probation.
+    pub probation: bool,
+    /// Whether what the file says is in use.
+    pub file_in_use: bool,
+    /// How many incidents are kept.
+    pub incidents: u64,
+    /// How much has happened in them.
+    pub happenings: u64,
+    /// When something happened last.
+    pub last_happening: Option<u64>,
+    /// How many alerts fire.
+    pub firing: u64,
+}
+
 /// Which slot is meant.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

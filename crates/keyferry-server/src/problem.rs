@@ -58,6 +58,33 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "Request too slow", detail)
     }
 
+    /// Who asks must say that he may.
+    pub fn unauthorized() -> Self {
+        let detail = "this takes the token that `api.token` sets, as `Authorization: Bearer TOKEN`";
+        Self::new(StatusCode::UNAUTHORIZED, "no-token", "Token needed", detail)
+    }
+
+    /// Whoever asks, this is not done here.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// The request is for another host.
+    pub fn misdirected(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "Another host", detail)
+    }
+
+    /// The request is not of the one type that a change may have.
+    pub fn not_json() -> Self {
+        let detail = "a change must have the header `Content-Type: application/json`";
+        Self::malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    }
+
+    /// It cannot be answered now.
+    pub fn unavailable(kind: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Not available", detail)
+    }
+
     /// Not everything is being delivered.
     pub fn not_ready(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not delivering", detail)
@@ -85,6 +112,9 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Self::MEDIA_TYPE));
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }

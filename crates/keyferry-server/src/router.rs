@@ -11,19 +11,21 @@ use axum::extract::{
     DefaultBodyLimit, Extension, FromRequest, FromRequestParts, Path, Query, Request, State,
 };
 use axum::http::{HeaderMap, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::{self, Access};
 use crate::agent::{Agent, Change, Exposition};
 use crate::audit::{self, Peer};
 use crate::model::{
     Backlog, Breaker, Destination, Health, LogLevel, OfSlot, OfSlots, Overrides, Pool, SetBreaker, SetFrozen,
     SetProfile, SetSize, Shipment, SlotFilter, Status, Tuner,
 };
+use crate::page;
 use crate::problem::Problem;
 
 /// The longest body that is read.
@@ -43,7 +45,7 @@ const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
     info(
         title = "Keyferry agent",
         version = "1",
-        description = "A running agent: what it does, and what can be changed of it without a restart.",
+        description = "A running agent: what it does, and what can be changed of it without a restart. Over TCP (`api.listen`) every answer may also be 401 (the token is missing or wrong), 403 (a change without `api.token`, or from another origin), 415 (a change that is not application/json), 421 (another host) or 503 (the token cannot be read).",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
@@ -65,6 +67,11 @@ pub fn router(agent: Arc<dyn Agent>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(within_time))
         .with_state(agent)
+}
+
+/// The same with the web page, for those whom `access` admits.
+pub fn page_router(agent: Arc<dyn Agent>, access: Access) -> Router {
+    router(agent).merge(page::routes()).layer(from_fn_with_state(Arc::new(access), access::guard))
 }
 
 /// The metrics alone, for a listener that anybody may reach.
@@ -99,6 +106,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(reconnect))
         .routes(routes!(set_log_level))
         .routes(routes!(openapi))
+        .merge(crate::stream::routes())
         .merge(crate::alerting::routes())
         .merge(crate::configuration::routes());
     OpenApiRouter::with_openapi(Skeleton::openapi())

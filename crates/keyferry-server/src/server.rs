@@ -1,4 +1,4 @@
-//! The threads that serve: one the API on the Unix socket, and, where that is configured, one the metrics on TCP.
+//! The threads that serve: one the API on the Unix socket, and, where that is configured, one the page and one the metrics on TCP.
 //!
 //! The invariant: **they never take part in delivery.** Each has a runtime of its own with one thread, no timer while nobody asks, at most
 //! [`MAX_CONNECTIONS`] connections, and limits for what a connection may cost. When one cannot begin, the agent ships without it and says so.
@@ -20,9 +20,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::access::{Access, TokenSource};
 use crate::agent::Agent;
 use crate::audit::Peer;
-use crate::router::{metrics_router, router};
+use crate::router::{metrics_router, page_router, router};
 use crate::socket::{Socket, SocketError};
 
 /// Connections at a time; further ones wait.
@@ -56,10 +57,24 @@ impl Server {
         })
     }
 
+    /// Serves `agent` and the web page at `address` from now on, as soon as that is free, to those who know the `token`; without one to everybody, and to read only.
+    pub fn start_page(address: SocketAddr, token: Option<TokenSource>, agent: Arc<dyn Agent>) -> Self {
+        Self::spawn("web page", "keyferry-page", async move |stopped: Stopped| {
+            let Some(listener) = bind(address, "page", "api.listen", stopped.clone()).await? else {
+                return Ok(());
+            };
+            tracing::info!("the page is at http://{address}/");
+            accept(&listener, page_router(agent, Access::new(address, token)), stopped).await;
+            Ok(())
+        })
+    }
+
     /// Serves the metrics of `agent`, and nothing else, at `address` from now on, as soon as that is free.
     pub fn start_metrics(address: SocketAddr, agent: Arc<dyn Agent>) -> Self {
         Self::spawn("metrics endpoint", "keyferry-metrics", async move |stopped: Stopped| {
-            let Some(listener) = bind(address, stopped.clone()).await? else { return Ok(()) };
+            let Some(listener) = bind(address, "metrics", "metrics.listen", stopped.clone()).await? else {
+                return Ok(());
+            };
             tracing::info!("metrics are at http://{address}/metrics");
             accept(&listener, metrics_router(agent), stopped).await;
             Ok(())
@@ -131,14 +146,19 @@ async fn make_socket(directory: &Path, mut stopped: Stopped) -> Result<Option<So
 }
 
 /// A listener at `address`, as soon as whoever has it has ended; `None` if the word to end comes first.
-async fn bind(address: SocketAddr, mut stopped: Stopped) -> Result<Option<TcpListener>, ServeError> {
+async fn bind(
+    address: SocketAddr,
+    what: &str,
+    key: &str,
+    mut stopped: Stopped,
+) -> Result<Option<TcpListener>, ServeError> {
     let mut told = false;
     loop {
         match TcpListener::bind(address).await {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 if !told {
                     tracing::warn!(
-                        "{address} is in use; the metrics begin when it is free (if another agent has it for good, give this one another `metrics.listen`)"
+                        "{address} is in use; there is no {what} until it is free (if another agent has it for good, give this one another `{key}`)"
                     );
                 }
                 told = true;
@@ -167,7 +187,7 @@ impl Listener for UnixListener {
 
     async fn next(&self) -> io::Result<(UnixStream, Option<Peer>)> {
         let (stream, _) = self.accept().await?;
-        let peer = stream.peer_cred().ok().map(|cred| Peer { uid: cred.uid(), pid: cred.pid() });
+        let peer = stream.peer_cred().ok().map(|cred| Peer::Process { uid: cred.uid(), pid: cred.pid() });
         Ok((stream, peer))
     }
 }

@@ -296,7 +296,7 @@ fn the_log_tells_who_changed_what_and_what_was_refused() {
     let agent = two_destinations();
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let peer = Peer { uid: 1234, pid: Some(5678) };
+    let peer = Peer::Process { uid: 1234, pid: Some(5678) };
     tracing::subscriber::with_default(subscriber, || {
         for body in [r#"{"connections":2}"#, r#"{"connections":9}"#] {
             let request = Request::put("/api/v1/destinations/default/pool/size")
@@ -373,6 +373,10 @@ fn every_answer_is_one_that_the_document_has() {
     };
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
+            // The stream has no end: see tests/page.rs.
+            if path.ends_with("/stream") {
+                continue;
+            }
             let verb: Method = method.to_uppercase().parse().unwrap();
             for name in ["siem", "nowhere"] {
                 for query in ["", "?slot=slot-9", "?colour=red"] {

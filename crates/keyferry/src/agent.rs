@@ -87,12 +87,12 @@ pub fn run(arguments: &RunArguments) -> Result<(), Error> {
             let lock = SlotLock::acquire(slot)?;
             let beginning = task.beginning()?;
             beginning.plan.check()?;
-            let _metrics = control.serve_metrics(beginning.plan.metrics.listen);
+            let _served = control.serve_over_tcp(&beginning.plan);
             serve(slot, lock, beginning, &live, &control, &hangup, &mut stop)
         }
         (What::Journal(journal), SinkKind::Kafka) => {
             let beginning = task.beginning()?;
-            let _metrics = control.serve_metrics(beginning.plan.metrics.listen);
+            let _served = control.serve_over_tcp(&beginning.plan);
             sidecar::serve(journal, beginning, &live, &control, &hangup, &mut stop)
         }
     }
@@ -237,7 +237,7 @@ impl<'a> Child<'a> {
         self.live.is_supervised_from_now_on();
         let Some(lock) = self.lock()? else { return Ok(()) };
         let Some(beginning) = self.beginning() else { return Ok(()) };
-        let _metrics = self.control.serve_metrics(beginning.plan.metrics.listen);
+        let _served = self.control.serve_over_tcp(&beginning.plan);
         serve(self.slot, lock, beginning, self.live, self.control, hangup, self.stop)
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyferry_config::{
-    ByteSize, Config, Destination, Journal, Metrics, PressureLevel, Readiness, Settle, TopicCare, librdkafka,
+    Api, ByteSize, Config, Destination, Journal, Metrics, PressureLevel, Readiness, Settle, TopicCare,
+    librdkafka,
 };
 use keyferry_event::redaction::HashKey;
 use keyferry_event::{Content, Filter, HeaderMode, Redaction, Routing, Topics};
@@ -32,6 +33,8 @@ pub struct Plan {
     pub destinations: Vec<Readiness>,
     /// What is kept, and what gives way.
     pub journal: Journal,
+    /// How the agent can be reached over TCP.
+    pub api: Api,
     /// Where metrics go, besides the socket.
     pub metrics: Metrics,
     /// The node's name, where one is configured or handed over.
@@ -43,8 +46,8 @@ pub struct Plan {
 impl Plan {
     /// The plan that a configuration makes.
     pub fn of(config: Config) -> Self {
-        let Config { node, destinations, journal, metrics, alerts_file, .. } = config;
-        Self { destinations, journal, metrics, node, alerts_file }
+        let Config { node, destinations, journal, api, metrics, alerts_file, .. } = config;
+        Self { destinations, journal, api, metrics, node, alerts_file }
     }
 
     /// The destinations that can be used.

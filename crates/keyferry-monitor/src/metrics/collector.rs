@@ -147,7 +147,16 @@ impl MetricsCollector {
     /// What `p` of a hundred events did not exceed that were acknowledged in the last minute, from their commit in the journal to the acknowledgement, within 5 %; `None` if
     /// there were none. Over all shipments.
     pub fn latency_percentile(&self, p: f64) -> Option<Duration> {
-        Some(Duration::from_secs_f64(self.last_minute().latency.percentile(p)? / 1_000.0))
+        self.latency_percentiles([p]).map(|[one]| one)
+    }
+
+    /// The same for several at once, of one reading.
+    pub fn latency_percentiles<const N: usize>(&self, percentiles: [f64; N]) -> Option<[Duration; N]> {
+        let latency = self.last_minute().latency;
+        // Where one percentile is known, all are.
+        latency.percentile(50.0)?;
+        let of = |p| Duration::from_secs_f64(latency.percentile(p).unwrap_or_default() / 1_000.0);
+        Some(percentiles.map(of))
     }
 
     fn last_minute(&self) -> Totals {

@@ -17,6 +17,7 @@ use keyferry_pipeline::breaker::{BreakerReport, BreakerState, Forced};
 use keyferry_pipeline::{Controls, Phase, Report, State};
 use keyferry_server::{Agent, Alerting, Change, Configuration, Exposition, Refusal, model};
 
+use crate::control::figures::figures;
 use crate::live::{Handles, Live, Running, Shipment, Standing};
 use crate::shipment::wall_ms;
 
@@ -58,6 +59,11 @@ impl Agent for LiveAgent {
     fn metrics(&self, accept: &str) -> Exposition {
         let format = Format::accepted(accept);
         Exposition { content_type: format.content_type(), body: expose(&self.metrics.collect(), format) }
+    }
+
+    fn figures(&self) -> model::Figures {
+        let percentiles = self.metrics.latency_percentiles([50.0, 95.0, 99.0]);
+        figures(&self.metrics.collect_event_metrics(), percentiles, wall_ms())
     }
 
     fn change(&self, slot: &str, destination: &str, change: &Change) -> Result<(), Refusal> {
