@@ -113,6 +113,22 @@ impl Http {
         answer(format!("POST {address}"), request.send_form(form.iter().copied()))
     }
 
+    /// Posts JSON.
+    ///
+    /// # Errors
+    /// Where the connection fails.
+    pub fn post_json(&self, address: &str, body: &Value) -> Result<Answer> {
+        answer(format!("POST {address}"), self.agent.post(address).send_json(body))
+    }
+
+    /// Deletes something.
+    ///
+    /// # Errors
+    /// Where the connection fails.
+    pub fn delete(&self, address: &str) -> Result<Answer> {
+        answer(format!("DELETE {address}"), self.agent.delete(address).call())
+    }
+
     /// Sends a request with a bearer token and perhaps a JSON body.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod alertmanager;
 pub mod audit;
 pub mod browser;
 pub mod certificates;
+pub mod chromium;
 pub mod cluster;
 pub mod consumer;
 pub mod contest;

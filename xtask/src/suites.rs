@@ -15,9 +15,9 @@ use clap::ValueEnum;
 
 use crate::cache::Cache;
 use crate::dist::{self, Build};
-use crate::parts;
 use crate::tool::{CARGO, JAVA, MAVEN};
 use crate::{Error, Result, progress, workspace};
+use crate::{parts, web_page};
 
 /// The jar under test is the one that ships, for this machine.
 const JAR: Build = Build::Portable(Vec::new());
@@ -84,6 +84,7 @@ impl Suite {
                 let jar = bench.jar()?;
                 parts::prometheus(&bench.cache)?;
                 parts::opentelemetry(&bench.cache)?;
+                web_page::modules()?;
                 Ok(vec![end_to_end_test("monitoring", jar)])
             }
             Self::Promises => {

@@ -10,4 +10,5 @@ mod alerts;
 mod failures;
 mod latency;
 mod metrics;
+mod page;
 mod rules;
