@@ -215,6 +215,7 @@ class OptionsTest {
             .collect(Collectors.toSet());
     assertEquals(
         Set.of(
+            "api-token",
             "metrics-otlp-headers",
             "redaction-hash-key",
             "sasl-jaas-config",
