@@ -178,8 +178,10 @@ fn kcat(root: &Path, task: &Task<'_>) -> Launch {
     command.into()
 }
 
+/// By default omkafka drops what its client's queue has no room for; here it tries again.
 fn rsyslog(root: &Path, task: &Task<'_>) -> Result<Launch> {
-    let properties = LIBRDKAFKA.map(|property| format!("\"{property}\"")).join(", ");
+    let properties = LIBRDKAFKA.iter().chain([&QUEUE]).map(|property| format!("\"{property}\""));
+    let properties = properties.collect::<Vec<_>>().join(", ");
     let (room, lines) = (task.room.display(), task.input.lines.display());
     let (servers, topic) = (task.servers, task.topic);
     let configuration = format!(
@@ -189,7 +191,8 @@ module(load=\"omkafka\")
 template(name=\"line\" type=\"string\" string=\"%msg%\")
 input(type=\"imfile\" file=\"{lines}\" tag=\"event\" ruleset=\"kafka\")
 ruleset(name=\"kafka\" queue.type=\"LinkedList\" queue.size=\"100000\" queue.dequeueBatchSize=\"4096\") {{
-  action(type=\"omkafka\" broker=[\"{servers}\"] topic=\"{topic}\" partitions.auto=\"on\" template=\"line\" confParam=[{properties}])
+  action(type=\"omkafka\" broker=[\"{servers}\"] topic=\"{topic}\" partitions.auto=\"on\" template=\"line\" confParam=[{properties}]
+    resubmitOnFailure=\"on\" action.resumeRetryCount=\"-1\")
 }}
 "
     );

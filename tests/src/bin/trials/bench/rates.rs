@@ -21,6 +21,8 @@ const CLOSE_LOOK: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(100);
 /// Of all events, how many belong to the end.
 const END: f64 = 0.1;
+/// How much of a contestant's last words is repeated, in characters.
+const LINE: usize = 200;
 /// For how long nothing may arrive.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -260,9 +262,11 @@ pub fn watch(gauge: &Gauge, process: Pid, events: u64, begin: Instant) -> Result
     }
 }
 
-/// An error with the end of what the contestant said.
+/// An error with the last line of what the contestant said.
 fn explained(error: Error, output: &Path) -> Error {
-    Error::Missing(format!("{error}\n{}", log::tail(output)))
+    let said = log::read(output);
+    let last: String = said.lines().last().unwrap_or_default().chars().take(LINE).collect();
+    Error::Missing(format!("{error}; it said: {last}"))
 }
 
 fn first_line(error: &Error) -> String {
