@@ -61,6 +61,9 @@ fn look(bench: &mut Workbench<'_>, turn: usize) -> Result<f64> {
     }
     stand.kafka.resume()?;
     println!("{name}: {:.1} MiB", mebibytes(most));
+    // A client that was told of a cluster without brokers takes leave of it for good.
+    stand.kafka.wait_until_it_serves()?;
+    let gauge = stand.kafka.gauge(&topic)?;
     watch(&gauge, pid, input.journal.events(), begin).map_err(|error| error.with_log(agent.log()))?;
     agent.stop()?;
     stand.kafka.delete_topic(&topic)?;

@@ -97,7 +97,9 @@ impl Row {
     pub fn median(&self, quantity: Quantity) -> Option<f64> {
         let mut values = self.figures.get(&quantity)?.clone();
         values.sort_by(f64::total_cmp);
-        values.get(values.len().checked_sub(1)? / 2).copied()
+        let middle = values.len() / 2;
+        let above = *values.get(middle)?;
+        Some(if values.len() % 2 == 1 { above } else { f64::midpoint(values[middle - 1], above) })
     }
 
     /// The median with the lowest and the highest beside it.
@@ -310,9 +312,11 @@ mod tests {
 
     #[test]
     fn a_figure_is_the_median_with_its_spread() {
-        let row = row("a", &[1500.0, 900.0, 1_234_567.0]);
+        let mut row = row("a", &[1500.0, 900.0, 1_234_567.0]);
         assert_eq!(row.cell(Quantity::Rate), "1,500 (900–1,234,567)");
         assert_eq!(row.cell(Quantity::P99), "—");
+        row.add(&[(Quantity::Rate, 1700.0)]);
+        assert_eq!(row.median(Quantity::Rate), Some(1600.0));
         assert_eq!(grouped(-123_456.789, 1), "-123,456.8");
         assert_eq!(grouped(123.0, 2), "123.00");
     }
