@@ -61,9 +61,10 @@ fn look(bench: &mut Workbench<'_>, turn: usize) -> Result<f64> {
     }
     stand.kafka.resume()?;
     println!("{name}: {:.1} MiB", mebibytes(most));
-    // A client that was told of a cluster without brokers takes leave of it for good.
-    stand.kafka.wait_until_it_serves()?;
-    let gauge = stand.kafka.gauge(&topic)?;
+    // A client that was told of a cluster without brokers takes leave of it for good, and so does one that is made while the broker is not let in again.
+    let gauge = wait::every(SAMPLES, "the answer of a broker that goes on", LIMIT, || {
+        stand.kafka.gauge(&topic).ok().filter(|gauge| gauge.stored().is_ok_and(|stored| stored > 0))
+    })?;
     watch(&gauge, pid, input.journal.events(), begin).map_err(|error| error.with_log(agent.log()))?;
     agent.stop()?;
     stand.kafka.delete_topic(&topic)?;
