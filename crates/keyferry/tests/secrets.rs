@@ -16,14 +16,30 @@ const CANARY: &str = "zQ9xCanaryKv7w";
 /// Long enough for librdkafka to be refused and to say so.
 const LIFE: Duration = Duration::from_millis(1_500);
 
-/// What the agent with its socket in `slot` answers to a GET; nothing where there is no agent.
+/// An answer is there at once.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the agent with its socket in `slot` answers to a GET, of a stream the first event; nothing where there is no agent.
 fn get(slot: &Path, path: &str) -> Vec<u8> {
-    let mut answer = Vec::new();
+    let (mut answer, mut piece) = (Vec::new(), [0; 65_536]);
     if let Ok(mut socket) = UnixStream::connect(slot.join("agent.sock")) {
+        socket.set_read_timeout(Some(ANSWER_LIMIT)).unwrap();
         write!(socket, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").unwrap();
-        socket.read_to_end(&mut answer).unwrap();
+        while !is_event_of_stream(&answer) {
+            match socket.read(&mut piece).unwrap() {
+                0 => break,
+                length => answer.extend_from_slice(&piece[..length]),
+            }
+        }
     }
     answer
+}
+
+/// Whether it is a stream, which does not end by itself, with a whole event in it.
+fn is_event_of_stream(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let event = text.split_once("text/event-stream").and_then(|(_, rest)| rest.split_once("data: "));
+    event.is_some_and(|(_, event)| event.contains("\n\n"))
 }
 
 /// What it answers to every GET that its own description names.
@@ -35,6 +51,7 @@ fn everything_answered(slot: &Path) -> Vec<u8> {
     let paths = paths.filter(|(_, operations)| operations.get("get").is_some());
     let answers: Vec<_> = paths.map(|(path, _)| get(slot, &path.replace("{name}", "default"))).collect();
     assert!(answers.len() > 8, "only {} paths are described", answers.len());
+    assert!(answers.iter().any(|answer| is_event_of_stream(answer)), "the stream is not among them");
     answers.concat()
 }
 
