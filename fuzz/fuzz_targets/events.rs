@@ -1,11 +1,12 @@
 //! Arbitrary bytes as the payload of a PREPARE: what is accepted borrows from the payload, encodes to the same events again, and becomes
-//! a record whose value is the event's body and whose headers can be told by any consumer.
+//! a record whose value is the event's body, or JSON in any other format, and whose headers can be told by any consumer.
 #![no_main]
 
-use keyferry_event::{Encoder, Envelope, HeaderMode, Redaction};
+use keyferry_event::{Encoder, Envelope, Format, HeaderMode, Redaction};
 use keyferry_journal::event::{EventEncoder, EventView, Events, Field};
 use keyferry_journal::{Epoch, Outcome};
 use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
 
 const FIELDS: [Field; 10] = [
     Field::Id,
@@ -59,5 +60,13 @@ fn as_record(event: &EventView<'_>) {
         for header in record.headers() {
             assert!(std::str::from_utf8(header.value).is_ok(), "header {:?} is not text", header.name);
         }
+    }
+    // What is JSON stays JSON, where it is not nested too deeply for the reader.
+    let is_json = serde_json::from_slice::<Value>(&[&b"[[[["[..], event.body(), b"]]]]"].concat()).is_ok();
+    for format in [Format::CloudEvents, Format::Ocsf, Format::Ecs].into_iter().filter(|_| is_json) {
+        let mut encoder = Encoder::new(HeaderMode::CloudEvents).formatting(format);
+        let record = encoder.encode("topic", event, &envelope);
+        let told = serde_json::from_slice::<Value>(record.value);
+        assert!(told.is_ok(), "{format:?}: {}", String::from_utf8_lossy(record.value));
     }
 }

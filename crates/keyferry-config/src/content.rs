@@ -7,7 +7,7 @@ use keyferry_event::redaction::{FieldRules, Preset};
 use keyferry_event::routing::{KeyTemplate, TopicTemplate};
 use serde::Serialize;
 
-use crate::model::{RedactionPreset, Secrets};
+use crate::model::{Format, RedactionPreset, Secrets};
 use crate::secret::Secret;
 
 /// What of the events a destination gets, and what of an event a record tells.
@@ -19,6 +19,8 @@ pub struct Content {
     pub routing: Routing,
     /// What is not told.
     pub redaction: Redaction,
+    /// What a record's value looks like.
+    pub format: Format,
 }
 
 /// Which events a destination gets.

@@ -46,6 +46,7 @@ pub(crate) struct DestinationDraft {
     pub(crate) in_doubt: InDoubt,
     pub(crate) dead_letter_topic: Option<TopicName>,
     pub(crate) gap_records: bool,
+    pub(crate) settle_delay: Duration,
     pub(crate) librdkafka: BTreeMap<String, PropertyValue>,
     /// Values whose references yield nothing.
     pub(crate) unresolved: Vec<ConfigError>,
@@ -114,6 +115,7 @@ impl Default for DestinationDraft {
             in_doubt: InDoubt::Publish,
             dead_letter_topic: None,
             gap_records: true,
+            settle_delay: Duration::ZERO,
             librdkafka: BTreeMap::new(),
             unresolved: Vec::new(),
         }

@@ -48,10 +48,10 @@ pub use flow::{Backpressure, Breaker, EventTypes};
 pub use given::{Given, Givens};
 pub use load::{Loaded, load};
 pub use model::{
-    Api, ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Headers,
-    InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, Metrics, MissingOption, Otlp, Overflow, Pool,
-    PressureLevel, PropertyValue, Protocol, Readiness, RedactionPreset, Sasl, Secrets, Security, Settle, Tls,
-    TopicCare, TopicConfig, Trust, Tuner, TunerPreset, TunerProfile,
+    Api, ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Format,
+    Headers, InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, Metrics, MissingOption, Otlp, Overflow,
+    Pool, PressureLevel, PropertyValue, Protocol, Readiness, RedactionPreset, Sasl, Secrets, Security,
+    Settle, Tls, TopicCare, TopicConfig, Trust, Tuner, TunerPreset, TunerProfile,
 };
 pub use names::{
     BootstrapServers, DestinationName, IllegalDestinationName, IllegalServers, IllegalTopicName, Server,

@@ -284,6 +284,7 @@ impl Context<'_> {
             in_doubt: draft.in_doubt,
             dead_letter_topic: draft.dead_letter_topic,
             gap_records: draft.gap_records,
+            settle_delay: draft.settle_delay,
             librdkafka: draft.librdkafka,
             given: self.given.assignments.keys().cloned().collect(),
         }))

@@ -191,6 +191,9 @@ pub struct Destination {
     pub dead_letter_topic: Option<TopicName>,
     /// Whether a record tells consumers of events that are missing in the stream.
     pub gap_records: bool,
+    /// How old events are at least when they are published.
+    #[serde(serialize_with = "serialize_duration")]
+    pub settle_delay: Duration,
     /// Properties that are handed to librdkafka as they are, on top of those that Keyferry sets.
     pub librdkafka: BTreeMap<String, PropertyValue>,
     /// The keys that a source gives a value, such as `destination.delivery.linger`. All others have their defaults.
@@ -420,6 +423,22 @@ keyword! {
         Minimal = "minimal",
         /// None, as the listener that Keyferry replaces.
         None = "none",
+    }
+}
+
+keyword! {
+    /// What a record's value looks like.
+    #[derive(Default)]
+    Format {
+        /// Keycloak's own JSON.
+        #[default]
+        Keycloak = "keycloak",
+        /// CloudEvents 1.0 in structured mode, with Keycloak's JSON as data.
+        CloudEvents = "cloudevents",
+        /// The Open Cybersecurity Schema Framework.
+        Ocsf = "ocsf",
+        /// The Elastic Common Schema.
+        Ecs = "ecs",
     }
 }
 

@@ -13,8 +13,8 @@ use crate::content;
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
-    Api, Compression, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PressureLevel, Protocol,
-    RedactionPreset, Secrets, Settle, TunerPreset, TunerProfile, pairs,
+    Api, Compression, Format, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PressureLevel,
+    Protocol, RedactionPreset, Secrets, Settle, TunerPreset, TunerProfile, pairs,
 };
 use crate::secret::Secret;
 use crate::stores::StoreFormat;
@@ -109,6 +109,9 @@ pub(crate) const LIBRDKAFKA_TABLE: &str = "destination.librdkafka";
 
 /// The longest timer that librdkafka takes for most of its settings: fifteen minutes.
 const LONGEST_TIMER_MS: u64 = 900_000;
+
+/// The longest settle delay: ten minutes. Whoever needs more wants another consumer.
+const LONGEST_SETTLE_DELAY_MS: u64 = 600_000;
 
 /// The longest retention: a hundred years.
 const LONGEST_KEEP_MS: u64 = 36_525 * 86_400_000;
@@ -285,6 +288,17 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Destination(|draft, input| set_some(&mut draft.client_id, input.text())),
     },
     Setting {
+        key: "destination.format",
+        option: Some("format"),
+        takes: one_of::<Format>,
+        default: "`keycloak`",
+        purpose: "What a record's value looks like: Keycloak's own JSON, that within a CloudEvent in structured mode, or the event in the Open Cybersecurity Schema Framework or the Elastic \
+                  Common Schema. What is redacted is redacted in each. See docs/events.md.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| set(&mut draft.content.format, input.keyword())),
+    },
+    Setting {
         key: "destination.headers",
         option: Some("headers"),
         takes: one_of::<Headers>,
@@ -429,6 +443,19 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
         class: Class::Restart,
         apply: Apply::Destination(|draft, input| set(&mut draft.gap_records, input.boolean())),
+    },
+    Setting {
+        key: "destination.settle_delay",
+        option: Some("settle-delay"),
+        takes: || "duration up to `10m`".into(),
+        default: "`0ms`: at once",
+        purpose: "How old events must be before they are published: for consumers that read the user back from Keycloak and must not meet a cache that does not know of the change yet. What is not old \
+                  enough when the agent stops stays in the journal until it runs again.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.settle_delay, input.duration(0..=LONGEST_SETTLE_DELAY_MS))
+        }),
     },
     Setting {
         key: "destination.topics.create",

@@ -12,7 +12,7 @@
 //! | `ce_type` | `org.keycloak.event.<TYPE>` or `org.keycloak.admin.<RESOURCE_TYPE>.<OPERATION>` |
 //! | `ce_time` | the event's own time, RFC 3339 in UTC, milliseconds |
 //! | `ce_subject` | the user whom the event concerns, or the resource path of an admin event; left out where there is neither |
-//! | `content-type` | `application/json` |
+//! | `content-type` | `application/json`, or what the [format](crate::format) says |
 //! | `ce_sequence` | the number of the record in its epoch and destination, from 1, without gaps; 20 digits, so that it sorts as text ([sequence extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/sequence.md)) |
 //! | `ce_partitionkey` | the record's key ([partitioning extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/partitioning.md)) |
 //! | `ce_traceparent` | W3C Trace Context of the request, where there is one ([distributed tracing extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md)) |
@@ -28,6 +28,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use keyferry_journal::event::{EventKind, EventView};
 use keyferry_journal::{Epoch, Outcome};
 
+use crate::format::Format;
 use crate::gap::{GAP_TYPE, Gap};
 use crate::key::{concerned_user, write_user};
 use crate::redaction::OfUser;
@@ -57,6 +58,14 @@ pub struct Envelope<'a> {
     pub sequence: u64,
 }
 
+/// `ce_outcome`: whether the event's transaction is known to have committed.
+pub(crate) fn outcome(event: &EventView<'_>, envelope: &Envelope<'_>) -> &'static str {
+    match envelope.outcome {
+        Outcome::Committed if !event.is_in_doubt() => "committed",
+        Outcome::Committed | Outcome::Unknown => "unknown",
+    }
+}
+
 /// One header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
@@ -73,10 +82,12 @@ pub const MAX_HEADERS: usize = 13;
 #[derive(Debug, Default)]
 pub(crate) struct HeaderSpans {
     spans: Vec<(&'static CStr, Range<usize>)>,
+    /// What the value is, for `content-type`.
+    pub(crate) format: Format,
 }
 
 /// Those of a record that has none from an encoder.
-pub(crate) static NO_HEADERS: HeaderSpans = HeaderSpans { spans: Vec::new() };
+pub(crate) static NO_HEADERS: HeaderSpans = HeaderSpans { spans: Vec::new(), format: Format::Keycloak };
 
 impl HeaderSpans {
     /// Builds the headers of one record, their values at the end of `arena`.
@@ -92,7 +103,10 @@ impl HeaderSpans {
         self.spans.clear();
         match mode {
             HeaderMode::None => {}
-            HeaderMode::Minimal => self.delivery(event, envelope, arena),
+            HeaderMode::Minimal => {
+                self.delivery(event, envelope, arena);
+                self.structured_mode(arena);
+            }
             HeaderMode::CloudEvents => {
                 self.text(c"ce_specversion", "1.0", arena);
                 self.delivery(event, envelope, arena);
@@ -123,8 +137,17 @@ impl HeaderSpans {
             self.format(c"ce_source", format_args!("/keyferry/{}", gap.node), arena);
             self.text(c"ce_type", GAP_TYPE, arena);
             self.time(time_ms, arena);
-            self.text(c"content-type", "application/json", arena);
+            self.text(c"content-type", self.format.content_type(), arena);
             self.spans.push((c"ce_partitionkey", key));
+        } else {
+            self.structured_mode(arena);
+        }
+    }
+
+    /// By `content-type` alone a consumer knows CloudEvents in structured mode.
+    fn structured_mode(&mut self, arena: &mut Vec<u8>) {
+        if self.format == Format::CloudEvents {
+            self.text(c"content-type", self.format.content_type(), arena);
         }
     }
 
@@ -139,11 +162,7 @@ impl HeaderSpans {
             None => self.format(c"ce_id", format_args!("{}-{}", envelope.epoch, envelope.sequence), arena),
         }
         self.place(envelope.sequence, envelope.node, envelope.epoch, arena);
-        let outcome = match envelope.outcome {
-            Outcome::Committed if !event.is_in_doubt() => "committed",
-            Outcome::Committed | Outcome::Unknown => "unknown",
-        };
-        self.text(c"ce_outcome", outcome, arena);
+        self.text(c"ce_outcome", outcome(event, envelope), arena);
     }
 
     /// Where the record stands in the stream of its node.
@@ -173,7 +192,7 @@ impl HeaderSpans {
         }
         self.time(event.time_ms(), arena);
         self.subject(event, of_user, arena);
-        self.text(c"content-type", "application/json", arena);
+        self.text(c"content-type", self.format.content_type(), arena);
         if let Some(traceparent) = event.traceparent() {
             self.text(c"ce_traceparent", traceparent, arena);
         }
@@ -205,4 +224,4 @@ impl HeaderSpans {
 }
 
 /// 9999-12-31T23:59:59.999Z: RFC 3339 has no later time.
-const LAST_RFC3339_MS: u64 = 253_402_300_799_999;
+pub(crate) const LAST_RFC3339_MS: u64 = 253_402_300_799_999;

@@ -56,19 +56,28 @@ fn end_of_value(text: &[u8], at: usize, depth: usize) -> Result<usize, NotJson> 
     match text.get(at).ok_or(NotJson)? {
         b'"' => Ok(end_of_string(text, at + 1)? + 1),
         b'{' => members(text, at, depth, |_, _| true),
-        b'[' => elements(text, at, depth),
+        b'[' => elements(text, at, depth, |_| {}),
         _ => end_of_literal(text, at),
     }
 }
 
-fn elements(text: &[u8], at: usize, depth: usize) -> Result<usize, NotJson> {
+/// Calls `visit` with each element of the list at `at`; answers where the list ends.
+pub(crate) fn elements(
+    text: &[u8],
+    at: usize,
+    depth: usize,
+    mut visit: impl FnMut(Range<usize>),
+) -> Result<usize, NotJson> {
     let mut at = skip_space(text, at + 1);
     if text.get(at) == Some(&b']') {
         return Ok(at + 1);
     }
     let depth = depth.checked_sub(1).ok_or(NotJson)?;
     loop {
-        at = skip_space(text, end_of_value(text, skip_space(text, at), depth)?);
+        let value = skip_space(text, at);
+        let end_of_value = end_of_value(text, value, depth)?;
+        visit(value..end_of_value);
+        at = skip_space(text, end_of_value);
         match text.get(at) {
             Some(b',') => at += 1,
             Some(b']') => return Ok(at + 1),
@@ -78,7 +87,7 @@ fn elements(text: &[u8], at: usize, depth: usize) -> Result<usize, NotJson> {
 }
 
 /// Calls `visit` with the name (as it is written) and the value of each member of the object at `at`, until it answers `false`; answers where the object, or the visited part of it, ends.
-fn members(
+pub(crate) fn members(
     text: &[u8],
     at: usize,
     depth: usize,

@@ -1,6 +1,6 @@
 //! What a record says: the way from a journaled event to the bytes that a consumer reads from Kafka.
 //!
-//! The invariant: **the value is Keycloak's own JSON, byte for byte, but for what is redacted.** Whatever Keyferry has to say about an event (its
+//! The invariant: **the value is Keycloak's own JSON, byte for byte, but for what is redacted**, unless another [`format`](mod@format) was asked for. Whatever Keyferry has to say about an event (its
 //! sequence number, the node, whether its transaction is known to have committed) stands in headers around it, so that consumers
 //! of other listeners read our topics unchanged, and an event costs a copy rather than a parse.
 //!
@@ -9,11 +9,13 @@
 //! - [`routing`]: templates for topics and keys.
 //! - [`key`]: what concerns one user stays in order, because it has one key.
 //! - [`headers`]: CloudEvents 1.0 in binary mode.
+//! - [`format`](mod@format): what the value looks like.
 //! - [`gap`]: word of what is missing.
 //! - [`record`]: topic, key, headers and value together.
 //! - [`sink`]: what a destination must do with a record.
 
 pub mod filter;
+pub mod format;
 pub mod gap;
 pub mod headers;
 mod json;
@@ -32,9 +34,12 @@ pub struct Content {
     pub routing: Routing,
     /// What of them is not told.
     pub redaction: Redaction,
+    /// What a record's value looks like.
+    pub format: Format,
 }
 
 pub use filter::Filter;
+pub use format::Format;
 pub use gap::{GAP_TYPE, Gap, GapReason, Span};
 pub use headers::{Envelope, Header, HeaderMode};
 pub use record::{Encoder, Record, Topics};

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use keyferry_journal::event::{EventKind, EventView};
 
+use crate::format::{Format, Formatter, Told};
 use crate::gap::Gap;
 use crate::headers::{Envelope, Header, HeaderMode, HeaderSpans, NO_HEADERS};
 use crate::key::write_key;
@@ -39,7 +40,7 @@ pub struct Record<'a> {
     pub topic: &'a str,
     /// The key, never empty.
     pub key: &'a [u8],
-    /// The value: Keycloak's own JSON, with what is redacted replaced in it, or that of a [`Gap`].
+    /// The value: Keycloak's own JSON, with what is redacted replaced in it, or that of a [`Gap`]; in another [`Format`] if one was asked for.
     pub value: &'a [u8],
     /// The event's own time, milliseconds since the Unix epoch: the record's timestamp.
     pub timestamp_ms: u64,
@@ -91,6 +92,7 @@ pub struct Encoder {
     /// The topic that the template made last.
     topic: String,
     redactor: Redactor,
+    formatter: Formatter,
 }
 
 impl Encoder {
@@ -102,6 +104,18 @@ impl Encoder {
     /// From now on records have the headers of `mode`.
     pub fn set_mode(&mut self, mode: HeaderMode) {
         self.mode = mode;
+    }
+
+    /// From now on values are of `format`.
+    pub fn set_format(&mut self, format: Format) {
+        (self.formatter.format, self.headers.format) = (format, format);
+    }
+
+    /// The same, with values of `format`.
+    #[must_use]
+    pub fn formatting(mut self, format: Format) -> Self {
+        self.set_format(format);
+        self
     }
 
     /// The same, with topics and keys of its own.
@@ -123,7 +137,7 @@ impl Encoder {
         event: &EventView<'a>,
         envelope: &Envelope<'_>,
     ) -> Record<'a> {
-        let Self { mode, arena, headers, routing, topic: made, redactor, .. } = self;
+        let Self { mode, arena, headers, routing, topic: made, redactor, formatter, .. } = self;
         arena.clear();
         let of_user = redactor.redaction().of_user();
         let is_keyed = routing.key.as_ref().is_some_and(|template| template.write(event, of_user, arena));
@@ -132,11 +146,17 @@ impl Encoder {
         }
         let key: Range<usize> = 0..arena.len();
         headers.build(*mode, event, envelope, of_user, key.clone(), arena);
+        formatter.begin(*mode, event, envelope, of_user, &arena[key.clone()]);
         let is_made = routing.topic.as_ref().is_some_and(|template| template.write(event, made));
+        let body = redactor.redact(event.body());
+        let value = match formatter.format {
+            Format::Keycloak => body,
+            _ => formatter.value(*mode, &Told { event, envelope, body }, headers, arena),
+        };
         Record {
             topic: if is_made { made } else { topic },
             key: &arena[key],
-            value: redactor.redact(event.body()),
+            value,
             timestamp_ms: event.time_ms(),
             headers,
             arena,
@@ -161,8 +181,8 @@ impl Encoder {
         gap.write_value(&mut self.value);
         Record {
             topic,
+            value: self.formatter.gap(gap, sequence, time_ms, &self.arena[key.clone()], &self.value),
             key: &self.arena[key],
-            value: &self.value,
             timestamp_ms: time_ms,
             headers: &self.headers,
             arena: &self.arena,

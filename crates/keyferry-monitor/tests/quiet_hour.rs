@@ -108,6 +108,7 @@ fn settings(meter: &Arc<Meter>) -> Settings {
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,
         gap_records: true,
+        settle_delay: Duration::ZERO,
         ceiling: None,
         retention: Retention::default(),
         credit: Credit { bytes: 24 << 20, records: 20_000 },

@@ -3,7 +3,7 @@
 //!
 //! `cargo xtask cost-of-metrics` runs it with and without the feature `metrics`, one after the other, and compares. An argument names another case than that of user events with nothing configured:
 //! `filter` and `filter-details` (conditions on fields beside the JSON, and in it), `secrets` (admin events with a client's representation, in which secrets are masked), `pseudonyms` (user events
-//! under the preset `gdpr-pseudonymous`), `none` (user events, nothing searched).
+//! under the preset `gdpr-pseudonymous`), `none` (user events, nothing searched), `cloudevents`, `ocsf`, `ecs` (user events in these formats).
 
 #![allow(clippy::unwrap_used, reason = "a measurement fails by panicking")]
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 use keyferry_event::filter::Selection;
 use keyferry_event::redaction::{FieldRules, HashKey, Preset};
 use keyferry_event::{
-    Content, Failure, Filter, HeaderMode, Record, Redaction, SendError, Sink, Token, Topics,
+    Content, Failure, Filter, Format, HeaderMode, Record, Redaction, SendError, Sink, Token, Topics,
 };
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::writer::WriterOptions;
@@ -83,6 +83,7 @@ impl Case {
             user(Content { filter, ..Content::default() })
         };
         let redacted = |redaction| Content { redaction, ..Content::default() };
+        let formatted = |format| Content { format, ..Content::default() };
         match name {
             "default" => user(Content::default()),
             "none" => user(redacted(Redaction::none())),
@@ -100,6 +101,9 @@ impl Case {
                     key,
                 )))
             }
+            "cloudevents" => user(formatted(Format::CloudEvents)),
+            "ocsf" => user(formatted(Format::Ocsf)),
+            "ecs" => user(formatted(Format::Ecs)),
             _ => panic!("there is no case {name}"),
         }
     }
@@ -141,6 +145,7 @@ fn settings(content: &Content) -> Settings {
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,
         gap_records: true,
+        settle_delay: Duration::ZERO,
         ceiling: None,
         // What is delivered stays, so that it can be delivered again.
         retention: Retention { keep: Duration::MAX, keep_bytes: None },

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
-use keyferry_event::HeaderMode;
+use keyferry_event::{Format, HeaderMode};
 
 use crate::breaker::{self, Forced};
 use crate::in_flight::Credit;
@@ -20,6 +20,10 @@ use crate::{Settings, backpressure};
 pub struct Tunables {
     /// Which headers records carry.
     pub headers: HeaderMode,
+    /// What their values look like.
+    pub format: Format,
+    /// See [`Settings::settle_delay`].
+    pub settle_delay: Duration,
     /// How long delivered segments are kept.
     pub retention: Retention,
     /// See [`Settings::delivery_timeout`].
@@ -33,8 +37,25 @@ pub struct Tunables {
 impl Tunables {
     /// Those of `settings`.
     pub fn of(settings: &Settings) -> Self {
-        let Settings { headers, retention, delivery_timeout, breaker, backpressure, .. } = settings.clone();
-        Self { headers, retention, delivery_timeout, breaker, backpressure }
+        let Settings {
+            headers,
+            content,
+            settle_delay,
+            retention,
+            delivery_timeout,
+            breaker,
+            backpressure,
+            ..
+        } = settings.clone();
+        Self {
+            headers,
+            format: content.format,
+            settle_delay,
+            retention,
+            delivery_timeout,
+            breaker,
+            backpressure,
+        }
     }
 }
 
@@ -185,6 +206,8 @@ mod tests {
         assert_eq!(controls.credit(configured), configured);
         let tunables = |timeout| Tunables {
             headers: HeaderMode::Minimal,
+            format: Format::Ocsf,
+            settle_delay: Duration::from_secs(timeout),
             retention: Retention::default(),
             delivery_timeout: Duration::from_secs(timeout),
             breaker: breaker::Settings::default(),

@@ -29,6 +29,7 @@ mod report;
 mod retention;
 mod runner;
 mod sender;
+mod settling;
 mod shedding;
 mod start;
 mod telling;

@@ -19,6 +19,7 @@ use crate::ledger::{Removal, Share};
 use crate::meter::Meter;
 use crate::retention::{Kept, Position, Retention};
 use crate::sender::{Sender, Sent};
+use crate::settling::Settling;
 use crate::shedding::LowPriority;
 use crate::start::Start;
 
@@ -58,6 +59,8 @@ pub struct Settings {
     pub dead_letter_topic: Option<String>,
     /// Whether a consumer is told of missing events, by gap records among the others.
     pub gap_records: bool,
+    /// How old events must be before they are published, by the time at which their outcome was journaled.
+    pub settle_delay: Duration,
     /// How large the journal may become; `None` is no ceiling.
     pub ceiling: Option<Ceiling>,
     /// How long delivered segments are kept.
@@ -123,6 +126,7 @@ pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
     pub(crate) feed: Feed<S>,
     pub(crate) sender: Sender<K, A>,
     pub(crate) breaker: CircuitBreaker,
+    pub(crate) settling: Settling,
     /// Whether the sink must be reset before anything is sent.
     pub(crate) is_broken: bool,
     pub(crate) backpressure: BackpressureMonitor,
@@ -161,11 +165,13 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     pub fn new(feed: Feed<S>, start: Start, sink: K, aside: A, settings: Settings) -> Self {
         let breaker = CircuitBreaker::new(settings.breaker.clone(), settings.seed);
         let backpressure = BackpressureMonitor::new(settings.backpressure);
+        let settling = Settling::new(settings.settle_delay);
         let Start { checkpoint, settled, positions, given_up, passed_over } = start;
         Self {
             feed,
             sender: Sender::new(sink, aside, settings, settled).passing_over(passed_over),
             breaker,
+            settling,
             is_broken: false,
             backpressure,
             checkpoint,
@@ -215,12 +221,21 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     /// Whether everything that the journal held at the last turn is settled.
     pub fn is_drained(&self) -> bool {
-        self.caught_up && self.sender.outbox.in_flight.is_empty() && self.sender.has_told_all()
+        self.caught_up && self.is_settled()
+    }
+
+    /// Whether everything is settled that is old enough to be published, and nothing but the settle delay keeps the rest in the journal.
+    pub fn awaits_settling(&self) -> bool {
+        self.settling.is_waiting() && self.is_settled()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.sender.outbox.in_flight.is_empty() && self.sender.has_told_all()
     }
 
     /// For how many milliseconds nothing has been settled although there was something to settle.
     pub fn stalled_ms(&self, clock: Clock) -> u64 {
-        if self.is_drained() {
+        if self.is_drained() || self.awaits_settling() {
             0
         } else {
             clock.monotonic_ms.saturating_sub(self.sender.outbox.settled_at_ms)
@@ -272,6 +287,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             if !self.send_gaps(clock)? {
                 return Ok(false);
             }
+            if self.settling.is_waiting_at(clock) {
+                return Ok(false);
+            }
             let before = self.feed.resume_point();
             let Some(item) = self.feed.next(clock.monotonic_ms)? else {
                 self.caught_up = true;
@@ -282,6 +300,10 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             };
             (self.caught_up, self.found) = (false, true);
             match item {
+                Item::Transaction(transaction) if self.settling.holds_back(&transaction, clock) => {
+                    self.feed.seek(before.as_ref())?;
+                    return Ok(false);
+                }
                 Item::Transaction(transaction) => match self.sender.send(&transaction, clock)? {
                     Sent::All => {}
                     Sent::Full => {
@@ -403,10 +425,12 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     fn what_next(&self, clock: Clock, sent_all: bool) -> Turn {
         let can_send = self.may_send(clock) && !self.sender.outbox.sink_is_full;
+        let old_enough = self.settling.waits_until_ms().filter(|_| can_send);
+        let can_send = can_send && !self.settling.is_waiting_at(clock);
         let at_once = (can_send && !sent_all).then_some(clock.monotonic_ms);
         let checkpoint = self.unsaved.then_some(self.saved_at_ms + CHECKPOINT_INTERVAL_MS);
         let breaker = self.breaker.wake_at_ms(clock.monotonic_ms);
-        let wake_at_ms = [at_once, checkpoint, breaker].into_iter().flatten().min();
+        let wake_at_ms = [at_once, old_enough, checkpoint, breaker].into_iter().flatten().min();
         Turn { wake_at_ms, journal: can_send, found: self.found, segment: self.feed.segment() }
     }
 }

@@ -29,10 +29,12 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     }
 
     fn retune(&mut self, tunables: Tunables) {
-        let Tunables { headers, retention, delivery_timeout, breaker, backpressure } = tunables;
+        let Tunables { headers, format, settle_delay, retention, delivery_timeout, breaker, backpressure } =
+            tunables;
         self.breaker.set_settings(breaker.clone());
         self.backpressure.set_settings(backpressure);
-        self.sender.retune(headers);
+        self.sender.retune(headers, format);
+        self.settling.set_delay(settle_delay);
         let settings = &mut self.sender.settings;
         (settings.retention, settings.delivery_timeout) = (retention, delivery_timeout);
         (settings.breaker, settings.backpressure) = (breaker, backpressure);
@@ -56,10 +58,11 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     /// While nothing may be sent the journal is not read, and whatever comes there is not settled. The time without an acknowledgement begins then.
     pub(crate) fn lose_sight(&mut self, clock: Clock) {
-        if self.is_drained() {
+        if self.is_drained() || self.awaits_settling() {
             self.sender.outbox.settled_at_ms = clock.monotonic_ms;
         }
         self.caught_up = false;
+        self.settling.forget();
     }
 
     /// Takes in the outcomes.
@@ -133,6 +136,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         self.sender.rewind(self.settled);
         self.feed.seek(self.settled.map(|progress| progress.resume).as_ref())?;
         self.pending = None;
+        self.settling.forget();
         self.owed.send_again();
         self.caught_up = false;
         Ok(())

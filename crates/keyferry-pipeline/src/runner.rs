@@ -38,7 +38,7 @@ pub struct DrainLimits {
 pub enum Ended {
     /// Everything was delivered.
     Drained,
-    /// Time ran out; the journal keeps the rest.
+    /// Time ran out, or the rest is not old enough to be published; the journal keeps it.
     Undelivered,
 }
 
@@ -134,6 +134,9 @@ fn drained<S: Storage, K: Sink, A: Aside>(
 ) -> Option<Ended> {
     if pipeline.is_drained() {
         return Some(Ended::Drained);
+    }
+    if pipeline.awaits_settling() {
+        return Some(Ended::Undelivered);
     }
     let taken = now.monotonic_ms - since_ms;
     let stalled = pipeline.stalled_ms(now).min(taken);

@@ -2,7 +2,9 @@
 //!
 //! The invariant: **a record has the same number whenever it is sent**, and the next one has the next. One that is passed over ([`shedding`](crate::shedding)) has its number too.
 
-use keyferry_event::{Encoder, Envelope, Failure, FailureClass, HeaderMode, Record, SendError, Sink, Token};
+use keyferry_event::{
+    Encoder, Envelope, Failure, FailureClass, Format, HeaderMode, Record, SendError, Sink, Token,
+};
 use keyferry_journal::event::EventView;
 use keyferry_journal::{Epoch, EventKind, Outcome, Resume, Transaction};
 
@@ -87,7 +89,8 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             outbox,
             encoder: Encoder::new(settings.headers)
                 .routing(settings.content.routing.clone())
-                .redacting(settings.content.redaction.clone()),
+                .redacting(settings.content.redaction.clone())
+                .formatting(settings.content.format),
             settings,
             epoch: from.map(|progress| progress.resume.epoch),
             next_sequence: from.map_or(1, |progress| progress.next_sequence),
@@ -100,10 +103,11 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         }
     }
 
-    /// From now on records have the headers of `mode`.
-    pub(crate) fn retune(&mut self, mode: HeaderMode) {
-        self.settings.headers = mode;
+    /// From now on records have the headers of `mode` and values of `format`.
+    pub(crate) fn retune(&mut self, mode: HeaderMode, format: Format) {
+        (self.settings.headers, self.settings.content.format) = (mode, format);
         self.encoder.set_mode(mode);
+        self.encoder.set_format(format);
     }
 
     /// The same, where it was decided before what is passed over.

@@ -42,7 +42,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     fn state(&self, clock: Clock) -> (State, Option<String>) {
         let is_held_back = self.permit(clock) == Permit::Nothing;
-        if self.is_drained() && !is_held_back {
+        if (self.is_drained() || self.awaits_settling()) && !is_held_back {
             return (State::Idle, None);
         }
         let is_stalled =

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use keyferry_event::filter::Selection;
 use keyferry_event::{
-    Content, Failure, FailureClass, Filter, HeaderMode, Record, Routing, SendError, Sink, Token, Topics,
+    Content, Failure, FailureClass, Filter, Format, HeaderMode, Record, Routing, SendError, Sink, Token,
+    Topics,
 };
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::format::{GapCause, GapPayload};
@@ -21,7 +22,8 @@ use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
 use keyferry_pipeline::backpressure::Thresholds;
 use keyferry_pipeline::{
     BreakerState, Ceiling, Clock, Credit, Forced, HeldFile, InDoubt, Level, LowPriority, Overflow, Pipeline,
-    Report, Retention, Settings, SideFiles, Start, State, Trip, backpressure, breaker, in_flight,
+    Report, Retention, Settings, SideFiles, Start, State, Trip, Tunables, Turn, backpressure, breaker,
+    in_flight,
 };
 
 /// A sink that does what the test says.
@@ -155,6 +157,7 @@ fn settings(admin_events: Option<&str>) -> Settings {
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,
         gap_records: true,
+        settle_delay: Duration::ZERO,
         ceiling: None,
         retention: Retention::default(),
         credit: Credit { bytes: 1 << 20, records: 100 },
@@ -166,6 +169,10 @@ fn settings(admin_events: Option<&str>) -> Settings {
         meter: Arc::default(),
         seed: 1,
     }
+}
+
+fn clock_at(monotonic_ms: u64, wall_ms: u64) -> Clock {
+    Clock { monotonic_ms, wall_ms }
 }
 
 fn begin(storage: &MemoryStorage, segment_size: u64) -> Writer<MemoryStorage, fn() -> u64> {
@@ -244,6 +251,15 @@ impl Bench {
     fn kill_keycloak(&mut self) {
         self.writer.take().unwrap().kill();
         self.storage.set_writer_alive(false);
+    }
+
+    /// A turn at this time, monotonic and since the Unix epoch.
+    fn at(&mut self, monotonic_ms: u64, wall_ms: u64) -> Turn {
+        self.pipeline.turn(clock_at(monotonic_ms, wall_ms)).unwrap()
+    }
+
+    fn report_at(&mut self, monotonic_ms: u64, wall_ms: u64) -> Report {
+        self.pipeline.report(clock_at(monotonic_ms, wall_ms))
     }
 
     fn after(&mut self, ms: u64) -> Report {
@@ -1174,4 +1190,76 @@ fn each_epoch_has_its_own_word_of_what_is_passed_over() {
     let span = |from: u64, to: u64| serde_json::json!({"from": from, "to": to});
     assert_eq!(spans, [(3, span(2, 3)), (1, span(1, 1))]);
     assert_eq!(bench.deliver().state, State::Idle);
+}
+
+#[test]
+fn what_is_not_old_enough_waits_in_the_journal_and_no_longer_than_the_delay() {
+    let settle_delay = Duration::from_secs(3);
+    let mut bench =
+        Bench::with(Settings { settle_delay, ..settings(None) }, WriterOptions::default().segment_size);
+    // What the writer dates is 1 s after the epoch, and the clock of the turns far ahead of that: old enough.
+    bench.commit(EventKind::User, "old");
+    bench.after(1);
+    assert_eq!(bench.sink.values(), ["old"]);
+    bench.sink.acknowledge_all();
+    bench.at(100, 1_500);
+    assert!(bench.pipeline.is_drained());
+
+    // Committed at 1000 by the journal's clock, read 500 ms later.
+    bench.commit(EventKind::User, "1");
+    bench.commit(EventKind::User, "2");
+    let turn = bench.at(100, 1_500);
+    assert_eq!((bench.sink.values().len(), turn.wake_at_ms, turn.journal), (0, Some(2_600), false));
+    assert!(bench.pipeline.awaits_settling() && !bench.pipeline.is_drained());
+    assert_eq!(bench.report_at(2_000, 3_400).state, State::Idle, "it waits for nobody but the clock");
+    assert_eq!(bench.pipeline.stalled_ms(clock_at(60_000, 3_400)), 0);
+    bench.at(2_599, 3_999);
+    assert_eq!(bench.sink.values().len(), 0);
+    bench.at(2_600, 4_000);
+    assert_eq!(bench.sink.values(), ["1", "2"]);
+    bench.sink.acknowledge_all();
+    bench.at(2_700, 4_100);
+    assert!(bench.pipeline.is_drained());
+
+    // The clock was set back: by its date the event comes from the future.
+    bench.commit(EventKind::User, "3");
+    bench.at(5_000, 500);
+    bench.at(7_999, 500);
+    assert_eq!(bench.sink.values().len(), 0);
+    bench.at(8_000, 500);
+    assert_eq!(bench.sink.values(), ["3"], "it was read as long ago as the delay");
+}
+
+#[test]
+fn a_destination_that_fails_while_events_settle_is_told_of() {
+    let settle_delay = Duration::from_secs(3);
+    let mut bench =
+        Bench::with(Settings { settle_delay, ..settings(None) }, WriterOptions::default().segment_size);
+    bench.commit(EventKind::User, "1");
+    bench.at(0, 1_500);
+    assert!(bench.pipeline.awaits_settling());
+    bench.settings.controls.force_breaker(Some(Forced::Open));
+    bench.at(100, 1_600);
+    bench.at(5_100, 6_600);
+    assert!(!bench.pipeline.awaits_settling());
+    assert_eq!(bench.pipeline.stalled_ms(clock_at(5_100, 6_600)), 5_000);
+}
+
+#[test]
+fn the_format_of_the_destination_is_that_of_its_records_from_the_next_on() {
+    let content = Content { format: Format::Ocsf, ..Content::default() };
+    let mut bench =
+        Bench::with(Settings { content, ..settings(None) }, WriterOptions::default().segment_size);
+    bench.commit(EventKind::User, r#"{"id":"a","later":1}"#);
+    bench.deliver();
+    let mut tunables = Tunables::of(&bench.settings);
+    tunables.format = Format::Keycloak;
+    bench.settings.controls.retune(tunables);
+    bench.commit(EventKind::User, r#"{"id":"b","later":1}"#);
+    bench.deliver();
+    let log = bench.sink.log();
+    let [(1, ocsf), (2, own)] = &log[..] else { panic!("{log:?}") };
+    let ocsf: serde_json::Value = serde_json::from_str(ocsf).unwrap();
+    assert_eq!((&ocsf["class_uid"], &ocsf["unmapped"]["later"]), (&3002.into(), &1.into()));
+    assert_eq!(own, r#"{"id":"b","later":1}"#);
 }

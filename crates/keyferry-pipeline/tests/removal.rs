@@ -113,6 +113,7 @@ fn settings() -> Settings {
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,
         gap_records: true,
+        settle_delay: Duration::ZERO,
         ceiling: None,
         retention: Retention::default(),
         credit: Credit { bytes: 1 << 20, records: 100 },

@@ -177,6 +177,8 @@ struct Cluster {
     trouble: Option<Failure>,
     /// How many records were ever taken.
     taken: u64,
+    /// Ids and outcomes of the records that were taken since somebody asked last.
+    news: Vec<(String, String)>,
     /// Whether brokers forget producers now and then, so that a record is appended twice.
     forgetful: bool,
     /// The numbers whose good outcome was reported, by epoch.
@@ -219,6 +221,7 @@ impl SimulatedKafka {
                 login: true,
                 trouble: None,
                 taken: 0,
+                news: Vec::new(),
                 forgetful: false,
                 acknowledged: BTreeMap::new(),
                 partitions: vec![Vec::new(); PARTITIONS + 1],
@@ -252,6 +255,11 @@ impl SimulatedKafka {
     /// How many records were ever taken.
     pub fn taken(&self) -> u64 {
         self.cluster.borrow().taken
+    }
+
+    /// Ids and outcomes (`ce_outcome`) of the records that were taken since the last call.
+    pub fn take_news(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.cluster.borrow_mut().news)
     }
 
     /// Whether the dead-letter topic is there.
@@ -367,6 +375,7 @@ impl Sink for SimulatedKafka {
         if cluster.random.u32(..400) == 0 {
             return Err(SendError::Failed(Failure::transient("not taken")));
         }
+        cluster.news.push((record.id.clone(), record.outcome.clone()));
         let partition = partition_of(&record);
         cluster.pending[partition].push_back(Pending { token, record });
         cluster.taken += 1;

@@ -146,6 +146,9 @@ pub enum Violation {
     /// Progress was written down beyond what the destination had acknowledged.
     #[error("{0} records of epoch {1} are behind the checkpoint, but number {2} was never acknowledged")]
     CheckpointAhead(u64, String, u64),
+    /// An event was published that was not old enough.
+    #[error("{0} was published {1} ms after its commit, but the settle delay is {2} ms")]
+    TooEarly(String, u64, u64),
     /// A second agent got hold of a slot that was served.
     #[error("two agents ship one slot")]
     TwoAgents,

@@ -37,6 +37,8 @@ pub struct Profile {
     pub low_priority: Option<u64>,
     /// Whether the provider settles what its last life left in doubt (`journal-settle`).
     pub settles: bool,
+    /// The settle delay in milliseconds.
+    pub settle_delay_ms: u64,
 }
 
 impl Profile {
@@ -44,6 +46,12 @@ impl Profile {
     #[must_use]
     pub fn under_pressure(self, random: &mut fastrand::Rng) -> Self {
         Self { low_priority: (random.u32(..3) == 0).then(|| random.u64(..4)), ..self }
+    }
+
+    /// The same, where events may have to reach an age before they are published. Drawn apart as well.
+    #[must_use]
+    pub fn delayed(self, random: &mut fastrand::Rng) -> Self {
+        Self { settle_delay_ms: if random.u32(..4) == 0 { random.u64(1..2_000) } else { 0 }, ..self }
     }
 
     /// Draws a mixture.
@@ -75,6 +83,7 @@ impl Profile {
             forgetful_brokers: random.u32(..4) == 0,
             settles: random.u32(..4) == 0,
             low_priority: None,
+            settle_delay_ms: 0,
             dead_letter_topic: random.u32(..2) == 0,
             dead_letter_topic_missing: random.u32(..4) == 0,
         }

@@ -23,7 +23,7 @@
 //!
 //! Which of these a history has is decided by its seed ([`profile`](crate::profile)), so that many are simple enough to be held against the strictest promise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,13 +173,16 @@ struct World {
     last_error: Option<String>,
     /// In events: a transaction that has credit is sent as a whole.
     largest_transaction: usize,
+    /// When events were committed, monotonic and since the Unix epoch, in milliseconds.
+    committed: BTreeMap<String, (u64, u64)>,
 }
 
 impl World {
     fn new(seed: u64, trace: Trace) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut priorities = fastrand::Rng::with_seed(!seed);
-        let profile = Profile::of(&mut random).under_pressure(&mut priorities);
+        let mut delays = fastrand::Rng::with_seed(seed.rotate_left(32));
+        let profile = Profile::of(&mut random).under_pressure(&mut priorities).delayed(&mut delays);
         trace.line(format_args!("seed {seed}: {profile:?}"));
         let kafka = SimulatedKafka::new(random.u64(..), trace.clone());
         kafka.set_forgetful(profile.forgetful_brokers);
@@ -208,6 +211,7 @@ impl World {
             damage_told: false,
             last_error: None,
             largest_transaction: 0,
+            committed: BTreeMap::new(),
         }
     }
 
@@ -324,6 +328,8 @@ impl World {
         for late in settlement::settle(&self.disk, durable, self.wall_ms, decided) {
             self.trace.line(format_args!("the next start settles {:?}: {:?}", late.fate, late.ids));
             self.oracle.settled(&late.ids, late.fate);
+            // Dated once more.
+            self.committed.retain(|id, _| !late.ids.contains(id));
             self.settled_late.push(late);
         }
     }
@@ -420,6 +426,9 @@ impl World {
         self.trace.line(format_args!("{fate:?}: {ids:?}"));
         self.oracle.settled(&ids, fate);
         keycloak.settle(index, fate, self.wall_ms);
+        if fate == Fate::Committed {
+            self.committed.extend(ids.into_iter().map(|id| (id, (self.monotonic_ms, self.wall_ms))));
+        }
     }
 
     /// Keycloak's life ends: what has no outcome in the journal is in doubt.
@@ -606,6 +615,7 @@ impl World {
             },
             dead_letter_topic: self.profile.dead_letter_topic.then(|| DEAD_LETTER_TOPIC.to_owned()),
             gap_records: true,
+            settle_delay: Duration::from_millis(self.profile.settle_delay_ms),
             ceiling: self.profile.options.max_size.map(ceiling),
             retention: Retention {
                 keep: Duration::from_millis(self.profile.keep_ms),
@@ -671,7 +681,24 @@ impl World {
             return Err(Violation::Unbounded(pending));
         }
         before.judge(&standing(agent, clock), whole).map_err(Violation::Breaker)?;
+        self.check_age()?;
         if self.random.u32(..16) == 0 { self.check_checkpoint() } else { Ok(()) }
+    }
+
+    /// What was published in this turn is as old as the settle delay: by its date, or by the time since.
+    fn check_age(&self) -> Result<(), Violation> {
+        let delay = self.profile.settle_delay_ms;
+        for (id, outcome) in self.kafka.take_news() {
+            let Some((monotonic_ms, wall_ms)) = self.committed.get(&id).filter(|_| outcome == "committed")
+            else {
+                continue;
+            };
+            let age = (self.monotonic_ms - monotonic_ms).max(self.wall_ms.saturating_sub(*wall_ms));
+            if age < delay {
+                return Err(Violation::TooEarly(id, age, delay));
+            }
+        }
+        Ok(())
     }
 
     fn agent_failed(&mut self, error: &dyn std::fmt::Display) {

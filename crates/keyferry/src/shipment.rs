@@ -9,7 +9,7 @@ use keyferry_config::{
     librdkafka,
 };
 use keyferry_event::redaction::HashKey;
-use keyferry_event::{Content, Filter, HeaderMode, Redaction, Routing, Topics};
+use keyferry_event::{Content, Filter, Format, HeaderMode, Redaction, Routing, Topics};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
 use keyferry_kafka::topics::{TopicPolicy, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, ProducerSettings};
@@ -207,6 +207,7 @@ pub fn settings(destination: &Destination, journal: &Journal) -> Settings {
         in_doubt: in_doubt(destination),
         dead_letter_topic: destination.dead_letter_topic.as_ref().map(ToString::to_string),
         gap_records: destination.gap_records,
+        settle_delay: destination.settle_delay,
         ceiling: ceiling(journal),
         retention: Retention { keep: journal.keep, keep_bytes: journal.keep_size.map(ByteSize::as_bytes) },
         delivery_timeout: destination.delivery.delivery_timeout,
@@ -305,13 +306,19 @@ pub fn topics(destination: &Destination) -> Topics {
 
 /// Which events there are records of, and what becomes of them.
 pub fn content(destination: &Destination) -> Content {
-    let keyferry_config::Content { filter, routing, redaction } = &destination.content;
+    let keyferry_config::Content { filter, routing, redaction, format } = &destination.content;
     let key = redaction.hash_key.as_ref().and_then(|key| HashKey::new(key.expose().as_bytes()).ok());
     let masks_secrets = redaction.secrets == keyferry_config::Secrets::Mask;
     Content {
         filter: Filter::new(&filter.include, &filter.exclude, filter.expression.as_ref()),
         routing: Routing { topic: routing.topic.clone(), key: routing.key.clone() },
         redaction: Redaction::new(masks_secrets, redaction.preset.map(Into::into), &redaction.fields, key),
+        format: match format {
+            keyferry_config::Format::Keycloak => Format::Keycloak,
+            keyferry_config::Format::CloudEvents => Format::CloudEvents,
+            keyferry_config::Format::Ocsf => Format::Ocsf,
+            keyferry_config::Format::Ecs => Format::Ecs,
+        },
     }
 }
 
@@ -333,6 +340,7 @@ pub fn default_settings() -> Settings {
         in_doubt: InDoubt::Publish,
         dead_letter_topic: None,
         gap_records: true,
+        settle_delay: Duration::ZERO,
         ceiling: None,
         retention: Retention::default(),
         credit: CREDIT,
@@ -382,10 +390,16 @@ mod tests {
             ("journal-keep", "7d"),
             ("journal-keep-size", "2GiB"),
             ("journal-settle", "event-store"),
+            ("format", "ocsf"),
+            ("settle-delay", "2500"),
         ]);
         let settings = only(&plan);
         assert_eq!((settings.in_doubt, settings.gap_records), (InDoubt::Hold, false));
         assert_eq!(settings.dead_letter_topic.as_deref(), Some("dead"));
+        assert_eq!(
+            (settings.content.format, settings.settle_delay),
+            (Format::Ocsf, Duration::from_millis(2500))
+        );
         let ceiling = Ceiling { max_bytes: 1 << 30, segment_bytes: 1 << 20, policy: Overflow::DropOld };
         assert_eq!(settings.ceiling, Some(ceiling));
         let keep = Duration::from_secs(7 * 86_400);

@@ -160,11 +160,12 @@ impl<'a> Replay<'a> {
 
     /// Makes the records that were sent, unless another topic is asked for.
     fn encoder(&self) -> Encoder {
-        let Content { routing, redaction, .. } = shipment::content(&self.destination);
+        let Content { routing, redaction, format, .. } = shipment::content(&self.destination);
         let topic = routing.topic.filter(|_| self.arguments.topic.is_none());
         Encoder::new(shipment::headers(&self.destination))
             .routing(Routing { topic, ..routing })
             .redacting(redaction)
+            .formatting(format)
     }
 
     fn sink(&self) -> Result<KafkaSink, Error> {

@@ -7,12 +7,15 @@ use super::Plan;
 use super::report::{Bound, Quantity, Report, Row, Target};
 
 /// Names that the program of the measurement knows, what they are, and what is asked of them.
-const CASES: [(&str, &str, Option<f64>); 5] = [
+const CASES: [(&str, &str, Option<f64>); 8] = [
     ("none", "user events, nothing searched", None),
     ("default", "user events, default configuration", Some(3e6)),
     ("filter", "with a filter on three fields", Some(1.5e6)),
     ("filter-details", "with a filter on a field inside the JSON", None),
     ("secrets", "admin events of 1.7 kB with a secret to mask", None),
+    ("cloudevents", "user events as structured CloudEvents", Some(1e6)),
+    ("ocsf", "user events in OCSF", Some(4e5)),
+    ("ecs", "user events in ECS", None),
 ];
 
 /// Runs each case in turn.

@@ -1,0 +1,265 @@
+//! The members of an event's JSON: each is told in the place that a format has for it, or left over.
+//!
+//! The invariant: **a member is marked as told only by whoever takes it**, so that what nobody has a place for is known in the end, whatever it is.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use super::writing::ObjectWriter;
+use crate::json::{self, DEEPEST, NotJson, skip_space};
+
+/// Where the members of one object stand. Reused from object to object.
+#[derive(Debug, Default)]
+pub(super) struct Members(Vec<Member>);
+
+#[derive(Debug)]
+struct Member {
+    /// The content of its name.
+    name: Range<usize>,
+    value: Range<usize>,
+    is_told: bool,
+}
+
+impl Members {
+    /// Those of the object that `text` is.
+    fn read<'a>(&'a mut self, text: &'a [u8]) -> Result<Object<'a>, NotJson> {
+        self.0.clear();
+        let begin = skip_space(text, 0);
+        if text.get(begin) != Some(&b'{') {
+            return Err(NotJson);
+        }
+        let end = json::members(text, begin, DEEPEST, |name, value| {
+            self.0.push(Member { name, value, is_told: false });
+            true
+        })?;
+        let is_all = skip_space(text, end) == text.len();
+        if is_all { Ok(Object { text, members: &mut self.0 }) } else { Err(NotJson) }
+    }
+}
+
+/// An object whose members are being told.
+pub(super) struct Object<'a> {
+    text: &'a [u8],
+    members: &'a mut Vec<Member>,
+}
+
+impl<'a> Object<'a> {
+    /// The value of a member, which is not marked as told; `None` if there is none, or if it is `null`.
+    pub(super) fn peek(&self, name: &str) -> Option<&'a [u8]> {
+        self.find(name).map(|at| self.value(at))
+    }
+
+    /// The content of a member that is a text and not empty, which is not marked as told.
+    pub(super) fn peek_content(&self, name: &str) -> Option<&'a [u8]> {
+        self.peek(name).and_then(content)
+    }
+
+    /// The content of a member that is a text and not empty.
+    pub(super) fn content(&mut self, name: &str) -> Option<&'a [u8]> {
+        self.content_if(name, |_| true)
+    }
+
+    /// The content of a member that is the address of a host.
+    pub(super) fn address(&mut self, name: &str) -> Option<&'a [u8]> {
+        self.content_if(name, |text| {
+            std::str::from_utf8(text).is_ok_and(|text| text.parse::<IpAddr>().is_ok())
+        })
+    }
+
+    fn content_if(&mut self, name: &str, wanted: impl FnOnce(&[u8]) -> bool) -> Option<&'a [u8]> {
+        let at = self.find(name)?;
+        let content = content(self.value(at)).filter(|content| wanted(content))?;
+        self.members[at].is_told = true;
+        Some(content)
+    }
+
+    /// A member is told already where its content is `text`.
+    pub(super) fn is_told_as(&mut self, name: &str, text: &str) {
+        self.is_told_if(name, |value| content(value) == Some(text.as_bytes()));
+    }
+
+    /// A member is told already where it is this number.
+    pub(super) fn is_told_as_number(&mut self, name: &str, number: u64) {
+        self.is_told_if(name, |value| {
+            std::str::from_utf8(value).is_ok_and(|value| value.parse() == Ok(number))
+        });
+    }
+
+    fn is_told_if(&mut self, name: &str, is_told: impl FnOnce(&[u8]) -> bool) {
+        if let Some(at) = self.find(name)
+            && is_told(self.value(at))
+        {
+            self.members[at].is_told = true;
+        }
+    }
+
+    /// The content of the names, and the values, of what is not told and not `null`.
+    pub(super) fn left(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let text = self.text;
+        let left = self.members.iter().filter(|member| !member.is_told);
+        left.map(|member| (&text[member.name.clone()], &text[member.value.clone()]))
+            .filter(|(_, value)| *value != b"null")
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        let is_it = |member: &Member| &self.text[member.name.clone()] == name.as_bytes();
+        self.members.iter().position(is_it).filter(|at| self.value(*at) != b"null")
+    }
+
+    fn value(&self, at: usize) -> &'a [u8] {
+        &self.text[self.members[at].value.clone()]
+    }
+}
+
+/// The content of the string that `value` is, if it is one and not empty.
+fn content(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(b"\"")?.strip_suffix(b"\"").filter(|content| !content.is_empty())
+}
+
+/// What is needed to read events, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    event: Members,
+    details: Members,
+    administrator: Members,
+    /// The representation without its escapes.
+    representation: Vec<u8>,
+    names: Vec<Range<usize>>,
+}
+
+/// An event's JSON, taken apart as far as formats go.
+pub(super) struct Parts<'a> {
+    pub(super) event: Object<'a>,
+    /// Its details, which stay whole: what is read of them is told a second time.
+    pub(super) details: Option<Object<'a>>,
+    /// `authDetails`: who made a change, and from where.
+    pub(super) administrator: Option<Object<'a>>,
+    /// The JSON itself where it is none, so that nothing could be taken apart.
+    pub(super) unreadable: Option<&'a [u8]>,
+    representation: &'a mut Vec<u8>,
+    names: &'a mut Vec<Range<usize>>,
+}
+
+impl Reading {
+    /// Takes `body` apart.
+    pub(super) fn of<'a>(&'a mut self, body: &'a [u8]) -> Parts<'a> {
+        let Self { event, details, administrator, representation, names } = self;
+        let unreadable = event.read(body).is_err().then_some(body);
+        let text: &[u8] = if unreadable.is_some() { b"{}" } else { body };
+        if unreadable.is_some() {
+            event.0.clear();
+        }
+        let mut event = Object { text, members: &mut event.0 };
+        let details = match event.peek("details") {
+            Some(value) => details.read(value).ok(),
+            None => None,
+        };
+        let administrator = match event.peek("authDetails") {
+            Some(value) => administrator.read(value).ok(),
+            None => None,
+        };
+        if administrator.is_some() {
+            event.is_told_if("authDetails", |_| true);
+        }
+        Parts { event, details, administrator, unreadable, representation, names }
+    }
+}
+
+impl<'a> Parts<'a> {
+    /// The content of a detail that is a text and not empty.
+    pub(super) fn detail(&self, name: &str) -> Option<&'a [u8]> {
+        self.details.as_ref()?.peek_content(name)
+    }
+
+    /// Writes what is not told elsewhere to `object`, by Keycloak's names.
+    pub(super) fn write_left_over(&self, object: &mut ObjectWriter<'_>) {
+        self.event.left().for_each(|(name, value)| object.as_written(name, value));
+        let Some(administrator) = &self.administrator else { return };
+        let mut left = administrator.left().peekable();
+        if left.peek().is_some() {
+            let mut object = object.object("authDetails");
+            left.for_each(|(name, value)| object.as_written(name, value));
+        }
+    }
+
+    /// The contents of the names of what the representation lists: roles.
+    pub(super) fn names_in_representation(&mut self) -> impl Iterator<Item = &[u8]> {
+        self.names.clear();
+        self.representation.clear();
+        if let Some(content) = self.event.peek_content("representation") {
+            json::decode(content, self.representation, |_, _| {});
+            let (text, names) = (&**self.representation, &mut *self.names);
+            let begin = skip_space(text, 0);
+            let is_list = text.get(begin) == Some(&b'[')
+                && json::elements(text, begin, DEEPEST, |element| names.extend(name_in(text, element)))
+                    .is_ok();
+            if !is_list {
+                names.clear();
+            }
+        }
+        self.names.iter().map(|name| &self.representation[name.clone()])
+    }
+}
+
+/// Where the content of the `name` of the object stands that is at `element` of `text`.
+fn name_in(text: &[u8], element: Range<usize>) -> Option<Range<usize>> {
+    if text[element.start] != b'{' {
+        return None;
+    }
+    let mut found = None;
+    let end = json::members(text, element.start, DEEPEST, |name, value| {
+        if &text[name] == b"name" {
+            found = Some(value);
+        }
+        found.is_none()
+    });
+    end.ok()?;
+    let value = found?;
+    content(&text[value.clone()])?;
+    Some(value.start + 1..value.end - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_takes_is_left_over() {
+        let body = br#"{"id":"e-1","time":7,"none":null,"empty":"","new":[1, 2],"details":{"a":"b"},"authDetails":{"userId":"u","x":1}}"#;
+        let mut reading = Reading::default();
+        let mut parts = reading.of(body);
+        assert_eq!(parts.event.content("id"), Some(&b"e-1"[..]));
+        assert_eq!((parts.event.content("time"), parts.event.content("empty")), (None, None));
+        parts.event.is_told_as_number("time", 7);
+        assert_eq!(parts.detail("a"), Some(&b"b"[..]));
+        let left: Vec<_> = parts.event.left().collect();
+        let expected: [(&[u8], &[u8]); 3] =
+            [(b"empty", b"\"\""), (b"new", b"[1, 2]"), (b"details", br#"{"a":"b"}"#)];
+        assert_eq!(left, expected);
+        let mut administrator = parts.administrator.unwrap();
+        assert_eq!(administrator.content("userId"), Some(&b"u"[..]));
+        assert_eq!(administrator.left().collect::<Vec<_>>(), [(&b"x"[..], &b"1"[..])]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_as_it_is() {
+        let mut reading = Reading::default();
+        for body in [&b"{\"a\":1} x"[..], b"", b"[]", b"{\"a\":", b"\"**********\""] {
+            let parts = reading.of(body);
+            assert_eq!((parts.unreadable, parts.event.left().count()), (Some(body), 0));
+        }
+        assert!(reading.of(b" {} ").unreadable.is_none());
+    }
+
+    #[test]
+    fn roles_are_named_by_the_representation() {
+        let body = br#"{"representation":"[{\"id\":\"1\",\"name\":\"captain\"},{\"id\":\"2\"},7,{\"name\":\"mate \\\"x\\\"\"}]"}"#;
+        let mut reading = Reading::default();
+        let mut parts = reading.of(body);
+        let names: Vec<_> = parts.names_in_representation().collect();
+        assert_eq!(names, [&b"captain"[..], br#"mate \"x\""#]);
+        for none in [&br#"{"representation":"{}"}"#[..], br#"{"representation":"[1"}"#, b"{}"] {
+            assert_eq!(reading.of(none).names_in_representation().count(), 0);
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! What a consumer reads in each format.
+#![allow(clippy::unwrap_used)]
+
+use keyferry_event::redaction::{FieldRules, HashKey, Preset};
+use keyferry_event::{Encoder, Envelope, Format, Gap, GapReason, HeaderMode, Redaction};
+use keyferry_journal::event::{EventEncoder, EventView, Events, Field};
+use keyferry_journal::{Epoch, EventKind, Outcome};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+const ENVELOPE: Envelope<'static> =
+    Envelope { node: "kc-1", epoch: Epoch(0x0006_447B_0D1A_2C00), outcome: Outcome::Committed, sequence: 42 };
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// The formats that are not Keycloak's own, with their names.
+const FORMATS: [(Format, &str); 3] =
+    [(Format::CloudEvents, "cloudevents"), (Format::Ocsf, "ocsf"), (Format::Ecs, "ecs")];
+
+/// What the provider writes to the journal of an event with this JSON.
+fn journaled(body: &[u8]) -> EventEncoder {
+    let event: Value = serde_json::from_slice(body).unwrap_or_default();
+    let is_admin = event.get("operationType").is_some();
+    let (kind, of_type, who) = if is_admin {
+        (EventKind::Admin, "operationType", &event["authDetails"])
+    } else {
+        (EventKind::User, "type", &event)
+    };
+    let fields = [
+        (Field::Id, &event["id"]),
+        (Field::Type, &event[of_type]),
+        (Field::RealmId, &event["realmId"]),
+        (Field::RealmName, &event["realmName"]),
+        (Field::Client, &who["clientId"]),
+        (Field::UserId, &who["userId"]),
+        (Field::ResourceType, &event["resourceType"]),
+        (Field::ResourcePath, &event["resourcePath"]),
+        (Field::Error, &event["error"]),
+    ];
+    let mut fields: Vec<(Field, &str)> =
+        fields.iter().filter_map(|(field, value)| Some((*field, value.as_str()?))).collect();
+    fields.push((Field::TraceParent, TRACE));
+    let mut payload = EventEncoder::new();
+    payload.push(kind, event["time"].as_u64().unwrap_or(1), &fields, body);
+    payload
+}
+
+fn only(payload: &EventEncoder) -> EventView<'_> {
+    Events::of(payload.payload()).next().unwrap().unwrap()
+}
+
+fn value(encoder: &mut Encoder, body: &[u8]) -> Vec<u8> {
+    encoder.encode("topic", &only(&journaled(body)), &ENVELOPE).value.to_vec()
+}
+
+fn read(format: Format, body: &Value) -> Value {
+    let mut encoder = Encoder::new(HeaderMode::CloudEvents).formatting(format);
+    serde_json::from_slice(&value(&mut encoder, body.to_string().as_bytes())).unwrap()
+}
+
+/// Keycloak's event again, out of a record in `format`: what stands where is known from the documentation alone. Fields that are `null` are not told.
+fn decoded(format: Format, record: &Value) -> Map<String, Value> {
+    let mut event = match format {
+        Format::Keycloak => record.as_object().unwrap().clone(),
+        Format::CloudEvents => record["data"].as_object().unwrap().clone(),
+        Format::Ocsf => from_ocsf(record),
+        Format::Ecs => from_ecs(record),
+    };
+    event.retain(|_, value| !value.is_null());
+    if let Some(Value::Object(administrator)) = event.get_mut("authDetails") {
+        administrator.retain(|_, value| !value.is_null());
+    }
+    event
+}
+
+/// The members that `fields` names where the record has them.
+fn gathered(record: &Value, rest: &Value, fields: &[(&str, &[&str])]) -> Map<String, Value> {
+    let mut event = rest.as_object().cloned().unwrap_or_default();
+    event.remove("keyferry");
+    let is_admin = event.contains_key("resourceTypeAsString") || event.contains_key("resourceType");
+    let mut administrator =
+        event.remove("authDetails").and_then(|value| value.as_object().cloned()).unwrap_or_default();
+    for (name, places) in fields {
+        let Some(found) = places.iter().find_map(|place| record.pointer(place)) else { continue };
+        let of_administrator =
+            ["userId", "clientId", "ipAddress"].contains(name) || *name == "authDetails.realmName";
+        let name = if *name == "type" && is_admin {
+            "operationType"
+        } else {
+            name.trim_start_matches("authDetails.")
+        };
+        let into = if is_admin && of_administrator { &mut administrator } else { &mut event };
+        into.entry(name).or_insert_with(|| found.clone());
+    }
+    if is_admin && !administrator.is_empty() {
+        event.insert("authDetails".to_owned(), Value::Object(administrator));
+    }
+    event
+}
+
+fn from_ocsf(record: &Value) -> Map<String, Value> {
+    let is_admin = record["unmapped"].get("resourceTypeAsString").is_some();
+    let realm: &[&str] = if is_admin { &[] } else { &["/user/domain"] };
+    let fields: [(&str, &[&str]); 15] = [
+        ("id", &["/metadata/uid"]),
+        ("time", &["/time"]),
+        ("type", &["/metadata/event_code"]),
+        ("realmId", &["/metadata/tenant_uid"]),
+        ("realmName", realm),
+        ("error", &["/status_code"]),
+        ("ipAddress", &["/src_endpoint/ip"]),
+        ("sessionId", &["/session/uid", "/actor/session/uid"]),
+        ("userId", if is_admin { &["/actor/user/uid"] } else { &["/user/uid"] }),
+        ("authDetails.realmName", if is_admin { &["/actor/user/domain"] } else { &[] }),
+        (
+            "clientId",
+            if is_admin {
+                &["/actor/app_uid"]
+            } else if record["class_uid"] == 3002 {
+                &["/service/name"]
+            } else {
+                &["/actor/app_name", "/entity/name"]
+            },
+        ),
+        ("resourceType", if is_admin { &["/entity/type"] } else { &[] }),
+        ("resourcePath", if is_admin { &["/entity/name"] } else { &[] }),
+        ("resourceId", if is_admin { &["/entity/uid"] } else { &[] }),
+        ("nothing", &[]),
+    ];
+    gathered(record, &record["unmapped"], &fields)
+}
+
+fn from_ecs(record: &Value) -> Map<String, Value> {
+    let time = humantime::parse_rfc3339(record["@timestamp"].as_str().unwrap()).unwrap();
+    let time = time.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let fields: [(&str, &[&str]); 7] = [
+        ("id", &["/event/id"]),
+        ("type", &["/event/action"]),
+        ("realmId", &["/organization/id"]),
+        ("realmName", &["/organization/name"]),
+        ("error", &["/error/code"]),
+        ("ipAddress", &["/source/ip"]),
+        ("userId", &["/user/id"]),
+    ];
+    let mut event = gathered(record, &record["keycloak"], &fields);
+    event.insert("time".to_owned(), time.into());
+    event
+}
+
+fn without_null(event: &Value) -> Map<String, Value> {
+    decoded(Format::Keycloak, event)
+}
+
+/// What OCSF needs and an event may not have: `service.name` and `entity.name` stand in for it.
+fn strip_stand_ins(found: &mut Map<String, Value>, expected: &Map<String, Value>) {
+    for (name, stand_ins) in [
+        ("clientId", &["Keycloak", "unknown"][..]),
+        ("resourcePath", &["REALM", "unknown"]),
+        ("resourceType", &[]),
+    ] {
+        let stands_in =
+            |value: &Value| stand_ins.iter().any(|text| value == text) || value == &expected["resourceType"];
+        if !expected.contains_key(name) || expected[name] == "" {
+            let is_stand_in = found.get(name).is_some_and(|value| stand_ins.iter().any(|text| value == text))
+                || (name == "resourcePath" && found.get(name).is_some_and(stands_in));
+            if is_stand_in {
+                found.remove(name);
+            }
+        }
+    }
+}
+
+/// The attributes of a structured event are the headers of a binary one, whatever headers the record has.
+#[test]
+fn a_structured_cloudevent_has_the_attributes_of_the_binary_one() {
+    let body = br#"{"id":"e\"1","type":"LOGIN","realmId":"r1","realmName":"a \"shop\"","clientId":"account","userId":"u1","time":7,"new":1.50}"#;
+    let payload = journaled(body);
+    let mut binary = Encoder::new(HeaderMode::CloudEvents);
+    let record = binary.encode("topic", &only(&payload), &ENVELOPE);
+    let mut expected = Map::new();
+    for header in record.headers() {
+        if let Some(name) = header.name.to_str().unwrap().strip_prefix("ce_") {
+            expected.insert(name.to_owned(), String::from_utf8(header.value.to_vec()).unwrap().into());
+        }
+    }
+    expected.insert("datacontenttype".to_owned(), "application/json".into());
+    expected.insert("data".to_owned(), serde_json::from_slice(body).unwrap());
+    assert_eq!(expected.len(), 14);
+    for mode in [HeaderMode::CloudEvents, HeaderMode::Minimal, HeaderMode::None] {
+        let mut encoder = Encoder::new(mode).formatting(Format::CloudEvents);
+        let record = encoder.encode("topic", &only(&payload), &ENVELOPE);
+        assert!(
+            record.value.windows(body.len()).any(|part| part == body),
+            "the data is Keycloak's, byte for byte"
+        );
+        let event: Map<String, Value> = serde_json::from_slice(record.value).unwrap();
+        assert_eq!(event, expected, "{mode:?}");
+        let content_type = record.headers().find(|header| header.name == c"content-type");
+        let expected = (mode != HeaderMode::None).then_some(&b"application/cloudevents+json"[..]);
+        assert_eq!(content_type.map(|header| header.value), expected, "{mode:?}");
+    }
+}
+
+#[test]
+fn a_format_tells_nothing_that_is_redacted() {
+    let body = json!({"id": "e-1", "time": 1, "type": "LOGIN", "realmId": "r-1", "clientId": "web", "userId": "u-secret",
+        "sessionId": "s-secret", "ipAddress": "192.0.2.77", "error": null,
+        "details": {"username": "alice-secret", "password": "p-secret", "auth_method": "openid-connect"}});
+    let admin = json!({"id": "e-2", "time": 1, "realmId": "r-1", "operationType": "CREATE", "resourceType": "REALM_ROLE_MAPPING",
+        "resourcePath": "users/u-secret/role-mappings/realm", "resourceTypeAsString": "REALM_ROLE_MAPPING", "resourceId": null,
+        "representation": "[{\"name\":\"captain-secret\"}]",
+        "authDetails": {"realmId": "master", "clientId": "c", "userId": "a-secret", "ipAddress": "192.0.2.77"}});
+    let key = HashKey::new(&[7; 32]).ok();
+    let redaction = Redaction::new(true, Some(Preset::GdprPseudonymous), &FieldRules::default(), key);
+    for mode in [HeaderMode::CloudEvents, HeaderMode::None] {
+        for (format, name) in FORMATS {
+            let mut encoder = Encoder::new(mode).redacting(redaction.clone()).formatting(format);
+            for body in [&body, &admin] {
+                let told = String::from_utf8(value(&mut encoder, body.to_string().as_bytes())).unwrap();
+                assert!(!told.contains("secret") && !told.contains(".77"), "{name}: {told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_json_is_told_as_a_text() {
+    let places =
+        [(Format::CloudEvents, "/data"), (Format::Ocsf, "/raw_data"), (Format::Ecs, "/event/original")];
+    for (format, place) in places {
+        let mut encoder =
+            Encoder::new(HeaderMode::CloudEvents).redacting(Redaction::none()).formatting(format);
+        let record: Value = serde_json::from_slice(&value(&mut encoder, b"no \"JSON\"")).unwrap();
+        assert_eq!(record.pointer(place), Some(&"no \"JSON\"".into()), "{record}");
+    }
+}
+
+#[test]
+fn a_gap_is_told_in_each_format() {
+    let gap = Gap {
+        user_events: Some(3),
+        ..Gap::new(GapReason::NoSpace, ENVELOPE.epoch, "kc-1", "3 \"events\"".to_owned())
+    };
+    let places =
+        [(Format::CloudEvents, "/data"), (Format::Ocsf, "/unmapped/gap"), (Format::Ecs, "/keyferry/gap")];
+    for mode in [HeaderMode::CloudEvents, HeaderMode::Minimal] {
+        for (format, place) in places {
+            let mut encoder = Encoder::new(mode).formatting(format);
+            let record = encoder.encode_gap("topic", &gap, 42, 7);
+            let told: Value = serde_json::from_slice(record.value).unwrap();
+            assert_eq!(told.pointer(place), Some(&serde_json::to_value(&gap).unwrap()), "{told}");
+            let id = ["/id", "/metadata/uid", "/event/id"].iter().find_map(|place| told.pointer(place));
+            assert_eq!(id, Some(&"0006447b0d1a2c00-42".into()), "{told}");
+        }
+    }
+}
+
+#[test]
+fn roles_that_are_given_are_privileges() {
+    let roles = r#"[{"id":"1","name":"captain"},{"id":"2","name":"first \"mate\""}]"#;
+    let event = json!({"id": "1", "operationType": "CREATE", "resourceType": "CLIENT_ROLE_MAPPING",
+        "resourcePath": "users/u-1/role-mappings/clients/c-1", "resourceTypeAsString": "CLIENT_ROLE_MAPPING", "representation": roles});
+    let record = read(Format::Ocsf, &event);
+    assert_eq!(record["type_uid"], 300_501);
+    assert_eq!(record["privileges"], json!(["captain", "first \"mate\""]));
+    assert_eq!(record["user"]["uid"], "u-1");
+}
+
+/// Any JSON, not too deep.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map("[a-z]{1,6}", inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// An event with any values in the places of Keycloak's own, and fields of a later Keycloak.
+fn any_event() -> impl Strategy<Value = Value> {
+    let types = [
+        "LOGIN",
+        "LOGIN_ERROR",
+        "CODE_TO_TOKEN",
+        "REGISTER",
+        "UPDATE_CREDENTIAL",
+        "GRANT_CONSENT",
+        "REVOKE_GRANT",
+        "CLIENT_REGISTER",
+        "LOGOUT",
+        "OF_NEXT_YEAR",
+    ];
+    let names = ["realmId", "realmName", "clientId", "userId", "sessionId", "ipAddress", "error", "details"];
+    let own =
+        prop::collection::vec(prop_oneof![3 => ".{1,8}".prop_map(Value::from), 1 => any_json()], names.len());
+    let later = prop::collection::hash_map("later[A-Za-z]{1,6}", any_json(), 0..3);
+    let address = prop::option::of(prop_oneof![
+        any::<std::net::Ipv4Addr>().prop_map(|a| a.to_string()),
+        any::<std::net::Ipv6Addr>().prop_map(|a| a.to_string())
+    ]);
+    (prop::sample::select(types.to_vec()), own, later, address, 0u64..1 << 42).prop_map(
+        move |(of_type, own, later, address, time)| {
+            let mut event = Map::new();
+            event.insert("id".to_owned(), "e-1".into());
+            event.insert("time".to_owned(), time.into());
+            event.insert("type".to_owned(), of_type.into());
+            event.extend(names.iter().zip(own).map(|(name, value)| ((*name).to_owned(), value)));
+            if let Some(address) = address {
+                event.insert("ipAddress".to_owned(), address.into());
+            }
+            event.extend(later);
+            Value::Object(event)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_decoder_finds_the_event_that_was_encoded(event in any_event()) {
+        let body = event.to_string();
+        for (format, name) in FORMATS {
+            let mut encoder = Encoder::new(HeaderMode::CloudEvents).redacting(Redaction::none()).formatting(format);
+            let told = value(&mut encoder, body.as_bytes());
+            let record: Value = serde_json::from_slice(&told).unwrap();
+            let expected = without_null(&event);
+            let mut found = decoded(format, &record);
+            strip_stand_ins(&mut found, &expected);
+            prop_assert_eq!(found, expected, "in {}: {}", name, record);
+        }
+    }
+
+    #[test]
+    fn any_bytes_become_json(body in any::<Vec<u8>>()) {
+        for (format, _) in FORMATS.into_iter().filter(|(format, _)| *format != Format::CloudEvents || body.first() != Some(&b'{')) {
+            let mut encoder = Encoder::new(HeaderMode::None).redacting(Redaction::none()).formatting(format);
+            prop_assert!(serde_json::from_slice::<Value>(&value(&mut encoder, &body)).is_ok());
+        }
+    }
+}
