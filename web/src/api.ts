@@ -1,6 +1,6 @@
 // The way to the agent: questions, changes, and the stream.
 
-import type { Snapshot } from "./model.ts";
+import type { Session, Snapshot } from "./model.ts";
 import { EventParser } from "./sse.ts";
 
 const TOKEN = "keyferry-token";
@@ -17,6 +17,38 @@ export class Problem extends Error {
   ) {
     super(detail);
   }
+}
+
+/** Who asks, as the agent knows him by the token or the login. */
+export async function session(): Promise<Session> {
+  // Not by `send`: who is asked for a token because this is refused would wait for himself.
+  const response = await fetch("/api/v1/session", { headers: authorization() });
+  if (response.status === 401 && hasToken()) {
+    forgetToken();
+    return session();
+  }
+  if (!response.ok) throw new Problem(response.status, `The agent answers with status ${response.status}.`);
+  return response.json() as Promise<Session>;
+}
+
+function authorization(): Record<string, string> {
+  const token = sessionStorage.getItem(TOKEN);
+  return token === null ? {} : { Authorization: `Bearer ${token}` };
+}
+
+/** Ends the login, here and at Keycloak. */
+export async function logOut(path: string): Promise<void> {
+  await send(path, { method: "POST", headers: { "Content-Type": "application/json" } });
+}
+
+/** Forgets the token. */
+export function forgetToken(): void {
+  sessionStorage.removeItem(TOKEN);
+}
+
+/** Whether this tab keeps a token. */
+export function hasToken(): boolean {
+  return sessionStorage.getItem(TOKEN) !== null;
 }
 
 /** Asks the user for the token; told to once, however many requests lack it. */
@@ -38,9 +70,7 @@ function obtainToken(): Promise<boolean> {
 }
 
 async function send(path: string, init: RequestInit = {}): Promise<Response> {
-  const token = sessionStorage.getItem(TOKEN);
-  const headers = new Headers(init.headers);
-  if (token !== null) headers.set("Authorization", `Bearer ${token}`);
+  const headers = { ...(init.headers as Record<string, string> | undefined), ...authorization() };
   const response = await fetch(path, { ...init, headers });
   if (response.status === 401 && (await obtainToken())) return send(path, init);
   if (response.ok) return response;

@@ -76,7 +76,7 @@ function showSettings(): void {
 
 function rowOf(setting: Setting): (Node | string)[] {
   const { key, value, origin } = setting;
-  const edit = h("button", { type: "button", "aria-label": `Edit ${key}`, onclick: () => void editSetting(setting) }, "Edit");
+  const edit = h("button", { type: "button", "aria-label": `Edit ${key}`, "data-takes": "admin", onclick: () => void editSetting(setting) }, "Edit");
   return [
     h("code", {}, key),
     value === null ? h("span", { class: "muted" }, setting.default.replaceAll("`", "")) : h("code", {}, value),
@@ -160,7 +160,12 @@ function historyOf(versions: Version[]): HTMLElement {
       ? badge("good", "runs")
       : h(
           "button",
-          { type: "button", "aria-label": `Roll back to version ${one.version}`, onclick: () => void tried(() => rollBack(one)) },
+          {
+            type: "button",
+            "aria-label": `Roll back to version ${one.version}`,
+            "data-takes": "admin",
+            onclick: () => void tried(() => rollBack(one)),
+          },
           "Roll back",
         ),
   ];

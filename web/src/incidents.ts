@@ -48,7 +48,7 @@ function actions(incident: Incident): HTMLElement {
     h("button", { type: "button", "aria-label": `${text} ${id}`, onclick: () => void tried(act) }, text);
   return h(
     "div",
-    { class: "actions" },
+    { class: "actions", "data-takes": "operator" },
     incident.state === "open" ? button("Acknowledge", () => respond(id, "acknowledge", "is acknowledged")) : null,
     button("Silence", () => silence(incident)),
     button("Resolve", () => respond(id, "resolve", "is resolved")),

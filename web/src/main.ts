@@ -2,15 +2,16 @@
 
 import "./page.css";
 
-import { listen, onTokenNeeded } from "./api.ts";
+import { listen } from "./api.ts";
 import { beginConfiguration, renderConfiguration } from "./configuration.ts";
 import type { Link } from "./derive.ts";
 import { date } from "./derive.ts";
 import { beginDestinations, renderDestinations } from "./destinations.ts";
-import { ask, byId, h, say } from "./dom.ts";
+import { byId, h, say } from "./dom.ts";
 import { beginIncidents, renderIncidents } from "./incidents.ts";
 import type { Marks, Snapshot } from "./model.ts";
 import { Overview } from "./overview.ts";
+import { beginSession, renderSession } from "./session.ts";
 import { beginTheme } from "./theme.ts";
 
 let link: Link = { state: "connecting" };
@@ -22,12 +23,7 @@ beginDestinations();
 beginIncidents();
 beginConfiguration();
 beginTheme(() => overview.redraw());
-onTokenNeeded(async () => {
-  const input = h("input", { name: "token", type: "password", required: true, autocomplete: "current-password" });
-  const explained = h("p", {}, "This agent is configured with ", h("code", {}, "api.token"), ". It is kept until this tab is closed.");
-  const form = await ask("Token needed", [explained, h("label", {}, "Token ", input)], "Go on");
-  return form === null ? null : String(form.get("token"));
-});
+beginSession();
 
 const judge = () => overview.judge(last, link, Date.now());
 judge();
@@ -35,6 +31,7 @@ setInterval(judge, 1_000);
 
 void listen(
   (snapshot) => {
+    if (link.state !== "live") void renderSession();
     link = { state: "live", at: Date.now() };
     last = snapshot;
     judge();

@@ -1,5 +1,14 @@
 // What the agent says, as far as the page shows it: see docs/openapi.json. Times are milliseconds since the Unix epoch.
 
+export type Role = "viewer" | "operator" | "admin";
+
+export interface Session {
+  who: string | null;
+  role: Role | null;
+  login: string | null;
+  logout: string | null;
+}
+
 export type State = "stopped" | "idle" | "delivering" | "draining" | "blocked" | "waiting";
 export type Level = "normal" | "elevated" | "high" | "critical";
 

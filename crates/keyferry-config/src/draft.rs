@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::api::ApiDraft;
 use crate::content::Content;
 use crate::error::ConfigError;
 use crate::flow::Breaker;
 use crate::model::{
-    Api, Delivery, Headers, InDoubt, Journal, Log, Mechanism, Metrics, Pool, PropertyValue, Protocol,
-    TopicCare, Tuner,
+    Delivery, Headers, InDoubt, Journal, Log, Mechanism, Metrics, Pool, PropertyValue, Protocol, TopicCare,
+    Tuner,
 };
 use crate::names::{BootstrapServers, DestinationName, TopicName};
 use crate::secret::Secret;
@@ -20,7 +21,7 @@ use crate::stores::StoreFormat;
 pub(crate) struct AgentDraft {
     pub(crate) node: Option<String>,
     pub(crate) journal: Journal,
-    pub(crate) api: Api,
+    pub(crate) api: ApiDraft,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) alerts_file: Option<PathBuf>,

@@ -12,6 +12,7 @@
 //!
 //! Secrets are of the type [`Secret`] from the first moment on and never part of a message.
 
+mod api;
 pub mod change;
 mod ciphers;
 mod class;
@@ -40,6 +41,7 @@ mod stores;
 mod substitution;
 pub mod units;
 
+pub use api::{Api, ApiOidc, ApiTls, ApiToken, ApiTokens};
 pub use class::Class;
 pub use content::{Content, Filter, Redaction, Routing};
 pub use dropin::{DROP_IN, DropIn, Property, Treatment};
@@ -48,10 +50,10 @@ pub use flow::{Backpressure, Breaker, EventTypes};
 pub use given::{Given, Givens};
 pub use load::{Loaded, load};
 pub use model::{
-    Api, ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Format,
+    ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Format,
     Headers, InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, Metrics, MissingOption, Otlp, Overflow,
-    Pool, PressureLevel, PropertyValue, Protocol, Readiness, RedactionPreset, Sasl, Secrets, Security,
-    Settle, Tls, TopicCare, TopicConfig, Trust, Tuner, TunerPreset, TunerProfile,
+    PlainText, Pool, PressureLevel, PropertyValue, Protocol, Readiness, RedactionPreset, Sasl, Secrets,
+    Security, Settle, Tls, TopicCare, TopicConfig, Trust, Tuner, TunerPreset, TunerProfile,
 };
 pub use names::{
     BootstrapServers, DestinationName, IllegalDestinationName, IllegalServers, IllegalTopicName, Server,

@@ -73,6 +73,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let destinations = destinations.collect();
     let AgentDraft { node, journal, api, metrics, log, alerts_file, probation } = context.agent;
     let probation = probation.unwrap_or(PROBATION);
+    let api = api.assemble(&agent, &mut context.errors);
     ConfigErrors::check(context.errors)?;
     let config = Config { node, journal, destinations, api, metrics, log, alerts_file, probation };
     Ok(Loaded { config, warnings: context.warnings, origins, files: context.resolver.into_files() })
@@ -92,7 +93,14 @@ fn origins(agent: &Assignments, given: &[GivenDestination]) -> BTreeMap<String, 
 const PROBATION: Duration = Duration::from_secs(60);
 
 /// What is resolved when it is needed: no event waits for a secret that only metrics or operators need.
-const RESOLVED_LATE: [&str; 2] = ["api.token", "metrics.otlp.headers"];
+const RESOLVED_LATE: [&str; 6] = [
+    "api.token",
+    "api.tokens.viewer",
+    "api.tokens.operator",
+    "api.tokens.admin",
+    "api.oidc.client_secret",
+    "metrics.otlp.headers",
+];
 const GAP_RECORDS: &str = "destination.gap_records";
 const FIRST_PAUSE: &str = "destination.breaker.first_pause";
 const LONGEST_PAUSE: &str = "destination.breaker.longest_pause";
@@ -378,7 +386,7 @@ impl GivenDestination {
     }
 }
 
-fn named(assignments: &Assignments, key: &str) -> Option<(String, Origin)> {
+pub(crate) fn named(assignments: &Assignments, key: &str) -> Option<(String, Origin)> {
     let assignment = assignments.get(key)?;
     Some((assignment.option.clone(), assignment.origin.clone()))
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::api::Api;
 use crate::content::Content;
 use crate::flow::{Backpressure, Breaker};
 use crate::names::{BootstrapServers, DestinationName, TopicName};
@@ -568,18 +569,14 @@ keyword! {
     }
 }
 
-/// How the agent can be reached over TCP, besides the Unix socket.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Api {
-    /// The address of page and API, one of the loopback; `None` is none.
-    pub listen: Option<SocketAddr>,
-    /// What a client must know. References are not resolved yet.
-    pub token: Option<Secret>,
-}
-
-impl Api {
-    /// How many bytes a token has at least: what cannot be guessed.
-    pub const SHORTEST_TOKEN: usize = 16;
+keyword! {
+    /// Where the API may be served without encryption.
+    PlainText {
+        /// Where only this machine reaches it.
+        Loopback = "loopback",
+        /// Anywhere, because something else encrypts it.
+        Anywhere = "anywhere",
+    }
 }
 
 /// Where metrics go, besides the Unix socket.

@@ -69,7 +69,7 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 20] = [
+const SECTIONS: [(&str, &str); 23] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
@@ -85,6 +85,9 @@ const SECTIONS: [(&str, &str); 20] = [
     ("Authentication", "destination.security.sasl"),
     ("Backpressure", "backpressure"),
     ("Page and API", "api"),
+    ("Tokens of the API", "api.tokens"),
+    ("Certificate of the API", "api.tls"),
+    ("Logging in at Keycloak", "api.oidc"),
     ("Metrics", "metrics"),
     ("Push of metrics", "metrics.otlp"),
     ("Alerts", "alerts"),

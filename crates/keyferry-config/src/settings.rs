@@ -7,14 +7,15 @@ use std::net::SocketAddr;
 
 use keyferry_event::redaction::HashKey;
 
+use crate::api::{self, Api, origins, tokens};
 use crate::ciphers;
 use crate::class::Class;
 use crate::content;
 use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
-    Api, Compression, Format, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PressureLevel,
-    Protocol, RedactionPreset, Secrets, Settle, TunerPreset, TunerProfile, pairs,
+    Compression, Format, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PlainText,
+    PressureLevel, Protocol, RedactionPreset, Secrets, Settle, TunerPreset, TunerProfile, pairs,
 };
 use crate::secret::Secret;
 use crate::stores::StoreFormat;
@@ -72,7 +73,11 @@ impl Setting {
 
     /// Whether the configuration file may give it as a list of texts.
     pub fn takes_list(&self) -> bool {
-        const LISTS: [&str; 5] = [
+        const LISTS: [&str; 9] = [
+            api::ORIGINS,
+            api::TOKENS[0],
+            api::TOKENS[1],
+            api::TOKENS[2],
             "destination.bootstrap_servers",
             "destination.fallback_bootstrap_servers",
             content::INCLUDE,
@@ -1262,22 +1267,177 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "api.listen",
         option: Some("api-listen"),
-        takes: || "`off`, or an address of this machine's loopback with a port".into(),
+        takes: || "`off`, or an IP address with a port".into(),
         default: "`off`",
-        purpose: "Where the web page and the HTTP API are served over TCP, such as `127.0.0.1:9470`. The Unix socket has the API in any case.",
+        purpose: "Where the web page and the HTTP API are served over TCP, such as `127.0.0.1:9470`. An address that other machines reach needs `api.tls`, or `api.plain_text`, and a token or a login. The Unix socket has the API in any case.",
         secret: false,
         class: Class::Restart,
-        apply: Apply::Agent(|draft, input| set(&mut draft.api.listen, loopback(input))),
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.listen, listen(input))),
+    },
+    Setting {
+        key: "api.plain_text",
+        option: Some("api-plain-text"),
+        takes: one_of::<PlainText>,
+        default: "`loopback`",
+        purpose: "Where the API may be served, and Keycloak be asked, without encryption. `anywhere` is for a place where something else encrypts, such as a service mesh.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.plain_text, input.keyword())),
+    },
+    Setting {
+        key: "api.origins",
+        option: Some("api-origins"),
+        takes: || "origins, separated by commas, or a list of them".into(),
+        default: "none: `localhost` and addresses",
+        purpose: "Under which names the page is known to browsers and other clients, such as `https://keyferry.example.org`. A request for any other name is refused.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.origins, origins(input))),
+    },
+    Setting {
+        key: "api.requests_per_second",
+        option: Some("api-requests-per-second"),
+        takes: || "whole number from 1 to 100000".into(),
+        default: "`50`",
+        purpose: "How often one client may ask `api.listen`; four times as many may come at once.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| {
+            let parsed = input.integer(1..=100_000, "")?;
+            set(&mut draft.api.requests_per_second, Ok(parsed.map(|number| number as u32)))
+        }),
     },
     Setting {
         key: "api.token",
         option: Some("api-token"),
         takes: || "text of at least 16 characters".into(),
-        default: "none: what `api.listen` serves can be read by every user of the machine, and changes nothing",
-        purpose: "What a client at `api.listen` must know, to read as well as to change, such as `${file:/run/secrets/keyferry-api}`. References are resolved at each request.",
+        default: "none: if there is no other either, nor a login, what `api.listen` serves can be read by every user of the machine, and changes nothing",
+        purpose: "A token whose bearer is an admin, such as `${file:/run/secrets/keyferry-api}`. References are resolved at each request.",
         secret: true,
         class: Class::Restart,
         apply: Apply::Agent(|draft, input| set_some(&mut draft.api.token, token(input))),
+    },
+    Setting {
+        key: "api.tokens.viewer",
+        option: Some("api-tokens-viewer"),
+        takes: || "tokens as `name=token`, separated by commas, or a list of them".into(),
+        default: "none",
+        purpose: "Tokens whose bearer reads, such as `grafana=${file:/run/secrets/grafana}`. The name is who the log says it was. References are resolved at each request.",
+        secret: true,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.tokens.viewer, tokens(input))),
+    },
+    Setting {
+        key: "api.tokens.operator",
+        option: Some("api-tokens-operator"),
+        takes: || "tokens as `name=token`, separated by commas, or a list of them".into(),
+        default: "none",
+        purpose: "Tokens whose bearer acts as well: breaker, tuner, connections, incidents, silences, such as `oncall=${file:/run/secrets/oncall}`. The name is who the log says it was. References are resolved at each request.",
+        secret: true,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.tokens.operator, tokens(input))),
+    },
+    Setting {
+        key: "api.tokens.admin",
+        option: Some("api-tokens-admin"),
+        takes: || "tokens as `name=token`, separated by commas, or a list of them".into(),
+        default: "none",
+        purpose: "Tokens whose bearer changes the configuration and the log as well, such as `ops=${file:/run/secrets/ops}`. The name is who the log says it was. References are resolved at each request.",
+        secret: true,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.tokens.admin, tokens(input))),
+    },
+    Setting {
+        key: "api.tls.certificate",
+        option: Some("api-tls-certificate"),
+        takes: || "path".into(),
+        default: "none: no encryption",
+        purpose: "The certificate that `api.listen` shows, and behind it those that lead to its authority, as PEM. It is read again when it is renewed.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.api.certificate, input.path())),
+    },
+    Setting {
+        key: "api.tls.key",
+        option: Some("api-tls-key"),
+        takes: || "path".into(),
+        default: "none",
+        purpose: "The key of the certificate, as PEM without a password.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.api.key, input.path())),
+    },
+    Setting {
+        key: "api.oidc.issuer",
+        option: Some("api-oidc-issuer"),
+        takes: || "URL".into(),
+        default: "none: nobody logs in",
+        purpose: "The realm of Keycloak at which users of the page log in, such as `https://keycloak.example.org/realms/ops`. Its access tokens are taken as tokens as well.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.api.issuer, url(input))),
+    },
+    Setting {
+        key: "api.oidc.client_id",
+        option: Some("api-oidc-client-id"),
+        takes: || "text".into(),
+        default: "`keyferry`",
+        purpose: "The client that the agent is there.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.oidc.client_id, input.text())),
+    },
+    Setting {
+        key: "api.oidc.client_secret",
+        option: Some("api-oidc-client-secret"),
+        takes: || "secret".into(),
+        default: "none: a public client",
+        purpose: "The client's secret, such as `${file:/run/secrets/keyferry-oidc}`. References are resolved at each login.",
+        secret: true,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.api.oidc.client_secret, input.secret())),
+    },
+    Setting {
+        key: "api.oidc.viewer_role",
+        option: Some("api-oidc-viewer-role"),
+        takes: || "text".into(),
+        default: "`keyferry-viewer`",
+        purpose: "The role of Keycloak, of the realm or of the client, whose bearer reads.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.oidc.viewer_role, input.text())),
+    },
+    Setting {
+        key: "api.oidc.operator_role",
+        option: Some("api-oidc-operator-role"),
+        takes: || "text".into(),
+        default: "`keyferry-operator`",
+        purpose: "The role of Keycloak, of the realm or of the client, whose bearer acts as well.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.oidc.operator_role, input.text())),
+    },
+    Setting {
+        key: "api.oidc.admin_role",
+        option: Some("api-oidc-admin-role"),
+        takes: || "text".into(),
+        default: "`keyferry-admin`",
+        purpose: "The role of Keycloak, of the realm or of the client, whose bearer changes the configuration as well.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set(&mut draft.api.oidc.admin_role, input.text())),
+    },
+    Setting {
+        key: "api.oidc.session",
+        option: Some("api-oidc-session"),
+        takes: || "duration".into(),
+        default: "`1h`",
+        purpose: "How long a user stays logged in, and keeps a role that is taken away: from `1m` to `24h`.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| {
+            set(&mut draft.api.oidc.session, input.duration(60_000..=86_400_000))
+        }),
     },
     Setting {
         key: "metrics.listen",
@@ -1434,19 +1594,6 @@ fn listen(input: Input<'_>) -> ParseResult<Option<SocketAddr>> {
                 Err(expected("`off`, or an IP address with a port, such as `127.0.0.1:9464` or `[::1]:9464`"))
             }
         },
-    }
-}
-
-/// `off`, or an address that only this machine reaches.
-fn loopback(input: Input<'_>) -> ParseResult<Option<SocketAddr>> {
-    let parsed = listen(input)?;
-    match parsed.value {
-        Some(address) if !address.ip().is_loopback() => Err(Rejected::Refused(format!(
-            "{address} can be reached from other machines, and the API speaks neither TLS nor knows its users: give an address of the loopback, such as \
-             `127.0.0.1:{}`, and reach it through an SSH tunnel (docs/page.md)",
-            address.port()
-        ))),
-        _ => Ok(parsed),
     }
 }
 

@@ -532,27 +532,78 @@ fn how_topics_are_created_and_how_many_connections_there_may_be_is_configured() 
 }
 
 #[test]
-fn the_api_listens_on_the_loopback_only_and_its_token_is_resolved_when_it_is_needed() {
+fn what_others_reach_is_encrypted_and_takes_a_token_or_says_that_something_else_encrypts_it() {
+    let file = |text: &str| needed().with_file_text(Path::new("keyferry.toml"), format!("[api]\n{text}"));
+    let token = "token = \"0123456789abcdef\"";
+    let tls = "tls.certificate = \"c.pem\"\ntls.key = \"k.pem\"";
     for address in ["127.0.0.1:9470", "127.1.2.3:1", "[::1]:9470"] {
-        let loaded = load(&with_variable("KEYFERRY_API_LISTEN", address)).unwrap();
+        let loaded = load(&file(&format!("listen = \"{address}\""))).unwrap();
         assert_eq!(loaded.config.api.listen, Some(address.parse().unwrap()));
     }
-    assert_eq!(load(&with_variable("KEYFERRY_API_LISTEN", "off")).unwrap().config.api.listen, None);
-    for (address, named) in [
-        ("0.0.0.0:9470", "`127.0.0.1:9470`"),
-        ("[::]:9470", "SSH tunnel"),
-        ("10.1.2.3:9470", "other machines"),
-        ("localhost:9470", "IP address"),
+    assert_eq!(load(&file("listen = \"off\"")).unwrap().config.api.listen, None);
+    for (address, more) in [
+        ("0.0.0.0:9470", tls.to_owned() + "\n" + token),
+        ("[::]:9470", "plain_text = \"anywhere\"\n".to_owned() + token),
+        ("10.1.2.3:9470", tls.to_owned() + "\ntokens.viewer = [\"grafana=${env:G}\"]"),
+        ("10.1.2.3:9470", tls.to_owned() + "\noidc.issuer = \"https://k/realms/r\""),
     ] {
-        let refused = errors(&with_variable("KEYFERRY_API_LISTEN", address));
-        assert!(refused.contains("KEYFERRY_API_LISTEN") && refused.contains(named), "{refused}");
+        let loaded = load(&file(&format!("listen = \"{address}\"\n{more}")));
+        assert_eq!(loaded.unwrap().config.api.listen, Some(address.parse().unwrap()), "{more}");
+    }
+    for (text, key, remedy) in [
+        (
+            format!("listen = \"0.0.0.0:9470\"\n{token}"),
+            "api.listen",
+            "`api.tls.certificate` and `api.tls.key`",
+        ),
+        (format!("listen = \"0.0.0.0:9470\"\n{token}"), "api.listen", "`127.0.0.1:9470`"),
+        (format!("listen = \"0.0.0.0:9470\"\n{token}"), "api.listen", "`api.plain_text = \"anywhere\"`"),
+        (format!("listen = \"[::]:9470\"\n{tls}"), "api.listen", "`api.oidc.issuer`"),
+        ("listen = \"[::]:9470\"\nplain_text = \"anywhere\"".to_owned(), "api.listen", "`api.tokens.viewer"),
+        ("listen = \"localhost:9470\"".to_owned(), "api.listen", "IP address"),
+        ("tls.certificate = \"c.pem\"".to_owned(), "api.tls.certificate", "`api.tls.key`"),
+        ("tls.key = \"k.pem\"".to_owned(), "api.tls.key", "`api.tls.certificate`"),
+        ("oidc.issuer = \"http://k.example.org/realms/r\"".to_owned(), "api.oidc.issuer", "`https://`"),
+        ("origins = [\"keyferry.example.org\"]".to_owned(), "api.origins", "`https://keyferry.example.org`"),
+        ("origins = [\"https://keyferry.example.org/\"]".to_owned(), "api.origins", "nothing behind it"),
+    ] {
+        let refused = errors(&file(&text));
+        assert!(refused.contains(key) && refused.contains(remedy), "{text}: {refused}");
+    }
+    for issuer in ["http://localhost:8080/realms/r", "http://[::1]/realms/r", "http://127.0.0.1/realms/r"] {
+        let loaded = load(&file(&format!("oidc.issuer = \"{issuer}\""))).unwrap();
+        assert_eq!(loaded.config.api.oidc.unwrap().issuer, issuer);
+    }
+}
+
+#[test]
+fn tokens_have_names_of_their_own_and_are_resolved_when_they_are_needed() {
+    let file =
+        |text: &str| needed().with_file_text(Path::new("keyferry.toml"), format!("[api.tokens]\n{text}"));
+    let loaded = load(&file(
+        "viewer = [\"a=${file:/does/not/exist}\", \"b=0123456789abcdef\"]\nadmin = \"c=${env:C}\"",
+    ));
+    let Loaded { config, .. } = loaded.unwrap();
+    let viewers: Vec<_> =
+        config.api.tokens.viewer.iter().map(|token| (token.name.as_str(), token.value.expose())).collect();
+    assert_eq!(viewers, [("a", "${file:/does/not/exist}"), ("b", "0123456789abcdef")]);
+    assert_eq!(config.api.tokens.admin[0].value.expose(), "${env:C}");
+    assert!(config.destinations[0].complete().is_some(), "no event waits for a token");
+    for wrong in ["0123456789abcdef", "a=hunter2", "=0123456789abcdef", "a b=0123456789abcdef"] {
+        let refused = errors(&file(&format!("operator = [\"{wrong}\"]")));
+        assert!(refused.contains("`api.tokens.operator`") && refused.contains("`name=token`"), "{refused}");
+        assert!(!refused.contains("hunter2") && !refused.contains("0123456789abcdef"), "{refused}");
+    }
+    for twice in [
+        "viewer = \"a=${env:A}, a=${env:B}\"",
+        "viewer = \"a=${env:A}\"\nadmin = \"a=${env:B}\"",
+        "operator = \"api.token=${env:A}\"\n[api]\ntoken = \"${env:B}\"",
+    ] {
+        let refused = errors(&file(twice));
+        assert!(refused.contains("api.tokens.") && refused.contains("two tokens"), "{twice}: {refused}");
     }
     let short = errors(&with_variable("KEYFERRY_API_TOKEN", "hunter2"));
     assert!(short.contains("at least 16 characters") && !short.contains("hunter2"), "{short}");
-    let reference = "${file:/does/not/exist}";
-    let loaded = load(&with_variable("KEYFERRY_API_TOKEN", reference)).unwrap();
-    assert_eq!(loaded.config.api.token.unwrap().expose(), reference);
-    assert!(loaded.config.destinations[0].complete().is_some(), "no event waits for a token");
 }
 
 #[test]

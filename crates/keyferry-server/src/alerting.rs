@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::agent::{Agent, Refusal};
 use crate::audit::{self, Peer};
 use crate::problem::Problem;
-use crate::router::Body;
+use crate::role::{Caller, Routes};
+use crate::router::{Body, InPath};
 
 /// What an agent can be asked about alerts and incidents. No method may wait for delivery, or for a notice.
 pub trait Alerting {
@@ -258,28 +258,24 @@ pub struct Report {
 }
 
 type Shared = Arc<dyn Agent>;
-type Caller = Option<Extension<Peer>>;
 
 /// The routes, below `/api/v1`.
-pub(crate) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
-        .routes(routes!(alerts))
-        .routes(routes!(silences, silence))
-        .routes(routes!(end_silence))
-        .routes(routes!(incidents))
-        .routes(routes!(incident))
-        .routes(routes!(report))
-        .routes(routes!(acknowledge))
-        .routes(routes!(resolve))
-        .routes(routes!(remediate))
+pub(crate) fn routes() -> Routes {
+    Routes::default()
+        .view(routes!(alerts))
+        .view(routes!(silences))
+        .view(routes!(incidents))
+        .view(routes!(incident))
+        .view(routes!(report))
+        .operate(routes!(silence))
+        .operate(routes!(end_silence))
+        .operate(routes!(acknowledge))
+        .operate(routes!(resolve))
+        .operate(routes!(remediate))
 }
 
 fn of(agent: &Shared) -> Result<&dyn Alerting, Problem> {
     agent.alerting().ok_or_else(|| Problem::not_found("this agent watches nothing yet"))
-}
-
-fn name(caller: Caller) -> String {
-    caller.map_or_else(|| "somebody".to_owned(), |Extension(peer)| peer.to_string())
 }
 
 /// What fires or may soon, and how the channels do.
@@ -321,17 +317,17 @@ async fn silences(State(agent): State<Shared>) -> Result<Json<Vec<Silence>>, Pro
 )]
 async fn silence(
     State(agent): State<Shared>,
-    caller: Caller,
+    Caller { who, .. }: Caller,
     Body(request): Body<NewSilence>,
 ) -> Result<Json<Silence>, Problem> {
-    let (alerting, by) = (of(&agent)?, name(caller));
+    let alerting = of(&agent)?;
     if request.matchers.is_empty() || request.duration_ms == 0 {
         let missing =
             "a silence needs `match`, with one label at least, and `duration_ms` above 0".to_owned();
         return Err(Refusal::Invalid(missing).into());
     }
-    let silence = alerting.silence(&request, &by);
-    audit::note(&by, &format!("silence {}", silence.id), "alerts", &Ok(()));
+    let silence = alerting.silence(&request, &who.to_string());
+    audit::note(&who, &format!("silence {}", silence.id), "alerts", &Ok(()));
     Ok(Json(silence))
 }
 
@@ -347,12 +343,12 @@ async fn silence(
 )]
 async fn end_silence(
     State(agent): State<Shared>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Caller { who, .. }: Caller,
+    InPath(id): InPath<String>,
 ) -> Result<Json<Vec<Silence>>, Problem> {
-    let (alerting, by) = (of(&agent)?, name(caller));
+    let alerting = of(&agent)?;
     let result = alerting.end_silence(&id);
-    audit::note(&by, &format!("end of silence {id}"), "alerts", &result);
+    audit::note(&who, &format!("end of silence {id}"), "alerts", &result);
     result?;
     Ok(Json(alerting.silences()))
 }
@@ -382,7 +378,10 @@ fn unknown(id: &str) -> Problem {
         (status = 404, description = "There is no such incident.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn incident(State(agent): State<Shared>, Path(id): Path<String>) -> Result<Json<Incident>, Problem> {
+async fn incident(
+    State(agent): State<Shared>,
+    InPath(id): InPath<String>,
+) -> Result<Json<Incident>, Problem> {
     of(&agent)?.incident(&id).map(Json).ok_or_else(|| unknown(&id))
 }
 
@@ -395,7 +394,7 @@ async fn incident(State(agent): State<Shared>, Path(id): Path<String>) -> Result
         (status = 404, description = "There is no such incident.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn report(State(agent): State<Shared>, Path(id): Path<String>) -> Result<Json<Report>, Problem> {
+async fn report(State(agent): State<Shared>, InPath(id): InPath<String>) -> Result<Json<Report>, Problem> {
     of(&agent)?.report(&id).map(|markdown| Json(Report { markdown })).ok_or_else(|| unknown(&id))
 }
 
@@ -420,11 +419,11 @@ macro_rules! response {
         )]
         async fn $handler(
             State(agent): State<Shared>,
-            caller: Caller,
-            Path(id): Path<String>,
+            Caller { who, .. }: Caller,
+            InPath(id): InPath<String>,
             $(Body($request): Body<$body>,)?
         ) -> Result<Json<Incident>, Problem> {
-            respond(&agent, caller, &id, &$response)
+            respond(&agent, &who, &id, &$response)
         }
     };
 }
@@ -451,13 +450,13 @@ response! {
     415: "The request does not say that it is application/json."
 }
 
-fn respond(agent: &Shared, caller: Caller, id: &str, response: &Response) -> Result<Json<Incident>, Problem> {
-    let (alerting, by) = (of(agent)?, name(caller));
+fn respond(agent: &Shared, who: &Peer, id: &str, response: &Response) -> Result<Json<Incident>, Problem> {
+    let alerting = of(agent)?;
     if alerting.incident(id).is_none() {
         return Err(unknown(id));
     }
-    let result = alerting.respond(id, response, &by);
-    audit::note(&by, &response.to_string(), id, &result);
+    let result = alerting.respond(id, response, &who.to_string());
+    audit::note(who, &response.to_string(), id, &result);
     result?;
     alerting.incident(id).map(Json).ok_or_else(|| unknown(id))
 }

@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::agent::{Agent, Refusal};
-use crate::audit::{self, Peer};
+use crate::audit;
 use crate::problem::Problem;
-use crate::router::Body;
+use crate::role::{Caller, Routes};
+use crate::router::{Body, InPath, InQuery};
 
 /// How long a request waits for its change, below the limit of every request.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -192,13 +192,14 @@ struct Between {
 
 type Shared = Arc<dyn Agent>;
 
-pub(crate) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
-        .routes(routes!(config, patch_config))
-        .routes(routes!(versions))
-        .routes(routes!(difference))
-        .routes(routes!(rollback))
-        .routes(routes!(change))
+pub(crate) fn routes() -> Routes {
+    Routes::default()
+        .view(routes!(config))
+        .view(routes!(versions))
+        .view(routes!(difference))
+        .view(routes!(change))
+        .administer(routes!(patch_config))
+        .administer(routes!(rollback))
 }
 
 /// The configuration that runs, value by value. Secrets are redacted.
@@ -241,12 +242,12 @@ macro_rules! wish {
         )]
         async fn $handler(
             State(agent): State<Shared>,
-            peer: Option<Extension<Peer>>,
-            dry_run: Result<Query<DryRun>, axum::extract::rejection::QueryRejection>,
+            caller: Caller,
+            InQuery(DryRun { dry_run }): InQuery<DryRun>,
             headers: HeaderMap,
             Body($pattern): Body<$request>,
         ) -> Result<Response, Problem> {
-            make(agent, peer, dry_run, &headers, $wish).await
+            make(agent, caller, dry_run, &headers, $wish).await
         }
     };
 }
@@ -278,11 +279,7 @@ wish! {
         (status = 422, description = "It was not possible.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn change(
-    State(agent): State<Shared>,
-    ticket: Result<Path<u64>, axum::extract::rejection::PathRejection>,
-) -> Result<Response, Problem> {
-    let Path(ticket) = ticket.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
+async fn change(State(agent): State<Shared>, InPath(ticket): InPath<u64>) -> Result<Response, Problem> {
     let configuration = of(&*agent)?;
     answer(configuration, ticket, configuration.outcome(ticket).transpose()?)
 }
@@ -316,10 +313,8 @@ async fn versions(State(agent): State<Shared>) -> Result<Json<Vec<ConfigVersion>
 )]
 async fn difference(
     State(agent): State<Shared>,
-    between: Result<Query<Between>, axum::extract::rejection::QueryRejection>,
+    InQuery(Between { from, to }): InQuery<Between>,
 ) -> Result<Json<Vec<ConfigStep>>, Problem> {
-    let Query(Between { from, to }) =
-        between.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
     Ok(Json(of(&*agent)?.difference(from, to)?))
 }
 
@@ -331,16 +326,13 @@ fn of(agent: &dyn Agent) -> Result<&dyn Configuration, Problem> {
 
 async fn make(
     agent: Shared,
-    peer: Option<Extension<Peer>>,
-    dry_run: Result<Query<DryRun>, axum::extract::rejection::QueryRejection>,
+    Caller { who, .. }: Caller,
+    dry_run: bool,
     headers: &HeaderMap,
     wish: Wish,
 ) -> Result<Response, Problem> {
-    let Query(DryRun { dry_run }) =
-        dry_run.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
-    let author = peer.map_or_else(|| "somebody".to_owned(), |Extension(peer)| peer.to_string());
     let (expected, wanted) = (expected(headers), wish.to_string());
-    let proposal = Proposal { author: author.clone(), wish, expected, dry_run };
+    let proposal = Proposal { author: who.to_string(), wish, expected, dry_run };
     let ticket = of(&*agent)?.submit(proposal);
     let begun = Instant::now();
     let outcome = loop {
@@ -355,7 +347,7 @@ async fn make(
             outcome.as_ref().map_or(Ok(()), |outcome| outcome.as_ref().map(drop).map_err(Clone::clone));
         let what =
             if outcome.is_some() { "the configuration" } else { "the configuration, which is still tried" };
-        audit::note(&author, &wanted, what, &told);
+        audit::note(&who, &wanted, what, &told);
     }
     answer(of(&*agent)?, ticket, outcome.transpose()?)
 }

@@ -4,9 +4,14 @@
 //! what it is told to change it posts and leaves to the threads that ship; no request waits for one of them. A socket that
 //! cannot be made costs the API and no event.
 //!
-//! Where it is told to, it listens on the loopback interface as well, for a browser, under conditions of its own.
+//! Where it is told to, it listens on TCP as well, for a browser, under conditions of its own.
 //!
-//! - [`access`]: who may do what there.
+//! - [`access`]: who is let in there.
+//! - [`role`]: what who is let in may do, route by route.
+//! - [`origins`]: under which names it is asked for.
+//! - [`limits`]: how often somebody may ask.
+//! - [`oidc`]: logging in at Keycloak.
+//! - `tls`: its certificate.
 //! - [`agent`]: what the server must be told and may ask, a trait.
 //! - [`alerting`]: alerts and incidents.
 //! - [`configuration`]: what is configured, and how it changes.
@@ -26,16 +31,23 @@ pub mod alerting;
 pub mod audit;
 pub mod client;
 pub mod configuration;
+pub mod limits;
 pub mod model;
+pub mod oidc;
+pub mod origins;
 mod page;
 pub mod problem;
+pub mod role;
 pub mod router;
 pub mod server;
 pub mod socket;
 pub mod stream;
+mod tls;
 
 pub use agent::{Agent, Change, Exposition, Refusal};
 pub use alerting::Alerting;
 pub use client::{Client, ClientError};
 pub use configuration::Configuration;
+pub use role::{Caller, Role};
 pub use server::Server;
+pub use tls::TlsFiles;

@@ -9,6 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::role::Role;
+
 /// The process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct About {
@@ -20,6 +22,19 @@ pub struct About {
     pub started: u64,
     /// Why it ships nothing at all: its configuration lacks something or is refused, or another agent still serves the slot.
     pub waiting: Option<String>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Who that is, in words, as far as it is known.
+    pub who: Option<String>,
+    /// What he may do.
+    pub role: Option<Role>,
+    /// The path where a browser is sent to log in, if that is possible.
+    pub login: Option<String>,
+    /// The path that who is logged in posts to in order to log out.
+    pub logout: Option<String>,
 }
 
 /// From which level on is logged.

@@ -1,5 +1,7 @@
 //! What is said when something is wrong: problem details by RFC 9457.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +23,10 @@ pub struct Problem {
     pub status: u16,
     /// What exactly is wrong, and what to do.
     pub detail: String,
+    /// After how many seconds it may be tried again, as a header.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -33,6 +39,7 @@ impl Problem {
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            retry_after: None,
         }
     }
 
@@ -60,11 +67,20 @@ impl Problem {
 
     /// Who asks must say that he may.
     pub fn unauthorized() -> Self {
-        let detail = "this takes the token that `api.token` sets, as `Authorization: Bearer TOKEN`";
+        let detail = "this takes a token that `api.token` or `api.tokens` sets, as `Authorization: Bearer TOKEN`, or a login, if `api.oidc` is set";
         Self::new(StatusCode::UNAUTHORIZED, "no-token", "Token needed", detail)
     }
 
-    /// Whoever asks, this is not done here.
+    /// Who asks must wait for so long.
+    pub fn too_many(wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1) as u64;
+        let detail =
+            format!("too many requests, or too many tokens that are not known; ask again in {seconds} s");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail);
+        Self { retry_after: Some(seconds), ..problem }
+    }
+
+    /// Who asks may not do this, or nobody may.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
@@ -110,10 +126,14 @@ impl From<Refusal> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
         let mut response = (status, Json(self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Self::MEDIA_TYPE));
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -10,23 +10,28 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{
     DefaultBodyLimit, Extension, FromRequest, FromRequestParts, Path, Query, Request, State,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use serde::de::DeserializeOwned;
 use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{self, Access};
+use crate::access::{self, Access, Visit};
 use crate::agent::{Agent, Change, Exposition};
 use crate::audit::{self, Peer};
 use crate::model::{
-    Backlog, Breaker, Destination, Health, LogLevel, OfSlot, OfSlots, Overrides, Pool, SetBreaker, SetFrozen,
-    SetProfile, SetSize, Shipment, SlotFilter, Status, Tuner,
+    Backlog, Breaker, Destination, Health, LogLevel, OfSlot, OfSlots, Overrides, Pool, Session, SetBreaker,
+    SetFrozen, SetProfile, SetSize, Shipment, SlotFilter, Status, Tuner,
 };
+use crate::oidc;
 use crate::page;
 use crate::problem::Problem;
+use crate::role::{Caller, Role, Routes, SCHEME, permit};
 
 /// The longest body that is read.
 const BODY_LIMIT: usize = 16 << 10;
@@ -45,7 +50,7 @@ const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
     info(
         title = "Keyferry agent",
         version = "1",
-        description = "A running agent: what it does, and what can be changed of it without a restart. Over TCP (`api.listen`) every answer may also be 401 (the token is missing or wrong), 403 (a change without `api.token`, or from another origin), 415 (a change that is not application/json), 421 (another host) or 503 (the token cannot be read).",
+        description = "A running agent: what it does, and what can be changed of it without a restart. `x-role` is the role that an operation takes over TCP (`api.listen`); each role may what those before it may: viewer, operator, admin. At the Unix socket everybody who may open it is an admin.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
@@ -57,13 +62,11 @@ const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 )]
 struct Skeleton;
 
-/// Everything that is served, on whatever it is served. A server that knows who is at the other end adds a [`Peer`] to the extensions of a request.
+/// Everything that is served, on whatever it is served. A server adds the [`Caller`] to the extensions of a request.
 pub fn router(agent: Arc<dyn Agent>) -> Router {
     Router::from(documented())
-        .fallback(async || {
-            Problem::not_found("there is nothing here; /api/v1/openapi.json tells what there is")
-        })
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .fallback(nowhere)
+        .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(within_time))
         .with_state(agent)
@@ -71,7 +74,21 @@ pub fn router(agent: Arc<dyn Agent>) -> Router {
 
 /// The same with the web page, for those whom `access` admits.
 pub fn page_router(agent: Arc<dyn Agent>, access: Access) -> Router {
-    router(agent).merge(page::routes()).layer(from_fn_with_state(Arc::new(access), access::guard))
+    let mut served = router(agent).merge(page::routes());
+    if let Some(login) = access.login() {
+        served = served.merge(oidc::routes(login).layer(from_fn(within_time)));
+    }
+    served.layer(from_fn_with_state(Arc::new(access), access::guard))
+}
+
+/// What is not there is told only to those who may know what is.
+async fn nowhere(caller: Option<Extension<Caller>>) -> Problem {
+    let nothing = || Problem::not_found("there is nothing here; /api/v1/openapi.json tells what there is");
+    permit(caller.as_deref(), Role::Viewer).err().unwrap_or_else(nothing)
+}
+
+async fn other_method(caller: Option<Extension<Caller>>) -> Problem {
+    permit(caller.as_deref(), Role::Viewer).err().unwrap_or_else(Problem::method_not_allowed)
 }
 
 /// The metrics alone, for a listener that anybody may reach.
@@ -90,30 +107,40 @@ pub fn document() -> utoipa::openapi::OpenApi {
     documented().into_openapi()
 }
 
+/// What each takes is said here and nowhere else.
 fn documented() -> OpenApiRouter<Shared> {
-    let api = OpenApiRouter::new()
-        .routes(routes!(status))
-        .routes(routes!(destinations))
-        .routes(routes!(destination))
-        .routes(routes!(backlog))
-        .routes(routes!(breaker, set_breaker))
-        .routes(routes!(tuner))
-        .routes(routes!(set_frozen))
-        .routes(routes!(set_profile))
-        .routes(routes!(set_overrides))
-        .routes(routes!(pool))
-        .routes(routes!(set_size))
-        .routes(routes!(reconnect))
-        .routes(routes!(set_log_level))
-        .routes(routes!(openapi))
+    let api = Routes::default()
+        .open(routes!(session))
+        .view(routes!(status))
+        .view(routes!(destinations))
+        .view(routes!(destination))
+        .view(routes!(backlog))
+        .view(routes!(breaker))
+        .view(routes!(tuner))
+        .view(routes!(pool))
+        .view(routes!(openapi))
+        .operate(routes!(set_breaker))
+        .operate(routes!(set_frozen))
+        .operate(routes!(set_profile))
+        .operate(routes!(set_overrides))
+        .operate(routes!(set_size))
+        .operate(routes!(reconnect))
+        .administer(routes!(set_log_level))
         .merge(crate::stream::routes())
         .merge(crate::alerting::routes())
         .merge(crate::configuration::routes());
-    OpenApiRouter::with_openapi(Skeleton::openapi())
-        .routes(routes!(healthz))
-        .routes(routes!(readyz))
-        .routes(routes!(metrics))
+    let mut skeleton = Skeleton::openapi();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+        "A token of `api.token` or `api.tokens`, or an access token of Keycloak's if `api.oidc` is set.",
+    ));
+    let components = skeleton.components.get_or_insert_default();
+    components.add_security_scheme(SCHEME, SecurityScheme::Http(token.build()));
+    Routes::of(skeleton)
+        .open(routes!(healthz))
+        .open(routes!(readyz))
+        .view(routes!(metrics))
         .nest("/api/v1", api)
+        .into_inner()
 }
 
 async fn within_time(request: Request, next: Next) -> Response {
@@ -138,11 +165,31 @@ async fn healthz() -> Json<Health> {
         (status = 503, description = "It is not; the detail says why.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-async fn readyz(State(agent): State<Shared>) -> Result<Json<Health>, Problem> {
+async fn readyz(
+    State(agent): State<Shared>,
+    caller: Option<Extension<Caller>>,
+) -> Result<Json<Health>, Problem> {
     match Status::of(agent.about(), agent.shipments()).reason {
         None => Ok(Json(Health { status: "ready".to_owned() })),
+        // The reason may name brokers.
+        Some(_) if caller.is_none() => {
+            Err(Problem::not_ready("it is not; who asks with a token is told why"))
+        }
         Some(reason) => Err(Problem::not_ready(reason)),
     }
+}
+
+/// Who asks, as far as that is known, and where he can log in.
+#[utoipa::path(get, path = "/session", tag = "state", responses((status = 200, description = "As it is now.", body = Session)))]
+async fn session(caller: Option<Extension<Caller>>, visit: Option<Extension<Visit>>) -> Json<Session> {
+    let has_login = visit.as_ref().is_some_and(|visit| visit.has_login);
+    let is_logged_in = visit.as_ref().is_some_and(|visit| visit.is_logged_in);
+    Json(Session {
+        who: caller.as_ref().map(|caller| caller.who.to_string()),
+        role: caller.as_ref().map(|caller| caller.role),
+        login: has_login.then(|| oidc::LOGIN.to_owned()),
+        logout: is_logged_in.then(|| oidc::LOGOUT.to_owned()),
+    })
 }
 
 /// Everything that is measured, for Prometheus.
@@ -208,12 +255,11 @@ async fn destinations(State(agent): State<Shared>) -> Json<Vec<Destination>> {
 )]
 async fn set_log_level(
     State(agent): State<Shared>,
-    peer: Option<Extension<Peer>>,
+    caller: Caller,
     Body(request): Body<LogLevel>,
 ) -> Result<Json<LogLevel>, Problem> {
-    let who = peer.map_or_else(|| "somebody".to_owned(), |Extension(peer)| peer.to_string());
     let result = agent.set_log_level(&request.level);
-    audit::note(&who, &format!("level {}", request.level), "the log", &result);
+    audit::note(&caller.who, &format!("level {}", request.level), "the log", &result);
     result?;
     Ok(Json(request))
 }
@@ -366,21 +412,17 @@ fn pool_of(shipment: Shipment) -> Option<Pool> {
 struct Target {
     destination: String,
     slot: Option<String>,
-    peer: Option<Peer>,
+    who: Peer,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Target {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Problem> {
-        let path: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
-        let query: Result<Query<SlotFilter>, QueryRejection> = Query::from_request_parts(parts, state).await;
-        let peer = parts.extensions.get::<Peer>().copied();
-        let Path(destination) =
-            path.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
-        let Query(SlotFilter { slot }) =
-            query.map_err(|error| Problem::malformed(error.status(), error.body_text()))?;
-        Ok(Self { destination, slot, peer })
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Caller { who, .. } = Caller::from_request_parts(parts, state).await?;
+        let InPath(destination) = InPath::from_request_parts(parts, state).await?;
+        let InQuery(SlotFilter { slot }) = InQuery::from_request_parts(parts, state).await?;
+        Ok(Self { destination, slot, who })
     }
 }
 
@@ -431,17 +473,44 @@ impl Target {
         for shipment in self.shipments(agent)? {
             let (slot, destination) = (&shipment.delivery.slot, &shipment.destination);
             let result = agent.change(slot, destination, change);
-            audit::log(self.peer, slot, destination, change, &result);
+            audit::log(&self.who, slot, destination, change, &result);
             result?;
         }
         Ok(())
     }
 }
 
+/// What stands in the path of a request.
+pub(crate) struct InPath<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path: Result<Path<T>, PathRejection> = Path::from_request_parts(parts, state).await;
+        path.map(|Path(path)| Self(path))
+            .map_err(|error| Problem::malformed(error.status(), error.body_text()))
+    }
+}
+
+/// What stands in its query.
+pub(crate) struct InQuery<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for InQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        query
+            .map(|Query(query)| Self(query))
+            .map_err(|error| Problem::malformed(error.status(), error.body_text()))
+    }
+}
+
 /// The body of a request.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {

@@ -3,9 +3,10 @@
 //! The invariant: **they never take part in delivery.** Each has a runtime of its own with one thread, no timer while nobody asks, at most
 //! [`MAX_CONNECTIONS`] connections, and limits for what a connection may cost. When one cannot begin, the agent ships without it and says so.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,18 +17,25 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use openssl::ssl::SslContext;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::access::{Access, TokenSource};
+use crate::access::{Access, Client, Listening};
 use crate::agent::Agent;
 use crate::audit::Peer;
+use crate::role::{Caller, Role};
 use crate::router::{metrics_router, page_router, router};
 use crate::socket::{Socket, SocketError};
+use crate::tls::{self, Tls, TlsFiles};
 
 /// Connections at a time; further ones wait.
 const MAX_CONNECTIONS: usize = 32;
+/// Those of one address; further ones are closed, so that nobody keeps all others out.
+pub const MAX_CONNECTIONS_OF_ONE: usize = 24;
+/// By when a client must have come to terms about TLS.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// By when the head of a request must have arrived, counted from the connection or the request before.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// How long the end of the agent waits for answers that are on their way.
@@ -52,19 +60,28 @@ impl Server {
             let failed = |source| ServeError::Listen { place: socket.path().display().to_string(), source };
             let listener = socket.listener().and_then(UnixListener::from_std).map_err(failed)?;
             tracing::debug!("the API is at {}", socket.path().display());
-            accept(&listener, router(agent), stopped).await;
+            accept(listener, router(agent), stopped).await;
             Ok(())
         })
     }
 
-    /// Serves `agent` and the web page at `address` from now on, as soon as that is free, to those who know the `token`; without one to everybody, and to read only.
-    pub fn start_page(address: SocketAddr, token: Option<TokenSource>, agent: Arc<dyn Agent>) -> Self {
+    /// Serves `agent` and the web page as `listening` says from now on, as soon as the address is free and the certificate can be used.
+    pub fn start_page(listening: Listening, agent: Arc<dyn Agent>) -> Self {
         Self::spawn("web page", "keyferry-page", async move |stopped: Stopped| {
+            let address = listening.address;
             let Some(listener) = bind(address, "page", "api.listen", stopped.clone()).await? else {
                 return Ok(());
             };
-            tracing::info!("the page is at http://{address}/");
-            accept(&listener, page_router(agent, Access::new(address, token)), stopped).await;
+            let tls = match &listening.tls {
+                None => None,
+                Some(files) => match open_tls(files, stopped.clone()).await {
+                    Some(tls) => Some(tls),
+                    None => return Ok(()),
+                },
+            };
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            tracing::info!("the page is at {scheme}://{address}/");
+            accept(Door { listener, tls }, page_router(agent, Access::new(listening)), stopped).await;
             Ok(())
         })
     }
@@ -76,7 +93,7 @@ impl Server {
                 return Ok(());
             };
             tracing::info!("metrics are at http://{address}/metrics");
-            accept(&listener, metrics_router(agent), stopped).await;
+            accept(Door { listener, tls: None }, metrics_router(agent), stopped).await;
             Ok(())
         })
     }
@@ -88,9 +105,14 @@ impl Server {
     {
         let (stop, stopped) = watch::channel(());
         let run = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let result =
-                runtime.map_err(ServeError::Runtime).and_then(|runtime| runtime.block_on(serve(stopped)));
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
+            let result = runtime.map_err(ServeError::Runtime).and_then(|runtime| {
+                let result = runtime.block_on(serve(stopped));
+                // A question to Keycloak that is under way is of no use to anybody any more.
+                runtime.shutdown_background();
+                result
+            });
             if let Err(error) = result {
                 tracing::warn!("there is no {what}: {error}");
             }
@@ -174,45 +196,122 @@ async fn bind(
     }
 }
 
+/// The certificate, as soon as it can be used; `None` if the word to end comes first.
+async fn open_tls(files: &TlsFiles, mut stopped: Stopped) -> Option<Tls> {
+    let mut told = None;
+    loop {
+        let reason = match Tls::open(files.clone()) {
+            Ok(tls) => return Some(tls),
+            Err(error) => error.to_string(),
+        };
+        if told.as_ref() != Some(&reason) {
+            tracing::warn!("there is no page until its certificate can be used: {reason}");
+            told = Some(reason);
+        }
+        if tokio::time::timeout(RETRY, stopped.changed()).await.is_ok() {
+            return None;
+        }
+    }
+}
+
+/// A connection that has come in.
+struct Arrival {
+    transport: Transport,
+    from: Remote,
+}
+
+/// What it is made of.
+enum Transport {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+    Tls(TcpStream, SslContext),
+}
+
+/// Who is at its other end, as far as the connection tells.
+#[derive(Clone)]
+enum Remote {
+    /// Somebody whom the socket's permissions let in.
+    Socket(Caller),
+    /// Somebody at this address.
+    Network(IpAddr),
+}
+
+impl Remote {
+    fn add_to<B>(&self, request: &mut hyper::Request<B>) {
+        match self {
+            Self::Socket(caller) => drop(request.extensions_mut().insert(caller.clone())),
+            Self::Network(address) => drop(request.extensions_mut().insert(Client(*address))),
+        }
+    }
+}
+
 /// What connections come from.
 trait Listener {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    /// The next connection, and who is at its other end, where that can be known.
-    async fn next(&self) -> io::Result<(Self::Stream, Option<Peer>)>;
+    async fn next(&mut self) -> io::Result<Arrival>;
 }
 
 impl Listener for UnixListener {
-    type Stream = UnixStream;
-
-    async fn next(&self) -> io::Result<(UnixStream, Option<Peer>)> {
+    async fn next(&mut self) -> io::Result<Arrival> {
         let (stream, _) = self.accept().await?;
         let peer = stream.peer_cred().ok().map(|cred| Peer::Process { uid: cred.uid(), pid: cred.pid() });
-        Ok((stream, peer))
+        let who = peer.unwrap_or(Peer::Anybody);
+        let from = Remote::Socket(Caller { who, role: Role::Admin });
+        Ok(Arrival { transport: Transport::Unix(stream), from })
     }
 }
 
-impl Listener for TcpListener {
-    type Stream = TcpStream;
+/// A listener on TCP, and the certificate that it shows.
+struct Door {
+    listener: TcpListener,
+    tls: Option<Tls>,
+}
 
-    async fn next(&self) -> io::Result<(TcpStream, Option<Peer>)> {
-        self.accept().await.map(|(stream, _)| (stream, None))
+impl Listener for Door {
+    async fn next(&mut self) -> io::Result<Arrival> {
+        let (stream, address) = self.listener.accept().await?;
+        let transport = match &mut self.tls {
+            Some(tls) => Transport::Tls(stream, tls.current()),
+            None => Transport::Tcp(stream),
+        };
+        Ok(Arrival { transport, from: Remote::Network(address.ip().to_canonical()) })
     }
 }
 
-async fn accept(listener: &impl Listener, router: Router, mut stopped: Stopped) {
+/// How many connections each address has.
+#[derive(Default)]
+struct Crowd(HashMap<IpAddr, Arc<()>>);
+
+impl Crowd {
+    /// A place for one more from there; `None` if it has as many as it may.
+    fn enter(&mut self, from: &Remote) -> Option<Option<Arc<()>>> {
+        let Remote::Network(address) = from else { return Some(None) };
+        // One is kept here.
+        self.0.retain(|_, places| Arc::strong_count(places) > 1);
+        let places = self.0.entry(*address).or_default();
+        (Arc::strong_count(places) <= MAX_CONNECTIONS_OF_ONE).then(|| Some(Arc::clone(places)))
+    }
+}
+
+async fn accept(mut listener: impl Listener, router: Router, mut stopped: Stopped) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut crowd = Crowd::default();
     loop {
         let connection = tokio::select! {
             _ = stopped.changed() => break,
-            connection = next_connection(listener, &places) => connection,
+            connection = next_connection(&mut listener, &places) => connection,
         };
         match connection {
-            Ok((stream, peer, place)) => {
+            Ok((Arrival { transport, from }, place)) => {
+                let Some(place_of_one) = crowd.enter(&from) else {
+                    tracing::debug!(
+                        "a connection is closed: its address has {MAX_CONNECTIONS_OF_ONE} already"
+                    );
+                    continue;
+                };
                 let (router, stopped) = (router.clone(), stopped.clone());
                 tokio::spawn(async move {
-                    converse(stream, peer, router, stopped).await;
-                    drop(place);
+                    welcome(transport, from, router, stopped).await;
+                    drop((place, place_of_one));
                 });
             }
             Err(error) => {
@@ -229,27 +328,38 @@ async fn accept(listener: &impl Listener, router: Router, mut stopped: Stopped) 
     let _ = tokio::time::timeout(FAREWELL, places.acquire_many(all)).await;
 }
 
-/// A connection, who is at its other end, and its place among those that may be open.
-async fn next_connection<L: Listener>(
-    listener: &L,
+/// A connection, and its place among those that may be open.
+async fn next_connection(
+    listener: &mut impl Listener,
     places: &Arc<Semaphore>,
-) -> io::Result<(L::Stream, Option<Peer>, OwnedSemaphorePermit)> {
+) -> io::Result<(Arrival, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.next().await?;
-    Ok((stream, peer, place))
+    Ok((listener.next().await?, place))
+}
+
+async fn welcome(transport: Transport, from: Remote, router: Router, stopped: Stopped) {
+    match transport {
+        Transport::Unix(stream) => converse(stream, from, router, stopped).await,
+        Transport::Tcp(stream) => converse(stream, from, router, stopped).await,
+        Transport::Tls(stream, context) => {
+            match tokio::time::timeout(HANDSHAKE_LIMIT, tls::greet(stream, &context)).await {
+                Ok(Ok(stream)) => converse(stream, from, router, stopped).await,
+                Ok(Err(error)) => tracing::debug!("a client has not come to terms about TLS: {error}"),
+                Err(_) => tracing::debug!("a client has not come to terms about TLS in {HANDSHAKE_LIMIT:?}"),
+            }
+        }
+    }
 }
 
 /// Serves one connection until it ends or the word to end comes.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Option<Peer>,
+    from: Remote,
     router: Router,
     mut stopped: Stopped,
 ) {
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
-        }
+        from.add_to(&mut request);
         hyper::service::Service::call(&TowerToHyperService::new(router.clone()), request)
     });
     let connection = http1::Builder::new()

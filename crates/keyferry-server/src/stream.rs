@@ -16,12 +16,12 @@ use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Bytes, Frame};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::agent::Agent;
 use crate::model::{Marks, OfShipment, Snapshot, Status};
 use crate::problem::Problem;
+use crate::role::Routes;
 
 /// How many may listen at a time, over all listeners of the process.
 pub const MAX_LISTENERS: usize = 8;
@@ -33,8 +33,8 @@ static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::n
 type Shared = Arc<dyn Agent>;
 
 /// The route, below `/api/v1`.
-pub(crate) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(stream))
+pub(crate) fn routes() -> Routes {
+    Routes::default().view(routes!(stream))
 }
 
 /// What the agent does, once a second, as server-sent events: the data of each event `snapshot` is the JSON of a Snapshot.

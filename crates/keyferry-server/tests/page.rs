@@ -5,126 +5,16 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyferry_server::Server;
-use keyferry_server::access::TokenSource;
+use keyferry_server::Role;
+use keyferry_server::access::Token;
 use keyferry_server::model::State;
 use keyferry_server::stream::MAX_LISTENERS;
 use serde_json::Value;
-use support::{Fake, shipment};
-
-const TOKEN: &str = "a token that nobody guesses";
-const BREAKER: &str = "/api/v1/destinations/default/breaker";
-const OPEN: &str = r#"{"mode":"open"}"#;
-
-/// A listener, and the agent behind it.
-struct Listener {
-    address: SocketAddr,
-    agent: Arc<Fake>,
-    _server: Server,
-}
-
-/// What came back.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
-    }
-
-    /// That it is a problem of this status that names something.
-    #[track_caller]
-    fn is_refused(&self, status: u16, names: &str) {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
-        assert!(self.body.contains(names), "{self:?} does not name {names:?}");
-    }
-}
-
-impl Listener {
-    fn with(token: Option<TokenSource>) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let agent = Arc::new(Fake::shipping([shipment("default", "slot-0", State::Idle)]));
-        let server = Server::start_page(address, token, Arc::clone(&agent) as _);
-        let listener = Self { address, agent, _server: server };
-        listener.connect();
-        listener
-    }
-
-    fn open() -> Self {
-        Self::with(None)
-    }
-
-    fn closed() -> Self {
-        Self::with(Some(Box::new(|| Ok(TOKEN.to_owned()))))
-    }
-
-    /// A connection, as soon as somebody listens.
-    fn connect(&self) -> TcpStream {
-        let begun = Instant::now();
-        loop {
-            match TcpStream::connect(self.address) {
-                Ok(stream) => return stream,
-                Err(error) => assert!(begun.elapsed() < Duration::from_secs(30), "{error}"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn host(&self) -> String {
-        self.address.to_string()
-    }
-
-    fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
-        let mut stream = self.connect();
-        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let length = body.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\n{lines}Connection: close\r\nContent-Length: {length}\r\n\r\n"
-        );
-        stream.write_all((head + body).as_bytes()).unwrap();
-        stream
-    }
-
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut text = String::new();
-        self.begin(method, path, headers, body).read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
-    }
-
-    /// As a program asks that is no browser.
-    fn get(&self, path: &str, more: &[(&str, &str)]) -> Answer {
-        let host = self.host();
-        self.send("GET", path, &[&[("Host", host.as_str())], more].concat(), "")
-    }
-
-    /// Opens the breaker.
-    fn change(&self, more: &[(&str, &str)]) -> Answer {
-        let host = self.host();
-        self.send("PUT", BREAKER, &[&[("Host", host.as_str())], more].concat(), OPEN)
-    }
-}
-
-const JSON: (&str, &str) = ("Content-Type", "application/json");
-
-fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
-}
+use support::listener::{BREAKER, JSON, Listener, TOKEN, bearer};
 
 #[test]
 fn without_a_token_everybody_reads_and_nobody_changes_anything() {
@@ -135,10 +25,15 @@ fn without_a_token_everybody_reads_and_nobody_changes_anything() {
     listener.change(&[JSON]).is_refused(403, "`api.token`");
     let given = bearer(TOKEN);
     listener.change(&[JSON, ("Authorization", &given)]).is_refused(403, "`api.token`");
-    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+    for (method, status, names) in [
+        ("POST", 405, "method"),
+        ("PUT", 405, "method"),
+        ("PATCH", 403, "`api.token`"),
+        ("DELETE", 405, "method"),
+    ] {
         let host = listener.host();
         let answer = listener.send(method, "/api/v1/config", &[("Host", &host), JSON], "{}");
-        answer.is_refused(403, "`api.token`");
+        answer.is_refused(status, names);
     }
     assert!(listener.agent.asked().is_empty());
 }
@@ -146,7 +41,7 @@ fn without_a_token_everybody_reads_and_nobody_changes_anything() {
 #[test]
 fn with_a_token_nothing_but_the_page_is_to_be_had_without_it() {
     let listener = Listener::closed();
-    for path in ["/", "/page.js", "/healthz"] {
+    for path in ["/", "/page.js", "/healthz", "/readyz", "/api/v1/session"] {
         assert_eq!(listener.get(path, &[]).status, 200, "{path}");
     }
     let wrong = [
@@ -158,15 +53,13 @@ fn with_a_token_nothing_but_the_page_is_to_be_had_without_it() {
         TOKEN.to_owned(),
         String::new(),
     ];
-    for path in
-        ["/api/v1/status", "/api/v1/stream", "/api/v1/openapi.json", "/metrics", "/readyz", "/nowhere"]
-    {
+    for path in ["/api/v1/status", "/api/v1/stream", "/api/v1/openapi.json", "/metrics", "/nowhere"] {
         listener.get(path, &[]).is_refused(401, "api.token");
-        for wrong in &wrong {
-            let answer = listener.get(path, &[("Authorization", wrong)]);
-            answer.is_refused(401, "api.token");
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-        }
+    }
+    for wrong in &wrong {
+        let answer = listener.get("/api/v1/status", &[("Authorization", wrong)]);
+        answer.is_refused(401, "api.token");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
     listener.change(&[JSON]).is_refused(401, "api.token");
     assert!(listener.agent.asked().is_empty());
@@ -181,10 +74,12 @@ fn the_token_is_what_it_is_now_and_one_that_cannot_be_used_lets_nobody_in() {
     let directory = tempfile::tempdir().unwrap();
     let path: PathBuf = directory.path().join("token");
     let read = |path: &Path| fs::read_to_string(path).map_err(|error| error.to_string());
-    let listener = Listener::with(Some(Box::new({
+    let value = Box::new({
         let path = path.clone();
         move || read(&path)
-    })));
+    });
+    let listener =
+        Listener::with_tokens(vec![Token { name: "api.token".to_owned(), role: Role::Admin, value }]);
     let ask = |token: &str| listener.get("/api/v1/status", &[("Authorization", &bearer(token))]);
     ask(TOKEN).is_refused(503, "api.token");
     for (short, given) in [("", ""), ("short", "short")] {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use keyferry_server::Configuration as _;
 use keyferry_server::audit::Peer;
 use keyferry_server::configuration::{Proposal, Wish};
 use keyferry_server::model::State;
 use keyferry_server::router::{document, router};
+use keyferry_server::{Caller, Configuration as _, Role};
 use serde_json::{Value, json};
 use support::{Fake, FakeConfiguration, LINGER, shipment};
 use tower::ServiceExt as _;
@@ -28,7 +28,19 @@ struct Answer {
     body: Value,
 }
 
-fn ask(agent: &Arc<Fake>, request: Request<Body>) -> Answer {
+/// As an admin, if nobody else is said to ask.
+fn ask(agent: &Arc<Fake>, mut request: Request<Body>) -> Answer {
+    if request.extensions().get::<Caller>().is_none() {
+        request.extensions_mut().insert(caller(Role::Admin));
+    }
+    ask_as_it_is(agent, request)
+}
+
+fn caller(role: Role) -> Caller {
+    Caller { who: Peer::Token("ops".into()), role }
+}
+
+fn ask_as_it_is(agent: &Arc<Fake>, request: Request<Body>) -> Answer {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let response = router(Arc::clone(agent) as _).oneshot(request).await.unwrap();
@@ -286,7 +298,9 @@ fn a_change_that_is_not_possible_now_is_a_conflict() {
     }
     let agent = Leaving(Fake::shipping([shipment("default", "slot-0", State::Draining)]));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let request = Request::post("/api/v1/destinations/default/pool/reconnect").body(Body::empty()).unwrap();
+    let request =
+        Request::post("/api/v1/destinations/default/pool/reconnect").extension(caller(Role::Operator));
+    let request = request.body(Body::empty()).unwrap();
     let response = runtime.block_on(router(Arc::new(agent)).oneshot(request)).unwrap();
     assert_eq!(response.status(), StatusCode::CONFLICT);
 }
@@ -300,7 +314,7 @@ fn the_log_tells_who_changed_what_and_what_was_refused() {
     tracing::subscriber::with_default(subscriber, || {
         for body in [r#"{"connections":2}"#, r#"{"connections":9}"#] {
             let request = Request::put("/api/v1/destinations/default/pool/size")
-                .extension(peer)
+                .extension(Caller { who: peer.clone(), role: Role::Admin })
                 .header(header::CONTENT_TYPE, "application/json");
             ask(&agent, request.body(Body::from(body)).unwrap());
         }
@@ -393,4 +407,93 @@ fn every_answer_is_one_that_the_document_has() {
             }
         }
     }
+}
+
+/// Every operation of the document, with the role that it takes.
+fn operations() -> Vec<(Method, String, Option<Role>)> {
+    let document: Value = serde_json::to_value(document()).unwrap();
+    let mut operations = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let role = serde_json::from_value(operation["x-role"].clone()).unwrap();
+            operations.push((method.to_uppercase().parse().unwrap(), path.clone(), role));
+        }
+    }
+    operations
+}
+
+#[test]
+fn whatever_changes_something_takes_an_operator_or_an_admin_and_what_takes_nothing_only_tells() {
+    let open: Vec<String> = operations()
+        .into_iter()
+        .filter(|(_, _, role)| role.is_none())
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    assert_eq!(open, ["GET /api/v1/session", "GET /healthz", "GET /readyz"]);
+    for (method, path, role) in operations() {
+        assert!(method == Method::GET || role >= Some(Role::Operator), "{method} {path} takes {role:?}");
+    }
+    let of_admins: Vec<String> = operations()
+        .into_iter()
+        .filter(|(_, _, role)| *role == Some(Role::Admin))
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    assert_eq!(of_admins, ["PATCH /api/v1/config", "POST /api/v1/config/rollback", "PUT /api/v1/log"]);
+}
+
+#[test]
+fn nobody_does_what_his_role_may_not() {
+    let agent = Arc::new(Fake {
+        configuration: Some(FakeConfiguration::default()),
+        ..Fake::shipping([shipment("siem", "slot-0", State::Idle)])
+    });
+    for (method, path, taken) in operations() {
+        if path.ends_with("/stream") {
+            continue;
+        }
+        let path = path.replace("{name}", "siem");
+        for role in [None, Some(Role::Viewer), Some(Role::Operator), Some(Role::Admin)] {
+            let asked = agent.asked().len();
+            let mut request = Request::builder()
+                .method(method.clone())
+                .uri(&path)
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Body::from(r#"{"mode":"open"}"#))
+                .unwrap();
+            if let Some(role) = role {
+                request.extensions_mut().insert(caller(role));
+            }
+            let answer = ask_as_it_is(&agent, request);
+            match (role, taken) {
+                (None, Some(_)) => assert_problem(&answer, 401, "no-token", "api.token"),
+                (Some(role), Some(taken)) if role < taken => {
+                    assert_problem(
+                        &answer,
+                        403,
+                        "forbidden",
+                        &format!("takes the role {taken}, and the bearer of `ops`"),
+                    );
+                }
+                _ => {
+                    assert!(
+                        ![401, 403].contains(&answer.status.as_u16()),
+                        "{method} {path} {role:?}: {answer:?}"
+                    );
+                    continue;
+                }
+            }
+            assert_eq!(agent.asked().len(), asked, "{method} {path} was done for {role:?}");
+        }
+    }
+    assert!(!agent.asked().is_empty(), "whoever may does it");
+}
+
+#[test]
+fn who_may_not_know_why_is_not_told_why_the_agent_is_not_ready() {
+    let agent = Arc::new(Fake::shipping([shipment("default", "slot-0", State::Blocked)]));
+    let request = || Request::get("/readyz").body(Body::empty()).unwrap();
+    assert_problem(&ask(&agent, request()), 503, "not-ready", "nobody answers");
+    let answer = ask_as_it_is(&agent, request());
+    assert_problem(&answer, 503, "not-ready", "token");
+    assert!(!answer.body.to_string().contains("nobody answers"), "{answer:?}");
 }

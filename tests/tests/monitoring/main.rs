@@ -9,6 +9,7 @@
 mod alerts;
 mod failures;
 mod latency;
+mod login;
 mod metrics;
 mod page;
 mod rules;

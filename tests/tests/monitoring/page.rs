@@ -14,7 +14,7 @@ use xtask::cache::Cache;
 use xtask::workspace;
 
 const TOKEN: &str = "a token that nobody guesses";
-const LINGER: &str = "destination.delivery.linger";
+pub const LINGER: &str = "destination.delivery.linger";
 /// One rule, so that nothing fires because of the machine, such as a disk that is nearly full.
 const ALERTS: &str = r#"
     incidents.automatic = false
@@ -42,15 +42,15 @@ const IN_DOCS: [&str; 4] = [
 ];
 
 /// The page, and where pictures of it are kept.
-struct Page {
-    chromium: Chromium,
+pub struct Page {
+    pub chromium: Chromium,
     pictures: PathBuf,
     axe: String,
     writes_docs: bool,
 }
 
 impl Page {
-    fn open(directory: &Path, address: &str) -> Self {
+    pub fn open(directory: &Path, address: &str) -> Self {
         let pictures = workspace::target().join("page");
         fs::create_dir_all(&pictures).unwrap();
         let axe = workspace::root().join("web/node_modules/axe-core/axe.min.js");
@@ -64,7 +64,7 @@ impl Page {
     }
 
     /// Looks at it as it is now on every screen: nobody is kept from using it, nothing is wider than a phone, and a picture is kept of each.
-    fn look(&self, name: &str) {
+    pub fn look(&self, name: &str) {
         for (screen, theme) in
             [(Screen::Phone, "light"), (Screen::Desktop, "dark"), (Screen::Desktop, "light")]
         {
@@ -83,17 +83,17 @@ impl Page {
         }
     }
 
-    fn headline(&self, wanted: &str) {
+    pub fn headline(&self, wanted: &str) {
         self.chromium.wait_for("#verdict .headline", |headline| headline == wanted).unwrap();
     }
 
-    fn press(&self, button: &str) {
+    pub fn press(&self, button: &str) {
         self.chromium
             .click(&format!("//button[normalize-space()='{button}' or @aria-label='{button}']"))
             .unwrap();
     }
 
-    fn change_linger(&self) {
+    pub fn change_linger(&self) {
         let of = &self.chromium;
         of.write("//input[@id='filter']", LINGER).unwrap();
         self.press(&format!("Edit {LINGER}"));

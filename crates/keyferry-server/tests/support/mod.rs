@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod listener;
+
 use std::sync::{Mutex, MutexGuard};
 
 use keyferry_server::configuration::{

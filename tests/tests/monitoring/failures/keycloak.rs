@@ -1,4 +1,4 @@
-//! Failures of a real Keycloak and of the agent that its provider runs: somebody tries passwords, and the agent dies.
+//! Failures of a real Keycloak and of the agent that its provider runs: somebody tries passwords, and the agent dies. Between them people use the page of that agent.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,6 +17,7 @@ use xtask::parts;
 
 use super::LIMIT;
 use super::watch::{Audience, Failure, table};
+use crate::login::LoginPage;
 
 const ATTACKED: Failure = Failure {
     name: "keycloak",
@@ -57,7 +58,8 @@ const TRIED: usize = 6;
 const KEYCLOAK_IS_OLD: Duration = Duration::from_secs(50);
 
 #[test]
-fn passwords_that_are_tried_are_told_and_an_agent_that_dies_and_it_is_started_again_by_hand() {
+fn passwords_that_are_tried_are_told_and_users_log_in_to_the_page_and_an_agent_that_dies_is_told_and_started_again_by_hand()
+ {
     let (audience, kafka) = (Audience::gather(), kafka::shared().unwrap());
     let topic = kafka::fresh_topic("attacked");
     kafka.create_topic(&topic, kafka::PARTITIONS).unwrap();
@@ -69,6 +71,7 @@ fn passwords_that_are_tried_are_told_and_an_agent_that_dies_and_it_is_started_ag
         .listener_option("bootstrap-servers", kafka.bootstrap_servers())
         .listener_option("topic-events", &topic)
         .listener_option("alerts-file", audience.inform(&[ATTACKED, DIED]).display().to_string());
+    let page = LoginPage::of(&mut keycloak, REALM);
     keycloak.start().unwrap();
     let started = Instant::now();
     let (executable, slot) = (agent::under_test().unwrap(), keycloak.journal().join("slot-0"));
@@ -102,6 +105,7 @@ fn passwords_that_are_tried_are_told_and_an_agent_that_dies_and_it_is_started_ag
         audience.watch(ATTACKED, (&executable, &slot), attack, give_up)
     });
 
+    page.is_used(&admin, REALM, audience.directory());
     thread::sleep(KEYCLOAK_IS_OLD.saturating_sub(started.elapsed()));
     let first = keycloak.wait_for_agent(LIMIT).unwrap();
     let kill = || process::signal(first, Signal::KILL).unwrap();
