@@ -1,5 +1,6 @@
 package org.keyferry.journal;
 
+import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
@@ -8,8 +9,8 @@ import java.util.Arrays;
  * not depend on the place is encoded here, outside of the journal's lock.
  *
  * <p>An event is added by {@link #begin}, {@link #field} in the order of the tags, {@link #body}
- * and {@link #end()}; or taken back by {@link #discard()}. Not safe for use by many threads at
- * once.
+ * and {@link #end()}; or taken back by {@link #discard()}. Its text is encoded in place: an event
+ * leaves no copy of itself for the collector. Not safe for use by many threads at once.
  */
 public final class EventBuffer {
   private static final int INITIAL = 2048;
@@ -24,7 +25,11 @@ public final class EventBuffer {
 
   private static final ThreadLocal<EventBuffer> SPARE = new ThreadLocal<>();
 
+  /** What a UTF-16 unit takes at most in UTF-8. */
+  private static final int WIDEST = 3;
+
   private byte[] bytes = new byte[INITIAL];
+  private final Body body = new Body();
   private int end = EVENTS_AT;
   private int eventAt;
   private int bodyAt;
@@ -74,27 +79,139 @@ public final class EventBuffer {
     if (value == null || value.isEmpty() || value.length() > Format.FIELD_VALUE_MAX) {
       return;
     }
-    byte[] text = value.getBytes(StandardCharsets.UTF_8);
-    if (text.length > Format.FIELD_VALUE_MAX) {
-      return;
+    ensure(Format.FIELD_HEADER + (long) value.length());
+    int length = value.length();
+    if (!copyAscii(value, end + Format.FIELD_HEADER)) {
+      byte[] text = value.getBytes(StandardCharsets.UTF_8);
+      length = text.length;
+      if (length > Format.FIELD_VALUE_MAX) {
+        return;
+      }
+      ensure(Format.FIELD_HEADER + (long) length);
+      System.arraycopy(text, 0, bytes, end + Format.FIELD_HEADER, length);
     }
-    ensure(Format.FIELD_HEADER + text.length);
     bytes[end] = (byte) field.tag;
-    Format.putShort(bytes, end + 1, text.length);
-    System.arraycopy(text, 0, bytes, end + Format.FIELD_HEADER, text.length);
-    end += Format.FIELD_HEADER + text.length;
+    Format.putShort(bytes, end + 1, length);
+    end += Format.FIELD_HEADER + length;
     bodyAt = end;
   }
 
-  /** Writes the body of the event that was begun, after its fields. */
+  /** Whether the text is ASCII; if so, it is there now. */
+  private boolean copyAscii(String text, int at) {
+    byte[] into = bytes;
+    for (int i = 0; i < text.length(); i++) {
+      char c = text.charAt(i);
+      if (c >= 0x80) {
+        return false;
+      }
+      into[at + i] = (byte) c;
+    }
+    return true;
+  }
+
+  /**
+   * Takes the body of the event that was begun, after its fields. Half of a surrogate pair becomes
+   * a question mark, as with {@link String#getBytes(java.nio.charset.Charset)}.
+   */
+  public Writer body() {
+    return body;
+  }
+
+  /** Writes a body that is encoded already. */
   public void body(byte[] json) {
     ensure(json.length);
     System.arraycopy(json, 0, bytes, end, json.length);
     end += json.length;
   }
 
+  /** Encodes what is written to it as UTF-8, in place. */
+  private final class Body extends Writer {
+    /** The first half of a surrogate pair whose other half is to come; 0 if there is none. */
+    private char high;
+
+    @Override
+    public void write(char[] text, int from, int length) {
+      ensure(WIDEST * (length + 1L));
+      int next = from;
+      int stop = from + length;
+      while (next < stop) {
+        if (high == 0) {
+          next = copyAscii(text, next, stop);
+        }
+        if (next < stop) {
+          put(text[next]);
+          next++;
+        }
+      }
+    }
+
+    /** Returns where the first character stands that is none of ASCII. */
+    private int copyAscii(char[] text, int from, int stop) {
+      byte[] into = bytes;
+      int at = end;
+      int next = from;
+      while (next < stop && text[next] < 0x80) {
+        into[at++] = (byte) text[next++];
+      }
+      end = at;
+      return next;
+    }
+
+    private void put(char c) {
+      if (high != 0) {
+        char first = high;
+        high = 0;
+        if (Character.isLowSurrogate(c)) {
+          putPair(Character.toCodePoint(first, c));
+          return;
+        }
+        bytes[end++] = '?';
+      }
+      if (Character.isHighSurrogate(c)) {
+        high = c;
+      } else if (Character.isLowSurrogate(c)) {
+        bytes[end++] = '?';
+      } else if (c < 0x80) {
+        bytes[end++] = (byte) c;
+      } else if (c < 0x800) {
+        bytes[end++] = (byte) (0xC0 | c >> 6);
+        bytes[end++] = (byte) (0x80 | c & 0x3F);
+      } else {
+        bytes[end++] = (byte) (0xE0 | c >> 12);
+        bytes[end++] = (byte) (0x80 | c >> 6 & 0x3F);
+        bytes[end++] = (byte) (0x80 | c & 0x3F);
+      }
+    }
+
+    private void putPair(int codePoint) {
+      bytes[end++] = (byte) (0xF0 | codePoint >> 18);
+      bytes[end++] = (byte) (0x80 | codePoint >> 12 & 0x3F);
+      bytes[end++] = (byte) (0x80 | codePoint >> 6 & 0x3F);
+      bytes[end++] = (byte) (0x80 | codePoint & 0x3F);
+    }
+
+    /** Nothing more comes: half of a pair stays one. */
+    private void finish() {
+      if (high != 0) {
+        high = 0;
+        bytes[end++] = '?';
+      }
+    }
+
+    @Override
+    public void flush() {
+      // Everything is in its place already.
+    }
+
+    @Override
+    public void close() {
+      // The buffer stays.
+    }
+  }
+
   /** Ends the event: from here on it is one of the buffer's. */
   public void end() {
+    body.finish();
     Format.putInt(bytes, eventAt, end - bodyAt);
     Format.putShort(bytes, eventAt + 4, bodyAt - eventAt - Format.EVENT_HEADER);
     bytes[eventAt + 6] = (byte) kind.code;
@@ -111,6 +228,7 @@ public final class EventBuffer {
 
   /** Takes back the event that was begun. */
   public void discard() {
+    body.high = 0;
     end = eventAt;
   }
 
@@ -162,8 +280,8 @@ public final class EventBuffer {
     return bytes;
   }
 
-  private void ensure(int more) {
-    long needed = (long) end + more + TAIL;
+  private void ensure(long more) {
+    long needed = end + more + TAIL;
     if (needed <= bytes.length) {
       return;
     }

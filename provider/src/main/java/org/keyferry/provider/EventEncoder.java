@@ -10,7 +10,6 @@ import com.fasterxml.jackson.databind.ser.PropertyWriter;
 import com.fasterxml.jackson.databind.ser.impl.SimpleBeanPropertyFilter;
 import com.fasterxml.jackson.databind.ser.impl.SimpleFilterProvider;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import org.keycloak.events.Event;
 import org.keycloak.events.admin.AdminEvent;
 import org.keycloak.events.admin.AuthDetails;
@@ -112,14 +111,14 @@ final class EventEncoder {
   }
 
   /**
-   * Writes the body. The way leads through a string, because Jackson writes characters beyond the
-   * Basic Multilingual Plane to a stream of bytes in another form; half of a surrogate pair, as a
-   * client may send it, becomes a question mark.
+   * Writes the body. As characters, because Jackson writes those beyond the Basic Multilingual
+   * Plane to a stream of bytes in another form; half of a surrogate pair, as a client may send it,
+   * becomes a question mark.
    */
   private static void end(EventBuffer buffer, ObjectWriter writer, Object event)
       throws IOException {
     try {
-      buffer.body(writer.writeValueAsString(event).getBytes(StandardCharsets.UTF_8));
+      writer.writeValue(buffer.body(), event);
     } catch (IOException | RuntimeException e) {
       buffer.discard();
       throw e;

@@ -20,6 +20,8 @@ final class FakeSession {
   private final Map<String, Object> attributes = new HashMap<>();
   private final KeycloakSession session = proxy(KeycloakSession.class, this::answer);
   private final TracingProvider tracing = proxy(TracingProvider.class, this::answerTracing);
+  private final KeycloakContext context = proxy(KeycloakContext.class, this::answerContext);
+  private final HttpHeaders headers = proxy(HttpHeaders.class, this::answerHeaders);
   private KeycloakTransactionManager manager = new DefaultKeycloakTransactionManager(session);
   private Span span = Span.getInvalid();
   private String traceparent;
@@ -50,7 +52,7 @@ final class FakeSession {
       case "setAttribute" -> attributes.put((String) arguments[0], arguments[1]);
       case "getTransactionManager" -> manager;
       case "getProvider" -> arguments[0] == TracingProvider.class ? tracing : null;
-      case "getContext" -> proxy(KeycloakContext.class, this::answerContext);
+      case "getContext" -> context;
       default -> throw new UnsupportedOperationException(method);
     };
   }
@@ -75,8 +77,11 @@ final class FakeSession {
     if (!method.equals("getRequestHeaders")) {
       throw new UnsupportedOperationException(method);
     }
-    return proxy(
-        HttpHeaders.class, (name, values) -> "traceparent".equals(values[0]) ? traceparent : null);
+    return headers;
+  }
+
+  private Object answerHeaders(String method, Object[] arguments) {
+    return "traceparent".equals(arguments[0]) ? traceparent : null;
   }
 
   KeycloakSession session() {
