@@ -206,6 +206,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     /// # Errors
     /// The journal cannot be read on.
     pub fn turn(&mut self, clock: Clock) -> Result<Turn, Error> {
+        self.settling.observe(clock);
         self.heed_controls(clock);
         self.collect(clock)?;
         self.recover(clock);

@@ -173,8 +173,10 @@ struct World {
     last_error: Option<String>,
     /// In events: a transaction that has credit is sent as a whole.
     largest_transaction: usize,
-    /// When events were committed, monotonic and since the Unix epoch, in milliseconds.
+    /// When events were committed, monotonic and since the Unix epoch, in milliseconds; but for those whose date the agent cannot judge.
     committed: BTreeMap<String, (u64, u64)>,
+    /// By how much the date was ahead of the monotonic clock at the agent's last turn.
+    noticed_ahead_ms: u64,
 }
 
 impl World {
@@ -212,6 +214,7 @@ impl World {
             last_error: None,
             largest_transaction: 0,
             committed: BTreeMap::new(),
+            noticed_ahead_ms: 0,
         }
     }
 
@@ -426,7 +429,8 @@ impl World {
         self.trace.line(format_args!("{fate:?}: {ids:?}"));
         self.oracle.settled(&ids, fate);
         keycloak.settle(index, fate, self.wall_ms);
-        if fate == Fate::Committed {
+        // Whoever sets the clock ahead and back again between two turns is not noticed.
+        if fate == Fate::Committed && self.wall_ms - self.monotonic_ms <= self.noticed_ahead_ms {
             self.committed.extend(ids.into_iter().map(|id| (id, (self.monotonic_ms, self.wall_ms))));
         }
     }
@@ -663,6 +667,7 @@ impl World {
         let Some(agent) = &mut self.agent else { return Ok(()) };
         let before = standing(agent, clock);
         let turn = agent.turn(clock);
+        self.noticed_ahead_ms = self.wall_ms - self.monotonic_ms;
         // Making a report costs a listing, and is of interest only where there may be damage, or pressure is judged by it. What was told in a turn that failed was told.
         if self.profile.flips || self.profile.low_priority.is_some() {
             self.damage_told |= agent.report(clock).damaged_ranges > 0;
