@@ -14,6 +14,7 @@
 //! - [`record`]: topic, key, headers and value together.
 //! - [`sink`]: what a destination must do with a record.
 
+mod clock;
 pub mod filter;
 pub mod format;
 pub mod gap;

@@ -53,6 +53,13 @@ impl Epoch {
         self.0 / 1000
     }
 
+    /// Its 16 digits, as it is written everywhere, without the cost of formatting.
+    #[must_use]
+    pub fn digits(self) -> [u8; 16] {
+        let digit = |place: usize| b"0123456789abcdef"[(self.0 >> (60 - 4 * place) & 0xF) as usize];
+        std::array::from_fn(digit)
+    }
+
     /// The number of the slot on which the epoch was lived.
     #[must_use]
     pub fn slot(self) -> u8 {
@@ -526,6 +533,14 @@ mod tests {
 
     fn header() -> SegmentHeader {
         SegmentHeader { name: NAME, first_commit: 7, created_ms: 1_700_000_000_000, node: "kc-1".into() }
+    }
+
+    #[test]
+    fn an_epoch_has_the_digits_that_it_is_written_with() {
+        for number in [0, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let epoch = Epoch(number);
+            assert_eq!(std::str::from_utf8(&epoch.digits()).unwrap(), epoch.to_string());
+        }
     }
 
     #[test]

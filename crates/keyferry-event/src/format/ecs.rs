@@ -10,8 +10,9 @@ use super::meaning::{Meaning, group_in, user_in};
 use super::reading::{Object, Reading};
 use super::writing::ObjectWriter;
 use super::{Told, ids_of_trace};
+use crate::clock::LAST_RFC3339_MS;
 use crate::gap::Gap;
-use crate::headers::{LAST_RFC3339_MS, outcome};
+use crate::headers::outcome;
 
 /// The version of ECS that records are of.
 pub const VERSION: &str = "9.4.0";

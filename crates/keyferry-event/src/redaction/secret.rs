@@ -48,11 +48,12 @@ const LONGEST_NAME: usize = 96;
 
 /// Whether one of the names above, or [`VALUE`], may end as `name` does: few others do, and most are told apart here.
 fn may_be_secret(name: &[u8]) -> bool {
-    const LAST: [&[u8; 2]; 12] =
-        [b"et", b"rd", b"wd", b"se", b"ey", b"al", b"en", b"ta", b"ed", b"ue", b"on", b"lt"];
     let [.., second_last, last] = name else { return false };
     let last = [second_last.to_ascii_lowercase(), last.to_ascii_lowercase()];
-    LAST.contains(&&last)
+    matches!(
+        &last,
+        b"et" | b"rd" | b"wd" | b"se" | b"ey" | b"al" | b"en" | b"ta" | b"ed" | b"ue" | b"on" | b"lt"
+    )
 }
 
 /// Whether a field of this name holds a secret.
