@@ -24,7 +24,7 @@ use crate::live::Handles;
 use crate::tuning::{self, Tuned};
 
 /// What may be in flight: enough to keep a distant broker busy, small enough to be forgotten on any machine.
-const CREDIT: Credit = Credit { bytes: 24 << 20, records: 20_000 };
+const CREDIT: Credit = Credit { bytes: 12 << 20, records: 8_192 };
 
 /// What is shipped and how, whichever slot it is from.
 #[derive(Debug, Clone)]
