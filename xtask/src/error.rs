@@ -40,6 +40,14 @@ pub enum Error {
     /// Neither `KEYFERRY_CACHE`, nor `XDG_CACHE_HOME`, nor `HOME` says where to keep what is fetched.
     #[error("there is no place for what is fetched: set KEYFERRY_CACHE to a directory")]
     NoCache,
+    /// The pipeline takes another number of instructions than was committed.
+    #[error("{}\nfind out why; where it is meant, commit what `cargo xtask instructions --write` writes to {}", changed.join("\n"), path.display())]
+    InstructionsChanged {
+        /// The committed numbers.
+        path: PathBuf,
+        /// Each case that differs, in words.
+        changed: Vec<String>,
+    },
     /// The page that is committed is not what its sources make.
     #[error("web/dist is stale: run `cargo xtask page` and commit what it builds")]
     StalePage,

@@ -18,7 +18,11 @@ pub fn build(way: &str, features: &[&str]) -> Result<PathBuf> {
     progress::step(&format!("build the pipeline {way} metrics"), || {
         let mut cargo = CARGO.command();
         cargo.args(["build", "--quiet", "--release", "--package", "keyferry-pipeline", "--example", EXAMPLE]);
-        cargo.args(["--target-dir".as_ref(), place.as_os_str()]).args(features);
+        // With the names of its functions, by which callgrind finds what it counts.
+        cargo
+            .args(["--target-dir".as_ref(), place.as_os_str()])
+            .args(features)
+            .env("CARGO_PROFILE_RELEASE_STRIP", "none");
         tool::run_silently(cargo.current_dir(workspace::root()))
     })?;
     let (built, kept) = (place.join("release/examples").join(EXAMPLE), place.join(way));

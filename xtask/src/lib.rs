@@ -11,6 +11,7 @@ pub mod error;
 pub mod ferry_rate;
 pub mod fuzz;
 pub mod glibc;
+pub mod instructions;
 pub mod page;
 pub mod parts;
 pub mod planted;

@@ -11,8 +11,8 @@ use xtask::parts::{self, CargoTool, Keycloak};
 use xtask::suites::{self, Suite};
 use xtask::tool::{self, CARGO};
 use xtask::{
-    Error, Result, cost_of_metrics, crash_states, fuzz, planted, progress, simulate, trials, web_page,
-    workspace,
+    Error, Result, cost_of_metrics, crash_states, fuzz, instructions, planted, progress, simulate, trials,
+    web_page, workspace,
 };
 
 /// Where cargo-deny takes the advisories from.
@@ -79,6 +79,8 @@ enum Task {
     Planted(planted::Arguments),
     /// Measure what counting costs the pipeline: its rate with metrics and without, in turn.
     CostOfMetrics(cost_of_metrics::Arguments),
+    /// Count the instructions that the pipeline takes for an event, and hold them to testdata/instructions.txt.
+    Instructions(instructions::Arguments),
     /// Build the web page from web/ into web/dist/, which is committed.
     Page(web_page::Arguments),
     /// Check the dependencies' licences, advisories and sources.
@@ -120,6 +122,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Simulate(arguments) => simulate::run(&arguments),
         Task::Planted(arguments) => planted::run(&arguments),
         Task::CostOfMetrics(arguments) => cost_of_metrics::run(&arguments),
+        Task::Instructions(arguments) => instructions::run(&arguments),
         Task::Page(arguments) => web_page::run(&arguments),
         Task::Deny => deny(&cache),
     }

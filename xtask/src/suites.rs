@@ -25,7 +25,7 @@ const JAR: Build = Build::Portable(Vec::new());
 /// A set of tests that is run by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Suite {
-    /// Every Rust crate's own tests and documentation examples.
+    /// Every Rust crate's own tests and documentation examples, and the instructions that an event takes.
     Unit,
     /// The provider's tests.
     Java,
@@ -76,7 +76,11 @@ impl Suite {
     /// Prepares what the suite needs and says how to run it.
     fn steps(self, bench: &Bench) -> Result<Vec<Step>> {
         match self {
-            Self::Unit => Ok(vec![unit_tests()?, cargo_test(&["--doc", "--no-fail-fast"])]),
+            Self::Unit => Ok(vec![
+                unit_tests()?,
+                cargo_test(&["--doc", "--no-fail-fast"]),
+                own_task(&["instructions"])?,
+            ]),
             Self::Java => Ok(vec![maven_verify()?]),
             Self::MainJob => Ok(vec![end_to_end_test("main_job", bench.jar()?)]),
             Self::Kafka => Ok(vec![end_to_end_test("kafka", bench.jar()?)]),
@@ -90,13 +94,13 @@ impl Suite {
             Self::Promises => {
                 let jar = bench.jar()?;
                 Ok(vec![
-                    own_task(&["simulate", "--seeds", "2000"], jar)?,
-                    own_task(&["crash-states", "--workloads", "20"], jar)?,
-                    own_task(&["fuzz", "--seconds", "15"], jar)?,
+                    own_task_on(&["simulate", "--seeds", "2000"], jar)?,
+                    own_task_on(&["crash-states", "--workloads", "20"], jar)?,
+                    own_task_on(&["fuzz", "--seconds", "15"], jar)?,
                     end_to_end_test("promises", jar),
-                    own_task(&["crash", "--trials", "3"], jar)?,
-                    own_task(&["io-faults", "--cases", "100"], jar)?,
-                    own_task(&["backlog", "--size", "256MiB"], jar)?,
+                    own_task_on(&["crash", "--trials", "3"], jar)?,
+                    own_task_on(&["io-faults", "--cases", "100"], jar)?,
+                    own_task_on(&["backlog", "--size", "256MiB"], jar)?,
                 ])
             }
         }
@@ -340,11 +344,18 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Another task of this program.
-fn own_task(words: &[&str], jar: &Path) -> Result<Step> {
+fn own_task(words: &[&str]) -> Result<Step> {
     let program = env::current_exe().map_err(Error::io("find", "this program"))?;
     let mut command = Command::new(program);
-    command.args(words).env("JAR_UNDER_TEST", jar).current_dir(workspace::root());
+    command.args(words).current_dir(workspace::root());
     Ok(Step { command, closing: Closing::LastLine })
+}
+
+/// Another task of this program, on the jar that is tested.
+fn own_task_on(words: &[&str], jar: &Path) -> Result<Step> {
+    let mut step = own_task(words)?;
+    step.command.env("JAR_UNDER_TEST", jar);
+    Ok(step)
 }
 
 /// Always of the whole workspace, whatever of it is run: Cargo builds a dependency again for each set of features that the chosen packages ask of it.

@@ -53,6 +53,12 @@ pub const PIP: Tool = Tool {
 /// The Go compiler, which builds one of the peers that Keyferry is measured beside.
 pub const GO: Tool =
     Tool { name: "go", probe: &["version"], remedy: "install Go (Debian: apt-get install golang-go)" };
+/// Valgrind, whose callgrind counts instructions.
+pub const VALGRIND: Tool = Tool {
+    name: "valgrind",
+    probe: &["--version"],
+    remedy: "install Valgrind (Debian: apt-get install valgrind)",
+};
 /// The nightly compiler, which fuzzing needs.
 pub const NIGHTLY: Tool = Tool {
     name: "rustup",
@@ -84,12 +90,20 @@ impl Tool {
 /// # Errors
 /// [`Error::CommandFailed`].
 pub fn run_silently(command: &mut Command) -> Result<()> {
+    output_of(command).map(drop)
+}
+
+/// Runs a command and answers what it printed, to standard output and then to standard error.
+///
+/// # Errors
+/// As [`run_silently`].
+pub fn output_of(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(command, &error))?;
-    if output.status.success() {
-        return Ok(());
-    }
     let mut printed = String::from_utf8_lossy(&output.stdout).into_owned();
     printed.push_str(&String::from_utf8_lossy(&output.stderr));
+    if output.status.success() {
+        return Ok(printed);
+    }
     Err(failed(command, output.status, closing_lines(&printed)))
 }
 
