@@ -755,7 +755,7 @@ pub static SETTINGS: &[Setting] = &[
         option: None,
         takes: || "duration".into(),
         default: "`30s`",
-        purpose: "An acknowledgement is slow when it comes so long after its record was sent. Longer than 24 MiB take on the link when all is well.",
+        purpose: "An acknowledgement is slow when it comes so long after its record was sent. Longer than 12 MiB take on the link when all is well.",
         secret: false,
         class: Class::Live,
         apply: Apply::Destination(|draft, input| {

@@ -151,10 +151,10 @@ catalog! {
         "The load is near what the destination can take.";
     IN_FLIGHT_RECORDS: GAUGE, None, "keyferry_in_flight_records", ["slot", "destination"],
         "Records handed to the Kafka client and not settled.",
-        "20,000 is the most: Kafka is the bottleneck.";
+        "8,192 is the most: Kafka is the bottleneck.";
     IN_FLIGHT_BYTES: GAUGE, Bytes, "keyferry_in_flight_bytes", ["slot", "destination"],
         "What they cost of the credit.",
-        "24 MiB is the most.";
+        "12 MiB is the most.";
 
     BREAKER_STATE: GAUGE, None, "keyferry_breaker_state", ["slot", "destination", "state"],
         "1 for the state that the circuit breaker is in: `closed`, `open` or `half-open`.",

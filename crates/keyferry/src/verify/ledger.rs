@@ -12,7 +12,7 @@
 //!   missed once in 4 billion by an equal fingerprint. A second record whose first one is forgotten is counted as a duplicate, and as
 //!   [unchecked](Report::unchecked_duplicates).
 //! - *The last record of each key*, to compare its order: at least the last 500,000 different keys of a partition's stream, at most twice as many, less than 100 MB. An order that is violated
-//!   over a distance of more than 500,000 other keys is not seen; an agent has 20,000 records in flight at most, and only what is in flight can be reordered.
+//!   over a distance of more than 500,000 other keys is not seen; an agent has 8,192 records in flight at most, and only what is in flight can be reordered.
 //! - *Epochs*: at most 65,536 of at most 4,096 nodes and slots. *Ranges that gap records explain*: at most 65,536 separate ones in all. Records beyond these limits are
 //!   counted as [`beyond_limits`](Report::beyond_limits), and nothing is called complete then.
 //! - *Examples and gaps* in the report: the first 1,000 of each kind and epoch. The totals are exact.
