@@ -166,6 +166,52 @@ pub struct Memory {
     past: Vec<Past>,
 }
 
+impl Memory {
+    /// Whether more differs than numbers that may move at every look.
+    fn tells_more_than(&self, other: &Self) -> bool {
+        let alerts = self.alerts.iter().map(still).eq(other.alerts.iter().map(still));
+        let rest = |memory: &Self| {
+            let Self { groups, silences, next_silence, heartbeat_ms, past, .. } = memory.clone();
+            (groups, silences, next_silence, heartbeat_ms, past)
+        };
+        !alerts || rest(self) != rest(other)
+    }
+}
+
+/// An alert without its number, the texts that hold it, and when its rule held last.
+fn still(alert: &Alert) -> Alert {
+    let standing = match alert.standing {
+        Standing::Firing { since_ms, fired_ms, held_ms: _ } => {
+            Standing::Firing { since_ms, fired_ms, held_ms: 0 }
+        }
+        standing => standing,
+    };
+    Alert { value: 0.0, summary: String::new(), description: String::new(), standing, ..alert.clone() }
+}
+
+/// What was written down last, and when.
+///
+/// The invariant: **what has happened is written at once, and a number that only moves once a minute**: each write is made durable, and while an alert stands its number moves at every look.
+#[derive(Debug, Default)]
+pub struct Kept(Option<(u64, Memory)>);
+
+impl Kept {
+    /// How old the numbers may be that are remembered, in milliseconds.
+    const DRIFT_MS: u64 = 60_000;
+
+    /// Whether `memory` is worth a write.
+    #[must_use]
+    pub fn is_due(&self, memory: &Memory, now_ms: u64) -> bool {
+        let Some((at_ms, kept)) = &self.0 else { return true };
+        now_ms >= at_ms + Self::DRIFT_MS || memory.tells_more_than(kept)
+    }
+
+    /// Takes note that it was written.
+    pub fn written(&mut self, memory: Memory, now_ms: u64) {
+        self.0 = Some((now_ms, memory));
+    }
+}
+
 /// From metrics to notices. See the module.
 #[derive(Debug)]
 pub struct AlertManager {

@@ -388,3 +388,31 @@ fn a_drop_against_yesterday_is_seen_right_after_a_restart() {
     minutes(&mut world, 70, 0.0);
     assert!(world.manager.alerts().any(Alert::is_firing), "{:?}", world.manager.alerts().collect::<Vec<_>>());
 }
+
+#[test]
+fn what_happens_is_written_at_once_and_a_number_that_only_moves_once_a_minute() {
+    let mut world = World::with(ROUTE);
+    let mut kept = Kept::default();
+    let mut writes = |world: &World| {
+        let memory = world.manager.memory();
+        let is_due = kept.is_due(&memory, world.now);
+        if is_due {
+            kept.written(memory, world.now);
+        }
+        is_due
+    };
+    assert!(writes(&world), "nothing was written before");
+    world.metrics.insert(SLOW_A, 11.0);
+    world.pass(5);
+    assert!(writes(&world), "it is pending");
+    world.pass(30);
+    assert!(writes(&world), "it fires and is told");
+    for number in 12..18 {
+        world.metrics.insert(SLOW_A, f64::from(number));
+        world.pass(5);
+        assert!(!writes(&world), "{number}");
+    }
+    world.metrics.insert(SLOW_A, 30.0);
+    world.pass(35);
+    assert!(writes(&world), "the number is a minute old");
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use keyferry_alert::incident::{Demand, Evidence, Incident};
 use keyferry_alert::labels::Labels;
-use keyferry_alert::manager::Raised;
+use keyferry_alert::manager::{Kept, Memory, Raised};
 use keyferry_alert::metric::MetricSource;
 use keyferry_alert::notice::Notice;
 use keyferry_alert::outbox::Outbox;
@@ -37,6 +37,7 @@ pub struct Desk {
     /// What operators have asked for, and nobody has done yet.
     pub wanted: Vec<Demand>,
     files: [StateFile; 3],
+    kept: Kept,
     complained: bool,
 }
 
@@ -55,6 +56,7 @@ impl Desk {
             outside,
             wanted: Vec::new(),
             files,
+            kept: Kept::default(),
             complained: false,
         };
         desk.raise(REFUSED, refused.as_deref(), "the file of rules is refused, and the default ones hold");
@@ -102,7 +104,7 @@ impl Desk {
         let notices = self.alerts.notices(now_ms);
         let some = !notices.is_empty();
         notices.into_iter().for_each(|notice| self.outbox.post(notice));
-        self.keep();
+        self.keep(now_ms);
         some
     }
 
@@ -129,13 +131,33 @@ impl Desk {
         }
     }
 
-    /// Writes down what is remembered. What cannot be written is said once.
-    pub fn keep(&mut self) {
-        let [alerts, incidents, outbox] = &mut self.files;
-        let kept = alerts
-            .write(&self.alerts.memory())
-            .and_then(|()| incidents.write(&self.incidents.memory()))
-            .and_then(|()| outbox.write(&self.outbox.memory()));
+    /// Writes down what is remembered, but for numbers that move at every look. What cannot be written is said once.
+    fn keep(&mut self, now_ms: u64) {
+        let memory = self.alerts.memory();
+        let kept =
+            if self.kept.is_due(&memory, now_ms) { self.write(memory, now_ms) } else { self.write_others() };
+        self.say(kept);
+    }
+
+    /// Writes down all that is remembered.
+    pub fn keep_all(&mut self, now_ms: u64) {
+        let kept = self.write(self.alerts.memory(), now_ms);
+        self.say(kept);
+    }
+
+    fn write(&mut self, alerts: Memory, now_ms: u64) -> Result<(), Error> {
+        let [file, ..] = &mut self.files;
+        file.write(&alerts)?;
+        self.kept.written(alerts, now_ms);
+        self.write_others()
+    }
+
+    fn write_others(&mut self) -> Result<(), Error> {
+        let [_, incidents, outbox] = &mut self.files;
+        incidents.write(&self.incidents.memory()).and_then(|()| outbox.write(&self.outbox.memory()))
+    }
+
+    fn say(&mut self, kept: Result<(), Error>) {
         match kept {
             Ok(()) => self.complained = false,
             Err(error) if !self.complained => {

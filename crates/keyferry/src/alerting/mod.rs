@@ -98,7 +98,7 @@ pub fn run(settings: &Settings<'_>, live: &Live, over: &Broadcast) {
         while !over.wait(INTERVAL) {
             look(live, settings.metrics);
         }
-        live.alerting.with(|desk| desk.keep());
+        live.alerting.with(|desk| desk.keep_all(wall_ms()));
         live.alerting.posted.notify_all();
     });
 }
