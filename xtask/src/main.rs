@@ -138,6 +138,7 @@ fn fetch(cache: &Cache, all: bool) -> Result<()> {
     println!("{}", parts::zigbuild(cache)?.display());
     println!("{}", parts::prometheus(cache)?.display());
     println!("{}", parts::opentelemetry(cache)?.display());
+    println!("{}", parts::schemathesis(cache)?.display());
     println!("{}", CargoTool::Deny.fetch(cache)?.display());
     Ok(())
 }

@@ -21,6 +21,37 @@ const ZIGBUILD: &str = "0.24.1";
 /// OpenTelemetry's own messages for Python, and what decodes them.
 const OPENTELEMETRY: [&str; 2] = ["opentelemetry-proto==1.38.0", "protobuf==6.33.0"];
 
+/// Schemathesis, which asks an API what its OpenAPI document allows and forbids, with all that it needs.
+const SCHEMATHESIS: [&str; 27] = [
+    "schemathesis==4.32.5",
+    "anyio==4.16.0",
+    "certifi==2026.10.19.post1",
+    "charset-normalizer==3.5.3",
+    "click==8.5.1",
+    "graphql-core==3.3.2",
+    "harfile==0.6.0",
+    "hypothesis==6.170.17",
+    "hypothesis-graphql==0.13.5",
+    "idna==3.20",
+    "iniconfig==2.3.1",
+    "jsonschema-rs==0.60.3",
+    "markdown-it-py==4.3.0",
+    "markupsafe==3.0.4",
+    "mdurl==0.1.2",
+    "packaging==26.4",
+    "pluggy==1.7.0",
+    "pygments==2.21.0",
+    "pyrate-limiter==4.5.1",
+    "pytest==9.2.0",
+    "pyyaml==6.0.4",
+    "requests==2.34.2",
+    "rich==15.0.0",
+    "sortedcontainers==2.4.0",
+    "typing-extensions==4.16.0",
+    "urllib3==2.8.0",
+    "werkzeug==3.1.9",
+];
+
 /// A release of Keycloak that Keyferry supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keycloak {
@@ -126,6 +157,16 @@ pub fn zigbuild(cache: &Cache) -> Result<PathBuf> {
 pub fn opentelemetry(cache: &Cache) -> Result<PathBuf> {
     cache.part("opentelemetry-1.38.0", |place| {
         progress::step("fetch OpenTelemetry's messages", || pip(place, &OPENTELEMETRY))
+    })
+}
+
+/// The directory of Python packages with Schemathesis.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for pip, [`Error::CommandFailed`] where pip cannot bring it.
+pub fn schemathesis(cache: &Cache) -> Result<PathBuf> {
+    cache.part("schemathesis-4.32.5", |place| {
+        progress::step("fetch Schemathesis", || pip(place, &SCHEMATHESIS))
     })
 }
 

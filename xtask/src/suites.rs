@@ -88,6 +88,7 @@ impl Suite {
                 let jar = bench.jar()?;
                 parts::prometheus(&bench.cache)?;
                 parts::opentelemetry(&bench.cache)?;
+                parts::schemathesis(&bench.cache)?;
                 web_page::modules()?;
                 Ok(vec![end_to_end_test("monitoring", jar)])
             }

@@ -200,8 +200,7 @@ async fn session(caller: Option<Extension<Caller>>, visit: Option<Extension<Visi
     responses((
         status = 200,
         description = "What the request prefers of OpenMetrics 1.0, Prometheus's protobuf format (which has native histograms) and its text format 0.0.4, else the latter. docs/metrics.md tells what there is.",
-        body = String,
-        content_type = "application/openmetrics-text",
+        content((String = "text/plain"), (String = "application/openmetrics-text"), (Vec<u8> = "application/vnd.google.protobuf")),
     )),
 )]
 async fn metrics(State(agent): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
@@ -272,7 +271,7 @@ macro_rules! aspect {
             get,
             path = $path,
             tag = "state",
-            params(("name" = String, Path, description = "The destination's name."), SlotFilter),
+            params(("name" = String, Path, description = "The destination's name.", example = "default"), SlotFilter),
             responses(
                 (status = 200, description = "As it is now.", body = OfSlots<$type>),
                 (status = 400, description = "The query is not understood.", body = Problem, content_type = "application/problem+json"),
@@ -293,7 +292,7 @@ macro_rules! change {
             $method,
             path = $path,
             tag = "change",
-            params(("name" = String, Path, description = "The destination's name."), SlotFilter),
+            params(("name" = String, Path, description = "The destination's name.", example = "default"), SlotFilter),
             request_body = $request,
             responses(
                 (status = 200, description = "The new state.", body = OfSlots<$type>),
@@ -323,7 +322,7 @@ macro_rules! change {
     get,
     path = "/destinations/{name}",
     tag = "state",
-    params(("name" = String, Path, description = "The destination's name."), SlotFilter),
+    params(("name" = String, Path, description = "The destination's name.", example = "default"), SlotFilter),
     responses(
         (status = 200, description = "As it is now.", body = Destination),
         (status = 400, description = "The query is not understood.", body = Problem, content_type = "application/problem+json"),
@@ -382,7 +381,7 @@ change!(
     post,
     path = "/destinations/{name}/pool/reconnect",
     tag = "change",
-    params(("name" = String, Path, description = "The destination's name."), SlotFilter),
+    params(("name" = String, Path, description = "The destination's name.", example = "default"), SlotFilter),
     responses(
         (status = 200, description = "The new state.", body = OfSlots<Pool>),
         (status = 400, description = "The query is not understood.", body = Problem, content_type = "application/problem+json"),

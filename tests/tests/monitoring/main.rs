@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod alerts;
+mod api;
 mod failures;
 mod latency;
 mod login;

@@ -167,6 +167,12 @@ fn the_page_shows_a_normal_run_an_outage_and_the_recovery_and_what_is_done_on_it
     page.chromium.wait_for("#incident-inc-1 h3", |title| title.contains("acknowledged")).unwrap();
     let report = keyferry(&ferry, ["incident", "report"], &["inc-1"]);
     assert!(report.contains("| state | acknowledged |") && report.contains("`api.token`"), "{report}");
+    page.press("Silence inc-1");
+    page.chromium.write("//dialog//input[@name='comment']", "Kafka is being mended").unwrap();
+    page.chromium.click("//dialog//button[@value='yes']").unwrap();
+    page.chromium.wait_for("#notices", |text| text.contains("BreakerOpen is silenced")).unwrap();
+    let silences = keyferry(&ferry, ["alert", "silences"], &["--json"]);
+    assert!(silences.contains("Kafka is being mended") && silences.contains("`api.token`"), "{silences}");
     page.look("outage");
 
     kafka.start().unwrap();
