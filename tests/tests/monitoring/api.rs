@@ -76,7 +76,7 @@ fn whatever_is_asked_is_answered_as_documented_and_nothing_is_changed_without_a_
         "[api]\nlisten = \"127.0.0.1:{port}\"\nrequests_per_second = 100000\n[api.tokens]\nadmin = [\"fuzz={ADMIN}\"]\nviewer = [\"look={VIEWER}\"]\n[config]\nprobation = \"0s\"\n"
     );
     let servers = kafka.bootstrap_servers();
-    let mut ferry = Plan::new(&servers, &servers, &topic).settings(&settings).start().unwrap();
+    let ferry = Plan::new(&servers, &servers, &topic).settings(&settings).start().unwrap();
     let questions = Questions { ferry: &ferry, port };
 
     for (who, token) in [("a viewer", Some(VIEWER)), ("somebody", None)] {
