@@ -71,6 +71,20 @@ impl Distribution {
         jar: Option<&Path>,
         database: Database,
     ) -> Result<Self> {
+        Self::build_given(cache, version, jar, database, &[])
+    }
+
+    /// As [`Self::build`], for a jar that does not let Keycloak start without these options of its command line, their names without the leading dashes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build_given(
+        cache: &Cache,
+        version: parts::Keycloak,
+        jar: Option<&Path>,
+        database: Database,
+        options: &[(String, String)],
+    ) -> Result<Self> {
         let pristine = version.fetch(cache)?;
         let name =
             format!("{version}-{}-{}", database.name(), jar.map_or(Ok("plain".to_owned()), fingerprint)?);
@@ -88,7 +102,7 @@ impl Distribution {
         let filled = cache.part(&format!("{name}-filled"), |place| {
             progress::step(&format!("create the tables of Keycloak {}", version.version()), || {
                 let archive = (version == parts::Keycloak::V26_7).then(|| place.join(CLASSES));
-                fill(&home, place, database, archive.as_deref())
+                fill(&home, place, database, archive.as_deref(), options)
             })
         })?;
         Ok(Self { home, filled, java_home: None })
@@ -134,7 +148,13 @@ fn optimise(home: &Path, database: Database) -> Result<()> {
 }
 
 /// Lets Keycloak create its tables and its first realm, and the JVM write the classes that it has loaded into `archive`.
-fn fill(home: &Path, place: &Path, database: Database, archive: Option<&Path>) -> Result<()> {
+fn fill(
+    home: &Path,
+    place: &Path,
+    database: Database,
+    archive: Option<&Path>,
+    options: &[(String, String)],
+) -> Result<()> {
     // What an interrupted attempt has left.
     remove_if_there(&home.join("data"))?;
     let archiving = archive.map(|path| format!(" -XX:ArchiveClassesAtExit={}", path.display()));
@@ -146,6 +166,9 @@ fn fill(home: &Path, place: &Path, database: Database, archive: Option<&Path>) -
     };
     if let Some(postgres) = &postgres {
         keycloak.use_database(postgres);
+    }
+    for (name, value) in options {
+        keycloak.option(name, value);
     }
     keycloak.start()?;
     keycloak.stop()?;

@@ -12,6 +12,7 @@ pub mod ferry_rate;
 pub mod fuzz;
 pub mod glibc;
 pub mod instructions;
+pub mod jmh;
 pub mod page;
 pub mod parts;
 pub mod planted;

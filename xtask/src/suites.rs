@@ -268,7 +268,9 @@ fn maven_verify() -> Result<Step> {
     JAVA.require()?;
     MAVEN.require()?;
     let mut command = MAVEN.command();
-    command.args(["--batch-mode", "--no-transfer-progress", "verify"]).current_dir(workspace::provider());
+    // The benchmarks are to compile, too.
+    command.args(["--batch-mode", "--no-transfer-progress", "-P", "jmh", "verify"]);
+    command.current_dir(workspace::provider());
     Ok(Step { command, closing: Closing::Surefire })
 }
 

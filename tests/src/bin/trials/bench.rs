@@ -9,6 +9,8 @@ mod drain;
 mod flow;
 mod idle;
 mod input;
+mod java;
+mod keycloak;
 mod machine;
 mod outage;
 mod peers;
@@ -29,6 +31,7 @@ use xtask::workspace;
 
 use contestant::Contestant;
 use input::Input;
+use keycloak::{Peer, PeerOption};
 use machine::Circumstances;
 use report::Report;
 
@@ -66,6 +69,10 @@ enum Bench {
     BacklogSize,
     /// 10,000 events a second for a long time.
     Steady,
+    /// What an event costs a thread of Keycloak, by JMH.
+    Java,
+    /// Keycloak's own pace and memory with Keyferry, without a listener, and with another one.
+    Keycloak,
 }
 
 impl Bench {
@@ -82,6 +89,8 @@ impl Bench {
             Self::Drain => drain::measure(bench),
             Self::BacklogSize => backlog_size::measure(bench),
             Self::Steady => flow::steady(bench),
+            Self::Java => java::measure(bench),
+            Self::Keycloak => keycloak::measure(bench),
         }
     }
 
@@ -107,7 +116,7 @@ pub struct Arguments {
     /// The contestants of `rates`; may be repeated [default: all].
     #[arg(long, value_name = "CONTESTANT")]
     only: Vec<Contestant>,
-    /// For how many seconds `idle`, `outage` and `latency` look.
+    /// For how many seconds `idle`, `outage`, `latency` and `keycloak` look.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// For how many seconds `steady` looks.
@@ -119,6 +128,18 @@ pub struct Arguments {
     /// The backlogs of `backlog-size`, such as `10MiB`; may be repeated.
     #[arg(long, value_name = "SIZE", default_values = ["10MiB", "10GiB"], value_parser = backlog::size)]
     size: Vec<u64>,
+    /// For how many seconds each Keycloak of `keycloak` is under load before it is measured: a JVM compiles for minutes.
+    #[arg(long, default_value_t = 180)]
+    warm_up_seconds: u64,
+    /// A jar with another listener, which `keycloak` measures as well.
+    #[arg(long, value_name = "PATH")]
+    peer_jar: Option<PathBuf>,
+    /// The id under which that listener is known to Keycloak.
+    #[arg(long, value_name = "ID", default_value = "kafka", requires = "peer_jar")]
+    peer_listener: String,
+    /// An option of that listener, besides `bootstrap-servers`, `topic-events`, `client-id` and `events`; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", requires = "peer_jar")]
+    peer_option: Vec<PeerOption>,
     /// Only show that everything works: few events, one turn, no peers and no page. The figures mean nothing.
     #[arg(long)]
     quick: bool,
@@ -143,6 +164,8 @@ struct Plan {
     lead: Duration,
     looking: Duration,
     steady: Duration,
+    warm_up: Duration,
+    peer: Option<Peer>,
     is_quick: bool,
     writes_page: bool,
 }
@@ -155,6 +178,11 @@ impl Plan {
         let contestants = |all: &[Contestant]| {
             if arguments.only.is_empty() { all.to_vec() } else { arguments.only.clone() }
         };
+        let peer = arguments.peer_jar.clone().map(|jar| Peer {
+            jar,
+            listener: arguments.peer_listener.clone(),
+            options: arguments.peer_option.clone(),
+        });
         if arguments.quick {
             return Self {
                 benches: chosen(&Bench::QUICK),
@@ -166,6 +194,8 @@ impl Plan {
                 lead: Duration::from_secs(1),
                 looking: Duration::from_secs(1),
                 steady: Duration::from_secs(1),
+                warm_up: Duration::from_secs(3),
+                peer,
                 is_quick: true,
                 writes_page: false,
             };
@@ -180,6 +210,8 @@ impl Plan {
             lead: Duration::from_secs(20),
             looking: Duration::from_secs(arguments.seconds),
             steady: Duration::from_secs(arguments.steady_seconds),
+            warm_up: Duration::from_secs(arguments.warm_up_seconds),
+            peer,
             is_quick: false,
             // A table without some of its rows would look like a whole one.
             writes_page: !arguments.no_page && arguments.only.is_empty(),

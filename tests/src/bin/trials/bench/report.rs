@@ -39,6 +39,24 @@ pub enum Quantity {
     PeakMemory,
     /// Events on their way when the last one was committed.
     Behind,
+    /// Transactions a second.
+    Transactions,
+    /// Of what one event costs, in microseconds.
+    MedianCost,
+    /// The same.
+    P999Cost,
+    /// Bytes that one event leaves for the collector.
+    Garbage,
+    /// Requests for a token that were answered, a second.
+    Requests,
+    /// Milliseconds of processor time for a request.
+    CpuPerRequest,
+    /// What is alive in a JVM, in MiB.
+    LiveMemory,
+    /// Resident memory of the agent beside it, in MiB.
+    AgentMemory,
+    /// Of both, how much more than without a listener, in MiB.
+    ExtraMemory,
 }
 
 impl Quantity {
@@ -57,14 +75,26 @@ impl Quantity {
             Self::Memory => "RSS, MiB",
             Self::PeakMemory => "highest RSS, MiB",
             Self::Behind => "on their way at the end",
+            Self::Transactions => "transactions/s",
+            Self::MedianCost => "median, µs",
+            Self::P999Cost => "p99.9, µs",
+            Self::Garbage => "garbage, bytes",
+            Self::Requests => "token requests/s",
+            Self::CpuPerRequest => "CPU of each, ms",
+            Self::LiveMemory => "heap and classes after GC, MiB",
+            Self::AgentMemory => "agent's RSS, MiB",
+            Self::ExtraMemory => "more than without listener, MiB",
         }
     }
 
     fn digits(self) -> usize {
         match self {
-            Self::Rate | Self::FirstRecord | Self::Behind => 0,
+            Self::Rate | Self::FirstRecord | Self::Behind | Self::Transactions | Self::Garbage => 0,
             Self::P50 | Self::P99 | Self::Highest | Self::Wakeups | Self::Memory | Self::PeakMemory => 1,
+            Self::MedianCost | Self::P999Cost | Self::Requests => 1,
+            Self::LiveMemory | Self::AgentMemory | Self::ExtraMemory => 1,
             Self::CpuPerMillion | Self::BrokerCpuPerMillion | Self::Whole | Self::Cpu => 2,
+            Self::CpuPerRequest => 2,
         }
     }
 
@@ -86,6 +116,11 @@ impl Row {
         Self { who: who.into(), figures: BTreeMap::new() }
     }
 
+    /// Whose row it is.
+    pub fn who(&self) -> &str {
+        &self.who
+    }
+
     /// Adds what one turn found.
     pub fn add(&mut self, turn: &[(Quantity, f64)]) {
         for (quantity, value) in turn {
@@ -95,11 +130,7 @@ impl Row {
 
     /// The median of all turns; nothing where there was none.
     pub fn median(&self, quantity: Quantity) -> Option<f64> {
-        let mut values = self.figures.get(&quantity)?.clone();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let above = *values.get(middle)?;
-        Some(if values.len() % 2 == 1 { above } else { f64::midpoint(values[middle - 1], above) })
+        median(self.figures.get(&quantity)?.clone())
     }
 
     /// The median with the lowest and the highest beside it.
@@ -119,6 +150,13 @@ impl Row {
             }
         }
     }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let above = *values.get(middle)?;
+    Some(if values.len() % 2 == 1 { above } else { f64::midpoint(values[middle - 1], above) })
 }
 
 /// What is asked of a figure.
@@ -169,6 +207,22 @@ impl Target {
         let of = |row: Option<&Row>| row.and_then(|row| row.median(quantity));
         let found = of(row).zip(of(other)).map(|(found, other)| found / other);
         Self { what: what.to_owned(), bound, found, unit: " ×" }
+    }
+
+    /// The same turn by turn: the median of the ratios, for rows that were measured beside each other. Of what was less than nothing there is no share.
+    pub fn ratio_by_turn(
+        row: Option<&Row>,
+        other: Option<&Row>,
+        quantity: Quantity,
+        bound: Bound,
+        what: &str,
+    ) -> Self {
+        let of = |row: Option<&Row>| row.and_then(|row| row.figures.get(&quantity).cloned());
+        let ratios = of(row).zip(of(other)).map(|(found, other)| {
+            let pairs = found.into_iter().zip(other).filter(|(_, other)| *other > 0.0);
+            pairs.map(|(found, other)| found / other).collect()
+        });
+        Self { what: what.to_owned(), bound, found: ratios.and_then(median), unit: " ×" }
     }
 
     fn verdict(&self) -> &'static str {
@@ -332,6 +386,21 @@ mod tests {
         assert_eq!(verdict(ratio(Bound::AtLeast(0.9), None)), "not measured");
         let memory = Target::of(Some(&ours), Quantity::Rate, Bound::AtMost(90.0), "rate");
         assert_eq!(memory.to_string(), "| rate | ≤ 90.00 | 90.00 | met |");
+    }
+
+    #[test]
+    fn turns_are_compared_with_each_other() {
+        // The machine was half as fast in the second turn, for both.
+        let (ours, theirs) = (row("ours", &[99.0, 49.0, 90.0]), row("theirs", &[100.0, 50.0, 100.0]));
+        let target = |bound| {
+            Target::ratio_by_turn(Some(&ours), Some(&theirs), Quantity::Rate, Bound::AtLeast(bound), "rate")
+        };
+        assert_eq!(target(0.98).to_string(), "| rate | ≥ 0.98 × | 0.98 × | met |");
+        assert_eq!(target(0.99).verdict(), "**not met**");
+        let nothing = row("nothing", &[-1.0, 0.0]);
+        let bound = Bound::AtMost(0.5);
+        let against = Target::ratio_by_turn(Some(&ours), Some(&nothing), Quantity::Rate, bound, "rate");
+        assert_eq!(against.verdict(), "not measured");
     }
 
     #[test]
