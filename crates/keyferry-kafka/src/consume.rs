@@ -1,7 +1,7 @@
-//! Reading topics from their beginning to their present end, once.
+//! Reading topics from where one wants to their present end, or on and on.
 //!
-//! The invariant: **every record that lay between the two ends of a partition when the reader was opened is handed out, or the reader ends
-//! with an error.** It never waits for records that come later, and it leaves no trace in Kafka: it joins no group and commits no offset.
+//! The invariant: **every record that lay between the two ends of a reading when the reader was opened is handed out, or the reader ends
+//! with an error.** Unless it has no end it never waits for records that come later, and it leaves no trace in Kafka: it joins no group and commits no offset.
 //!
 //! Within a partition, records come in the order of their offsets; between partitions there is no order.
 
@@ -91,6 +91,28 @@ impl std::fmt::Display for ConsumeError {
 
 impl std::error::Error for ConsumeError {}
 
+/// Where a reading begins in each partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With the first record.
+    First,
+    /// After the last record.
+    End,
+    /// With the first record of this time or later, in milliseconds since the Unix epoch.
+    Time(u64),
+    /// With so many records before the end.
+    Last(u64),
+}
+
+/// Where a reading ends in each partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// After what was the last record when the reader was opened.
+    PresentEnd,
+    /// Nowhere.
+    Forever,
+}
+
 /// A partition and its two ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
@@ -100,7 +122,9 @@ pub struct Partition {
     pub number: i32,
     /// The offset of its first record. More than 0 if earlier ones were deleted.
     pub first: i64,
-    /// The offset after its last record when the reader was opened.
+    /// The offset where the reading begins.
+    pub begin: i64,
+    /// The offset before which the reading ends: that after its last record when the reader was opened, or the greatest that there is.
     pub end: i64,
 }
 
@@ -108,7 +132,19 @@ pub struct Partition {
 pub struct Received<'a> {
     /// Which partition it is from: an index into [`TopicReader::partitions`].
     pub partition: usize,
+    /// How many offsets of all partitions have been passed with it.
+    pub passed: u64,
     message: BorrowedMessage<'a>,
+}
+
+/// What has come of a short wait.
+pub enum Step<'a> {
+    /// A record.
+    Record(Received<'a>),
+    /// Nothing.
+    Nothing,
+    /// A complaint of the client that can be waited out.
+    Trouble(String),
 }
 
 impl Received<'_> {
@@ -116,6 +152,12 @@ impl Received<'_> {
     #[must_use]
     pub fn offset(&self) -> i64 {
         self.message.offset()
+    }
+
+    /// Its timestamp in milliseconds since the Unix epoch, if it has one.
+    #[must_use]
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        self.message.timestamp().to_millis()
     }
 
     /// Its key.
@@ -171,20 +213,26 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-/// Reads topics from their beginning to their present end.
+/// Reads topics.
 pub struct TopicReader {
     consumer: BaseConsumer<Context>,
+    course: Course,
+    patience: Duration,
+}
+
+/// How far a reading has got.
+struct Course {
     partitions: Vec<Partition>,
     /// The partitions not yet read to their end.
     pending: Vec<bool>,
     /// The next offset of each partition.
     positions: Vec<i64>,
     index: HashMap<(String, i32), usize>,
-    patience: Duration,
+    passed: u64,
 }
 
 impl TopicReader {
-    /// A reader of `topics` with librdkafka's `properties`; those that only concern producers are left out. `patience` is how long the brokers may be silent.
+    /// A reader of `topics`, from their beginning to their present end, with librdkafka's `properties`; those that only concern producers are left out. `patience` is how long the brokers may be silent.
     ///
     /// # Errors
     /// See [`ConsumeError`].
@@ -193,26 +241,19 @@ impl TopicReader {
         topics: &[String],
         patience: Duration,
     ) -> Result<Self, ConsumeError> {
-        Self::open_all(properties, topics, None, patience)
+        Self::open_part(properties, topics, None, Begin::First, Until::PresentEnd, patience)
     }
 
-    /// As [`TopicReader::open`], for `topics` and every other topic of the cluster of which `is_wanted` holds.
+    /// As [`TopicReader::open`], for `topics` and every other topic of the cluster of which `is_wanted` holds, and for a part of them.
     ///
     /// # Errors
     /// See [`ConsumeError`].
-    pub fn open_also(
-        properties: impl IntoIterator<Item = (String, String)>,
-        topics: &[String],
-        is_wanted: &dyn Fn(&str) -> bool,
-        patience: Duration,
-    ) -> Result<Self, ConsumeError> {
-        Self::open_all(properties, topics, Some(is_wanted), patience)
-    }
-
-    fn open_all(
+    pub fn open_part(
         properties: impl IntoIterator<Item = (String, String)>,
         topics: &[String],
         is_wanted: Option<&dyn Fn(&str) -> bool>,
+        from: Begin,
+        until: Until,
         patience: Duration,
     ) -> Result<Self, ConsumeError> {
         let config = config(properties);
@@ -233,31 +274,30 @@ impl TopicReader {
         for topic in &topics {
             find_partitions(&consumer, topic, patience, &mut partitions)?;
         }
+        begin(&consumer, from, patience, &mut partitions)?;
+        if until == Until::Forever {
+            partitions.iter_mut().for_each(|partition| partition.end = i64::MAX);
+        }
         assign(&consumer, &partitions)?;
-        Ok(Self {
-            consumer,
-            pending: partitions.iter().map(|partition| partition.end > partition.first).collect(),
-            positions: partitions.iter().map(|partition| partition.first).collect(),
-            index: partitions
-                .iter()
-                .enumerate()
-                .map(|(index, partition)| ((partition.topic.clone(), partition.number), index))
-                .collect(),
-            partitions,
-            patience,
-        })
+        Ok(Self { consumer, course: Course::of(partitions), patience })
     }
 
     /// The partitions, in the order of the topics and of their numbers.
     #[must_use]
     pub fn partitions(&self) -> &[Partition] {
-        &self.partitions
+        &self.course.partitions
     }
 
     /// How many offsets there are to read. Compaction and transactions leave offsets without a record.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.partitions.iter().map(|partition| (partition.end - partition.first).unsigned_abs()).sum()
+        self.course.partitions.iter().map(|partition| (partition.end - partition.begin).unsigned_abs()).sum()
+    }
+
+    /// Whether every partition has been read to its end.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        !self.course.pending.contains(&true)
     }
 
     /// Reads everything and calls `visit` for each record, with how many offsets have been passed so far.
@@ -265,62 +305,124 @@ impl TopicReader {
     /// # Errors
     /// See [`ConsumeError`].
     pub fn read(mut self, mut visit: impl FnMut(&Received<'_>, u64)) -> Result<(), ConsumeError> {
-        let mut heard = Instant::now();
-        let mut trouble = None;
-        let mut passed = 0;
-        while self.pending.contains(&true) {
-            match self.consumer.poll(POLL) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    let key = (message.topic().to_owned(), message.partition());
-                    let Some(&partition) = self.index.get(&key) else { continue };
-                    if !self.pending[partition] || message.offset() >= self.partitions[partition].end {
-                        drop(message);
-                        self.finish(partition)?;
-                        continue;
-                    }
-                    let next = message.offset() + 1;
-                    passed += (next - self.positions[partition]).unsigned_abs();
-                    self.positions[partition] = next;
-                    visit(&Received { partition, message }, passed);
-                    if next >= self.partitions[partition].end {
-                        self.finish(partition)?;
-                    }
+        let mut silence = Silence::beginning();
+        while !self.is_at_end() {
+            match self.step()? {
+                Step::Record(received) => {
+                    silence = Silence::beginning();
+                    visit(&received, received.passed);
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => self.finish_those_at_their_end()?,
-                Some(Err(error)) => trouble = Some(passable(error)?),
-                None => {}
+                Step::Nothing => {}
+                Step::Trouble(trouble) => silence.trouble = Some(trouble),
             }
-            if heard.elapsed() > self.patience {
-                let left = self.total().saturating_sub(passed);
-                return Err(ConsumeError::Silence { waited: self.patience, trouble, left });
-            }
+            self.endure(&silence)?;
         }
         Ok(())
     }
 
+    /// Waits a moment for the next record.
+    ///
+    /// # Errors
+    /// What cannot be waited out. Silence is none: see [`endure`](Self::endure).
+    pub fn step(&mut self) -> Result<Step<'_>, ConsumeError> {
+        let Self { consumer, course, .. } = self;
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => course.take(consumer, message),
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                course.finish_those_at_their_end(consumer)?;
+                Ok(Step::Nothing)
+            }
+            Some(Err(error)) => passable(error).map(Step::Trouble),
+            None => Ok(Step::Nothing),
+        }
+    }
+
+    /// Bears `silence` for as long as the reader has patience.
+    ///
+    /// # Errors
+    /// [`ConsumeError::Silence`].
+    pub fn endure(&self, silence: &Silence) -> Result<(), ConsumeError> {
+        if silence.since.elapsed() <= self.patience {
+            return Ok(());
+        }
+        let left = self.total().saturating_sub(self.course.passed);
+        Err(ConsumeError::Silence { waited: self.patience, trouble: silence.trouble.clone(), left })
+    }
+}
+
+/// That nothing has come for a while.
+pub struct Silence {
+    since: Instant,
+    /// The last complaint of the client.
+    pub trouble: Option<String>,
+}
+
+impl Silence {
+    /// It begins now.
+    #[must_use]
+    pub fn beginning() -> Self {
+        Self { since: Instant::now(), trouble: None }
+    }
+}
+
+impl Course {
+    fn of(partitions: Vec<Partition>) -> Self {
+        Self {
+            pending: partitions.iter().map(|partition| partition.end > partition.begin).collect(),
+            positions: partitions.iter().map(|partition| partition.begin).collect(),
+            index: partitions
+                .iter()
+                .enumerate()
+                .map(|(index, partition)| ((partition.topic.clone(), partition.number), index))
+                .collect(),
+            partitions,
+            passed: 0,
+        }
+    }
+
+    fn take<'a>(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        message: BorrowedMessage<'a>,
+    ) -> Result<Step<'a>, ConsumeError> {
+        let key = (message.topic().to_owned(), message.partition());
+        let Some(&partition) = self.index.get(&key) else { return Ok(Step::Nothing) };
+        let end = self.partitions[partition].end;
+        if !self.pending[partition] || message.offset() >= end {
+            self.finish(consumer, partition)?;
+            return Ok(Step::Nothing);
+        }
+        let next = message.offset() + 1;
+        self.passed += (next - self.positions[partition]).unsigned_abs();
+        self.positions[partition] = next;
+        if next >= end {
+            self.finish(consumer, partition)?;
+        }
+        Ok(Step::Record(Received { partition, passed: self.passed, message }))
+    }
+
     /// Stops fetching a partition that has been read.
-    fn finish(&mut self, partition: usize) -> Result<(), ConsumeError> {
+    fn finish(&mut self, consumer: &BaseConsumer<Context>, partition: usize) -> Result<(), ConsumeError> {
         if !std::mem::replace(&mut self.pending[partition], false) {
             return Ok(());
         }
         let Partition { topic, number, .. } = &self.partitions[partition];
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, *number);
-        self.consumer.pause(&list).map_err(|error| failed(format!("pause {topic}-{number}"), &error))
+        consumer.pause(&list).map_err(|error| failed(format!("pause {topic}-{number}"), &error))
     }
 
     /// Offsets at a partition's end need not hold a record that a reader sees (a transaction's marker, say): it is the
     /// client's position that tells.
-    fn finish_those_at_their_end(&mut self) -> Result<(), ConsumeError> {
+    fn finish_those_at_their_end(&mut self, consumer: &BaseConsumer<Context>) -> Result<(), ConsumeError> {
         let positions =
-            self.consumer.position().map_err(|error| failed("tell the position".to_owned(), &error))?;
+            consumer.position().map_err(|error| failed("tell the position".to_owned(), &error))?;
         for element in positions.elements() {
             let Some(&partition) = self.index.get(&(element.topic().to_owned(), element.partition())) else {
                 continue;
             };
             if matches!(element.offset(), Offset::Offset(at) if at >= self.partitions[partition].end) {
-                self.finish(partition)?;
+                self.finish(consumer, partition)?;
             }
         }
         Ok(())
@@ -373,20 +475,63 @@ fn find_partitions(
         let (first, end) = consumer
             .fetch_watermarks(topic, number, patience)
             .map_err(|error| failed(format!("ask for the ends of {topic}-{number}"), &error))?;
-        partitions.push(Partition { topic: topic.to_owned(), number, first, end });
+        partitions.push(Partition { topic: topic.to_owned(), number, first, begin: first, end });
+    }
+    Ok(())
+}
+
+/// Finds where the reading begins in each partition.
+fn begin(
+    consumer: &BaseConsumer<Context>,
+    from: Begin,
+    patience: Duration,
+    partitions: &mut [Partition],
+) -> Result<(), ConsumeError> {
+    match from {
+        Begin::First => {}
+        Begin::End => partitions.iter_mut().for_each(|partition| partition.begin = partition.end),
+        Begin::Last(records) => {
+            let records = i64::try_from(records).unwrap_or(i64::MAX);
+            for partition in partitions {
+                partition.begin = partition.first.max(partition.end.saturating_sub(records));
+            }
+        }
+        Begin::Time(time_ms) => {
+            let times = offsets(partitions, |_| Offset::Offset(i64::try_from(time_ms).unwrap_or(i64::MAX)))?;
+            let found = consumer
+                .offsets_for_times(times, patience)
+                .map_err(|error| failed("find the offsets of a time".to_owned(), &error))?;
+            for partition in partitions {
+                let element = found.find_partition(&partition.topic, partition.number);
+                partition.begin = match element.map(|element| element.offset()) {
+                    Some(Offset::Offset(at)) => at.clamp(partition.first, partition.end),
+                    // Every record is earlier.
+                    _ => partition.end,
+                };
+            }
+        }
     }
     Ok(())
 }
 
 fn assign(consumer: &BaseConsumer<Context>, partitions: &[Partition]) -> Result<(), ConsumeError> {
-    let mut list = TopicPartitionList::new();
-    for Partition { topic, number, first, end } in partitions {
-        if end > first {
-            list.add_partition_offset(topic, *number, Offset::Offset(*first))
-                .map_err(|error| failed(format!("begin at {first} of {topic}-{number}"), &error))?;
-        }
-    }
+    let read: Vec<_> =
+        partitions.iter().filter(|partition| partition.end > partition.begin).cloned().collect();
+    let list = offsets(&read, |partition| Offset::Offset(partition.begin))?;
     consumer.assign(&list).map_err(|error| failed("assign the partitions".to_owned(), &error))
+}
+
+fn offsets(
+    partitions: &[Partition],
+    of: impl Fn(&Partition) -> Offset,
+) -> Result<TopicPartitionList, ConsumeError> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        let Partition { topic, number, .. } = partition;
+        list.add_partition_offset(topic, *number, of(partition))
+            .map_err(|error| failed(format!("begin at an offset of {topic}-{number}"), &error))?;
+    }
+    Ok(list)
 }
 
 /// What can be waited out, as text; everything else is the end.

@@ -1,4 +1,8 @@
 //! The other end, for the command line: one request on one connection, and the answer to it.
+//!
+//! - `listening`: an answer that does not end.
+
+mod listening;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,16 +10,19 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 pub use hyper::Method;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
+use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
 
 use crate::problem::Problem;
 use crate::socket::FILE_NAME;
+
+pub use listening::Listening;
 
 /// An agent that does not answer for so long does not answer.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -139,27 +146,38 @@ impl Client {
             request = request.header(header::IF_MATCH, format!("\"{expected}\""));
         }
         let request = request.body(Full::new(body)).map_err(|error| self.no_answer(error))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let (status, body) = runtime.map_err(|source| self.refused(source))?.block_on(async {
-            let answer = tokio::time::timeout(TIME_LIMIT, self.exchange(request)).await;
-            answer.map_err(|_| self.no_answer("it takes too long"))?
-        })?;
+        let (status, body) = self.runtime()?.block_on(self.within_time(self.exchange(request)))?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| self.no_answer(error));
         }
-        Err(serde_json::from_slice(&body)
-            .map_or_else(|_| self.no_answer(format!("status {status}")), ClientError::Problem))
+        Err(read_problem(self, status, &body))
+    }
+
+    fn runtime(&self) -> Result<Runtime, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|source| self.refused(source))
+    }
+
+    async fn within_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        tokio::time::timeout(TIME_LIMIT, answer).await.map_err(|_| self.no_answer("it takes too long"))?
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
+        let response = self.send(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await;
+        Ok((status, body.map_err(|error| self.no_answer(error))?.to_bytes()))
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.path).await.map_err(|source| self.refused(source))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.no_answer(error))?;
         tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|error| self.no_answer(error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await;
-        Ok((status, body.map_err(|error| self.no_answer(error))?.to_bytes()))
+        sender.send_request(request).await.map_err(|error| self.no_answer(error))
     }
 
     fn refused(&self, source: io::Error) -> ClientError {
@@ -173,4 +191,10 @@ impl Client {
     fn no_answer(&self, reason: impl ToString) -> ClientError {
         ClientError::NoAnswer { path: self.path.clone(), reason: reason.to_string() }
     }
+}
+
+/// What an agent says is wrong.
+fn read_problem(client: &Client, status: StatusCode, body: &[u8]) -> ClientError {
+    serde_json::from_slice(body)
+        .map_or_else(|_| client.no_answer(format!("status {status}")), ClientError::Problem)
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use keyferry_config::ByteSize;
+use keyferry_event::filter::Condition;
 use keyferry_journal::Epoch;
+use keyferry_kafka::consume::Begin;
 use keyferry_server::model::{Compression, TunerProfile};
 
 use crate::log::Format;
@@ -39,6 +41,11 @@ pub enum Command {
     /// Exit codes: 0 complete, 1 something is missing, doubly numbered or out of order (or there is nothing to verify),
     /// 2 the topics cannot be read (or the command line is wrong).
     Verify(VerifyArguments),
+    /// Print the events in Kafka as they arrive, or from an earlier place on, and mark copies, events in doubt, and what is missing.
+    ///
+    /// Joins no consumer group and commits no offset. Exit codes: 0 ended as asked (also by Ctrl-C, or because nobody reads on), 2 the topics cannot
+    /// be read (or the command line is wrong).
+    Tail(TailArguments),
     /// Send delivered events again from what the journal has kept of them, with their ids and numbers and the header `ce_replay`.
     ///
     /// Changes nothing in the journal. Exit codes: 0 sent, 1 Kafka refused some for good, 2 not or not wholly sent (or the command line
@@ -58,6 +65,10 @@ pub enum Command {
     /// Exit codes: 0 everything is delivered or on its way, 1 it is not or no agent runs, 2 an agent or a file cannot be read (or the
     /// command line is wrong).
     Status(StatusArguments),
+    /// Watch a running agent: what it delivers and how fast, what waits, connections, decisions of the tuner, incidents.
+    ///
+    /// `q` ends it, arrows and Page Up/Down scroll. Exit codes: 0 ended as asked, 2 no agent answers, or there is no terminal (or the command line is wrong).
+    Top(TopArguments),
     /// Show the circuit breakers of a running agent, or force them open or closed.
     ///
     /// What is forced stays so until `auto` or the end of the agent. Open loses nothing: the journal keeps the events.
@@ -694,9 +705,9 @@ pub struct ConnectionArguments {
     pub timeout: u64,
 }
 
-/// The arguments of `keyferry verify`.
+/// Which topics are read.
 #[derive(Args, Debug)]
-pub struct VerifyArguments {
+pub struct TopicsArguments {
     /// A topic to read. Sequence numbers run over all topics of a destination, so name all of them. Default: those of the configuration.
     #[arg(long = "topic", value_name = "TOPIC")]
     pub topics: Vec<String>,
@@ -706,7 +717,76 @@ pub struct VerifyArguments {
     /// How to get to Kafka.
     #[command(flatten)]
     pub connection: ConnectionArguments,
+}
+
+/// The arguments of `keyferry verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArguments {
+    /// What to read.
+    #[command(flatten)]
+    pub topics: TopicsArguments,
     /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `keyferry tail`.
+#[derive(Args, Debug)]
+pub struct TailArguments {
+    /// What to read.
+    #[command(flatten)]
+    pub topics: TopicsArguments,
+    /// Where to begin in each partition: `beginning`, `end`, so many records before the end (`10`), a time (`2026-01-31T03:00:00Z`), or so long
+    /// ago (`15m`). Default: `end`, or with `--until-end` `beginning`.
+    #[arg(long, value_name = "PLACE", value_parser = parse_from)]
+    pub from: Option<Begin>,
+    /// End after what is the last record now, instead of waiting for more.
+    #[arg(long)]
+    pub until_end: bool,
+    /// End after so many events.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Only events for which this holds, such as `type == "LOGIN_ERROR" && details.username ~ "adm*"` (docs/events.md). Gap records are always told.
+    #[arg(long, value_name = "EXPRESSION", value_parser = parse_condition)]
+    pub filter: Option<Condition>,
+    /// Print JSON, one object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_condition(text: &str) -> Result<Condition, String> {
+    text.parse().map_err(|error: keyferry_event::filter::IllegalFilter| error.to_string())
+}
+
+/// A place in a partition, as people name it.
+fn parse_from(text: &str) -> Result<Begin, String> {
+    let ago = |duration: Duration| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Begin::Time(u64::try_from(now.saturating_sub(duration).as_millis()).unwrap_or(u64::MAX))
+    };
+    match text {
+        "beginning" => return Ok(Begin::First),
+        "end" => return Ok(Begin::End),
+        _ => {}
+    }
+    let last = text.parse().ok().map(Begin::Last);
+    let time = || parse_time(text).ok().map(Begin::Time);
+    let since = || humantime::parse_duration(text).ok().map(ago);
+    last.or_else(time).or_else(since).ok_or_else(|| {
+        "write `beginning`, `end`, a number of records before the end (10), a time (2026-01-31T03:00:00Z) or how long ago (15m)".to_owned()
+    })
+}
+
+/// The arguments of `keyferry top`.
+#[derive(Args, Debug)]
+pub struct TopArguments {
+    /// A journal directory, or one slot of it.
+    #[arg(value_name = "DIR", env = "KEYFERRY_JOURNAL_DIR", default_value = ".")]
+    pub directory: PathBuf,
+    /// Print what there is to see now, and end: for a terminal that is none, and for scripts.
+    #[arg(long)]
+    pub once: bool,
+    /// Print JSON, one object a second, or one with `--once`.
     #[arg(long)]
     pub json: bool,
 }
@@ -868,6 +948,17 @@ mod tests {
     fn a_filter_has_a_known_name() {
         assert_eq!(parse_filter("type=LOGIN"), Ok(Filter::Type("LOGIN".to_owned())));
         assert!(parse_filter("colour=red").is_err() && parse_filter("type").is_err());
+    }
+
+    #[test]
+    fn a_place_is_named_as_people_do() {
+        assert_eq!(parse_from("beginning"), Ok(Begin::First));
+        assert_eq!(parse_from("10"), Ok(Begin::Last(10)));
+        assert_eq!(parse_from("1970-01-01T00:00:01Z"), Ok(Begin::Time(1000)));
+        let Ok(Begin::Time(quarter)) = parse_from("15m") else { panic!("no time") };
+        let Ok(Begin::Time(half)) = parse_from("30m") else { panic!("no time") };
+        assert_eq!((quarter - half + 30_000) / 60_000, 15);
+        assert!(parse_from("yesterday").is_err() && parse_from("-3").is_err());
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! How a tool gets to Kafka: as the agent does, and as the command line says otherwise.
 
-use keyferry_config::{Destination, Readiness, librdkafka};
+use std::time::Duration;
 
-use crate::cli::ConnectionArguments;
+use keyferry_config::{Destination, Readiness, librdkafka};
+use keyferry_event::routing::TopicTemplate;
+use keyferry_kafka::consume::{Begin, TopicReader, Until};
+
+use crate::cli::{ConnectionArguments, TopicsArguments};
 use crate::credentials;
 use crate::error::Error;
 use crate::shipment::{Plan, lack};
@@ -65,4 +69,51 @@ pub fn properties(arguments: &ConnectionArguments, destination: &Destination) ->
     let configured = librdkafka::properties(destination).into_iter();
     let configured = configured.map(|(name, value)| (name, value.expose().to_owned()));
     configured.chain(arguments.properties.iter().cloned()).collect()
+}
+
+/// The topics that a tool reads.
+pub struct Topics {
+    /// Those that are named, or are configured.
+    pub names: Vec<String>,
+    /// What may have made others.
+    template: Option<TopicTemplate>,
+    properties: Vec<(String, String)>,
+    patience: Duration,
+}
+
+impl Topics {
+    /// Those that the command line names, or those of its destination.
+    ///
+    /// # Errors
+    /// The configuration is wrong, lacks something, or knows no such destination.
+    pub fn of(arguments: &TopicsArguments) -> Result<Self, Error> {
+        let TopicsArguments { topics, destination, connection } = arguments;
+        let destination =
+            self::destination(connection, topics.first().map(String::as_str), destination.as_deref())?;
+        let configured = || {
+            let admin = destination.topic_admin_events.iter().map(ToString::to_string);
+            std::iter::once(destination.topic_events.to_string()).chain(admin).collect()
+        };
+        let mut names: Vec<String> = if topics.is_empty() { configured() } else { topics.clone() };
+        names.sort();
+        names.dedup();
+        Ok(Self {
+            names,
+            template: destination.content.routing.topic.clone().filter(|_| topics.is_empty()),
+            properties: properties(connection, &destination),
+            patience: Duration::from_secs(connection.timeout),
+        })
+    }
+
+    /// Opens a part of them. Whatever the template may have made belongs to the destination.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or refuses.
+    pub fn open(&self, from: Begin, until: Until) -> Result<TopicReader, Error> {
+        let may_have_made =
+            self.template.as_ref().map(|template| move |topic: &str| template.may_have_made(topic));
+        let is_wanted = may_have_made.as_ref().map(|is_wanted| is_wanted as &dyn Fn(&str) -> bool);
+        let properties = self.properties.iter().cloned();
+        Ok(TopicReader::open_part(properties, &self.names, is_wanted, from, until, self.patience)?)
+    }
 }

@@ -116,6 +116,22 @@ pub enum Error {
     /// There is no running agent to ask.
     #[error("no agent is running for {}; `keyferry status` tells what was written down last", .0.display())]
     NoAgent(PathBuf),
+    /// Several agents serve a journal, and only one can be watched.
+    #[error("several agents serve {}; name the slot of one: {slots}", .path.display())]
+    WhichAgent {
+        /// The journal.
+        path: PathBuf,
+        /// Where they are.
+        slots: String,
+    },
+    /// There is nothing to draw on.
+    #[error(
+        "standard output is no terminal, so nothing can be drawn on it; print one picture by `--once`, or JSON by `--json`"
+    )]
+    NoTerminal,
+    /// The terminal does not do what is asked of it.
+    #[error("cannot set up the terminal: {0}; print one picture by `--once`")]
+    Terminal(#[source] rustix::io::Errno),
     /// The agent has no destination yet.
     #[error("the agent at {} ships nothing yet", .0.display())]
     NothingShipped(PathBuf),
@@ -175,6 +191,9 @@ impl Error {
             | Self::Agent(_)
             | Self::Alerts(_)
             | Self::NoAgent(_)
+            | Self::WhichAgent { .. }
+            | Self::NoTerminal
+            | Self::Terminal(_)
             | Self::NothingShipped(_)
             | Self::WhichDestination(_) => 70,
         })

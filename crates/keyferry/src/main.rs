@@ -18,6 +18,8 @@
 //! - `stop`: the word to stop, from a signal or from the parent's end.
 //! - `stdout`: a sink for a first look without Kafka.
 //! - `journal`, `verify`: the tools that look at a journal and at topics, and change nothing.
+//! - `tail`: the events in Kafka, as they arrive.
+//! - `top`: a running agent, watched.
 //! - `replay`: what was delivered, sent again.
 //! - `in_doubt`, `dead_letter`: what an operator decides on.
 //! - `control`: the operator's way to a running agent, from both ends.
@@ -54,7 +56,9 @@ mod sidecar;
 mod slot_lock;
 mod stdout;
 mod stop;
+mod tail;
 mod terminal;
+mod top;
 mod tuning;
 mod verify;
 
@@ -83,6 +87,10 @@ fn main() -> ExitCode {
             log::init(log::Format::Text);
             finish(&verify::run(&arguments))
         }
+        Command::Tail(arguments) => {
+            log::init(log::Format::Text);
+            finish(&tail::run(&arguments))
+        }
         Command::Replay(arguments) => {
             log::init(log::Format::Text);
             finish(&replay::run(&arguments))
@@ -96,6 +104,7 @@ fn main() -> ExitCode {
             finish(&in_doubt::run(&arguments))
         }
         Command::Status(arguments) => finish(&control::status(&arguments)),
+        Command::Top(arguments) => finish(&top::run(&arguments)),
         Command::Breaker(arguments) => finish(&control::breaker(&arguments)),
         Command::Tuner(arguments) => finish(&control::tuner(&arguments)),
         Command::Pool(arguments) => finish(&control::pool(&arguments)),

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Something is wrong.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -26,6 +27,15 @@ const LAST_RFC3339_MS: u64 = 253_402_300_799_999;
 /// Standard output.
 pub fn output() -> impl Write {
     io::BufWriter::new(anstream::stdout().lock())
+}
+
+/// Whether standard output is a pipe whose reader has gone. Where nothing is printed for long, no failed write would tell.
+pub fn nobody_reads() -> bool {
+    let stdout = io::stdout();
+    let mut ready = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut ready, Some(&at_once)).is_ok_and(|count| count > 0)
+        && ready[0].revents().contains(PollFlags::ERR)
 }
 
 /// `text` in `style`.

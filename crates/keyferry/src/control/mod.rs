@@ -13,7 +13,7 @@ mod figures;
 mod keycloak;
 mod live_agent;
 mod measured;
-mod print;
+pub mod print;
 pub mod reach;
 mod status;
 mod steering;

@@ -110,7 +110,7 @@ fn notes(destination: &str, delivery: &Delivery, out: &mut dyn Write) -> io::Res
 }
 
 /// Why it does not deliver. Where the breaker quotes the whole reason, or the other way round, only the one that quotes is told.
-fn reasons(delivery: &Delivery) -> Vec<String> {
+pub fn reasons(delivery: &Delivery) -> Vec<String> {
     let Delivery { reason, breaker, .. } = delivery;
     let quotes = |text: &Option<String>, part: &str| text.as_ref().is_some_and(|text| text.contains(part));
     let own = reason.clone().filter(|own| !quotes(&breaker.reason, own));
@@ -120,7 +120,7 @@ fn reasons(delivery: &Delivery) -> Vec<String> {
 }
 
 /// State and, if that is not its own decision, whose it is.
-fn breaker_word(breaker: &Breaker) -> String {
+pub fn breaker_word(breaker: &Breaker) -> String {
     match breaker.mode {
         BreakerMode::Auto => breaker.state.to_string(),
         forced => format!("{} (forced {forced})", breaker.state),
@@ -333,13 +333,13 @@ fn or_none(text: Option<String>) -> String {
 }
 
 /// A duration, as exactly as it matters: its two largest units.
-fn duration(milliseconds: u64) -> String {
+pub fn duration(milliseconds: u64) -> String {
     let exact = humantime::format_duration(Duration::from_millis(milliseconds)).to_string();
     exact.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// What a broker or a user wrote must not move the operator's cursor.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars().map(|each| if each.is_control() { '\u{fffd}' } else { each }).collect()
 }
 

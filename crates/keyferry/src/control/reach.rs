@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use keyferry_server::client::Method;
+use keyferry_server::client::{Listening, Method};
 use keyferry_server::model::{OfSlots, Status};
 use keyferry_server::{Client, ClientError};
 use serde::Serialize;
@@ -98,6 +98,14 @@ impl Agent {
     /// The agent does not answer, or there is nothing.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.client.get(&format!("/api/v1/{path}"))
+    }
+
+    /// Listens to what it tells once a second.
+    ///
+    /// # Errors
+    /// The agent does not answer, or as many listen already as may.
+    pub fn listen(&self) -> Result<Listening, ClientError> {
+        self.client.listen("/api/v1/stream")
     }
 
     /// Has the agent do what is there to be done with `body`.

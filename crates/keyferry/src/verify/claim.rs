@@ -2,14 +2,10 @@
 //!
 //! The invariant: **a record that carries our headers is either understood or counted as unreadable**, never taken for somebody else's.
 
+use keyferry_client::{Delivery, GAP_TYPE, Headers};
 use keyferry_journal::{Epoch, Outcome};
 
 use super::notice::Notice;
-
-/// The `ce_type` of a gap record.
-const GAP_TYPE: &[u8] = b"org.keyferry.gap";
-/// The longest node's name in bytes: longer than any host's name, and short enough to be kept for each epoch.
-const LONGEST_NODE: usize = 1024;
 
 /// What a record says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,66 +37,32 @@ pub enum Content {
 #[derive(Debug, PartialEq)]
 pub struct NotAClaim;
 
-/// Our headers of a record.
-#[derive(Debug, Default)]
-pub struct Headers<'a> {
-    node: Option<&'a [u8]>,
-    epoch: Option<&'a [u8]>,
-    sequence: Option<&'a [u8]>,
-    id: Option<&'a [u8]>,
-    outcome: Option<&'a [u8]>,
-    kind: Option<&'a [u8]>,
-    replay: Option<&'a [u8]>,
+impl<'a> Claim<'a> {
+    /// What `headers` and the record's `value` say. `None` if the headers are not ours.
+    pub fn of(headers: &Headers<'a>, value: &[u8]) -> Option<Result<Self, NotAClaim>> {
+        let delivery = headers.delivery().transpose()?;
+        Some(delivery.ok().and_then(|delivery| Self::read(headers, &delivery, value)).ok_or(NotAClaim))
+    }
+
+    fn read(headers: &Headers<'a>, delivery: &Delivery<'a>, value: &[u8]) -> Option<Self> {
+        let &Delivery { node, epoch, sequence, id, .. } = delivery;
+        let content = Content::of(headers, delivery, value)?;
+        Some(Self { node, epoch: Epoch(epoch.0), sequence, id: id.as_bytes(), content })
+    }
 }
 
-impl<'a> Headers<'a> {
-    /// Takes note of a header.
-    pub fn add(&mut self, name: &str, value: &'a [u8]) {
-        let header = match name {
-            "ce_node" => &mut self.node,
-            "ce_epoch" => &mut self.epoch,
-            "ce_sequence" => &mut self.sequence,
-            "ce_id" => &mut self.id,
-            "ce_outcome" => &mut self.outcome,
-            "ce_type" => &mut self.kind,
-            "ce_replay" => &mut self.replay,
-            _ => return,
-        };
-        *header = Some(value);
-    }
-
-    /// What they and the record's `value` say. `None` if neither epoch nor outcome is there: the two that no other producer of CloudEvents has.
-    pub fn claim(&self, value: &[u8]) -> Option<Result<Claim<'a>, NotAClaim>> {
-        if self.epoch.is_none() && self.outcome.is_none() {
-            return None;
-        }
-        Some(self.read(value).ok_or(NotAClaim))
-    }
-
-    fn read(&self, value: &[u8]) -> Option<Claim<'a>> {
-        let text = |value: Option<&'a [u8]>| std::str::from_utf8(value?).ok();
-        let sequence = text(self.sequence)?.parse().ok().filter(|sequence| *sequence > 0)?;
-        let node = text(self.node)?;
-        if node.len() > LONGEST_NODE {
-            return None;
-        }
-        let epoch = text(self.epoch)?.parse().ok()?;
-        Some(Claim { node, epoch, sequence, id: self.id?, content: self.content(value)? })
-    }
-
-    fn content(&self, value: &[u8]) -> Option<Content> {
-        let outcome = match self.outcome {
+impl Content {
+    fn of(headers: &Headers<'_>, delivery: &Delivery<'_>, value: &[u8]) -> Option<Self> {
+        let outcome = match delivery.outcome {
             // A gap record has no outcome. With the headers `minimal` it has no type either: its value tells.
-            None => return self.may_be_gap().then(|| Notice::read(value)).flatten().map(Content::Gap),
-            Some(b"committed") => Outcome::Committed,
-            Some(b"unknown") => Outcome::Unknown,
-            Some(_) => return None,
+            keyferry_client::Outcome::Untold => {
+                let may_be_gap = headers.event_type().is_none_or(|name| name == GAP_TYPE);
+                return may_be_gap.then(|| Notice::read(value)).flatten().map(Self::Gap);
+            }
+            keyferry_client::Outcome::Committed => Outcome::Committed,
+            keyferry_client::Outcome::Unknown => Outcome::Unknown,
         };
-        Some(if self.replay.is_some() { Content::Replay } else { Content::Event(outcome) })
-    }
-
-    fn may_be_gap(&self) -> bool {
-        self.kind.is_none_or(|kind| kind == GAP_TYPE)
+        Some(if delivery.is_replay { Self::Replay } else { Self::Event(outcome) })
     }
 }
 
@@ -118,11 +80,7 @@ mod tests {
     const GAP: &[u8] = br#"{"type":"KEYFERRY_GAP","cause":"ceiling","userEvents":2,"adminEvents":0}"#;
 
     fn claim<'a>(headers: &[(&str, &'a [u8])], value: &[u8]) -> Option<Result<Claim<'a>, NotAClaim>> {
-        let mut found = Headers::default();
-        for (name, value) in headers {
-            found.add(name, value);
-        }
-        found.claim(value)
+        Claim::of(&headers.iter().copied().collect(), value)
     }
 
     fn expected(content: Content) -> Option<Result<Claim<'static>, NotAClaim>> {
@@ -142,7 +100,7 @@ mod tests {
         let notice = Notice::read(GAP).unwrap();
         let minimal = &OURS[..4];
         assert_eq!(claim(minimal, GAP), expected(Content::Gap(notice.clone())));
-        let full = [minimal, &[("ce_type", GAP_TYPE)]].concat();
+        let full = [minimal, &[("ce_type", GAP_TYPE.as_bytes())]].concat();
         assert_eq!(claim(&full, GAP), expected(Content::Gap(notice)));
         assert_eq!(claim(&full, b"{}"), Some(Err(NotAClaim)), "a gap record that says nothing");
         let other = [minimal, &[("ce_type", b"org.keycloak.event.LOGIN")]].concat();
@@ -157,7 +115,7 @@ mod tests {
             headers.remove(index);
             assert_eq!(claim(&headers, b"{}"), Some(Err(NotAClaim)), "without {name}");
         }
-        let long = [b'x'; LONGEST_NODE + 1];
+        let long = [b'x'; 1025];
         for (index, wrong) in
             [(0, &long[..]), (1, &b"6447b0d1a2c00"[..]), (2, b"0"), (2, b"x"), (4, b"aborted")]
         {

@@ -13,17 +13,16 @@ mod notice;
 mod report;
 
 use std::io::Write as _;
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keyferry_config::Destination;
-use keyferry_kafka::consume::{Received, TopicReader};
+use keyferry_client::Headers;
+use keyferry_kafka::consume::{Begin, Received, TopicReader, Until};
 
 use crate::cli::VerifyArguments;
-use crate::connection;
+use crate::connection::Topics;
 use crate::error::{Error, Finding};
 use crate::terminal;
-use claim::{Headers, NotAClaim};
+use claim::{Claim, NotAClaim};
 use ledger::{Found, Ledger};
 use report::{Report, Verdict};
 
@@ -35,20 +34,8 @@ const STROKE: u64 = 4096;
 /// # Errors
 /// See [`Error`]: the topics cannot be read to their end.
 pub fn run(arguments: &VerifyArguments) -> Result<Finding, Error> {
-    let topic = arguments.topics.first().map(String::as_str);
-    let destination =
-        connection::destination(&arguments.connection, topic, arguments.destination.as_deref())?;
-    let topics = topics(arguments, &destination);
-    let properties = connection::properties(&arguments.connection, &destination);
-    let patience = Duration::from_secs(arguments.connection.timeout);
-    let template = destination.content.routing.topic.as_ref().filter(|_| arguments.topics.is_empty());
-    let reader = match template {
-        // Whatever the template may have made belongs to the destination.
-        Some(template) => {
-            TopicReader::open_also(properties, &topics, &|topic| template.may_have_made(topic), patience)
-        }
-        None => TopicReader::open(properties, &topics, patience),
-    }?;
+    let topics = Topics::of(&arguments.topics)?;
+    let reader = topics.open(Begin::First, Until::PresentEnd)?;
     let report = read(reader)?;
     let mut out = terminal::output();
     if arguments.json {
@@ -56,11 +43,11 @@ pub fn run(arguments: &VerifyArguments) -> Result<Finding, Error> {
         writeln!(out)?;
     } else {
         report.print(&mut out)?;
-        if report.verdict == Verdict::Incomplete && topics.len() == 1 {
+        if report.verdict == Verdict::Incomplete && topics.names.len() == 1 {
             writeln!(
                 out,
                 "Only {} was read. Numbers run over all topics of a destination: name the others too with --topic.",
-                topics[0]
+                topics.names[0]
             )?;
         }
     }
@@ -85,23 +72,11 @@ fn read(reader: TopicReader) -> Result<Report, Error> {
     Ok(ledger.report())
 }
 
-fn topics(arguments: &VerifyArguments, destination: &Destination) -> Vec<String> {
-    let mut topics = if arguments.topics.is_empty() {
-        let admin = destination.topic_admin_events.iter().map(ToString::to_string);
-        std::iter::once(destination.topic_events.to_string()).chain(admin).collect()
-    } else {
-        arguments.topics.clone()
-    };
-    topics.sort();
-    topics.dedup();
-    topics
-}
-
 fn enter(ledger: &mut Ledger, received: &Received<'_>) {
     let mut headers = Headers::default();
     received.each_header(|name, value| headers.add(name, value));
     let value = received.value();
-    match headers.claim(value) {
+    match Claim::of(&headers, value) {
         Some(Ok(claim)) => ledger.enter(Found { partition: received.partition, key: received.key() }, &claim),
         Some(Err(NotAClaim)) => ledger.unreadable(),
         None => ledger.foreign(notice::is_gap(value)),
