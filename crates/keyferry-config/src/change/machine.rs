@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::change::plan::Plan;
-use crate::change::probation::{Health, Probation};
+use crate::change::probation::{Health, OnProbation, Probation};
 use crate::change::version::{Document, FileText, History, Version};
 use crate::error::ConfigErrors;
 use crate::given::{Given, Givens};
@@ -228,6 +228,7 @@ impl Changes {
             // It may have been written down without its file.
             Some(last) => last.document = document,
             None => {
+                history.probation = None;
                 let number = last.as_ref().map_or(1, |last| last.number + 1);
                 let before = usable.and_then(|last| last.document.over(&others).given().ok());
                 let keys = before.map(|before| Plan::between(&before, &givens).keys()).unwrap_or_default();
@@ -245,14 +246,14 @@ impl Changes {
                 });
             }
         }
-        let changes = Self {
-            others,
-            history,
-            givens,
-            complete: complete(&loaded),
-            length_ms: length_ms(&loaded),
-            probation: Probation::default(),
-        };
+        let length_ms = length_ms(&loaded);
+        history.probation = history.probation.filter(|of| now_ms < of.since_ms.saturating_add(length_ms));
+        let mut probation = Probation::default();
+        if let Some(of) = history.probation {
+            probation.resume(of, now_ms);
+        }
+        let complete = complete(&loaded);
+        let changes = Self { others, history, givens, complete, length_ms, probation };
         Ok(Begun { changes, loaded, sources, fallback })
     }
 
@@ -334,12 +335,19 @@ impl Changes {
         })))
     }
 
-    /// The history as it would be written down with what is being tried.
-    pub fn with(&self, trial: &Trial) -> History {
+    /// The history as it would be written down with what is being tried. `health` is what was counted by now.
+    pub fn with(&self, trial: &Trial, health: &Health, now_ms: u64) -> History {
         let mut history = self.history.clone();
         history.add(trial.version.clone());
         history.set_aside.clone_from(&trial.set_aside);
+        history.probation = self.probation_of(trial, health, now_ms);
         history
+    }
+
+    /// A way back is on no probation.
+    fn probation_of(&self, trial: &Trial, health: &Health, now_ms: u64) -> Option<OnProbation> {
+        let is_on_probation = !trial.is_retreat && length_ms(&trial.loaded) > 0;
+        is_on_probation.then(|| self.probation.of_change(health, now_ms))
     }
 
     /// What was tried holds from now on, or does not for the reason that is given. `health` is what was counted by now.
@@ -359,14 +367,13 @@ impl Changes {
             }
             Ok(()) | Err(_) => {}
         }
-        self.history = self.with(&trial);
+        self.history = self.with(&trial, health, now_ms);
         self.givens = trial.givens;
         self.complete = complete(&trial.loaded);
         self.length_ms = length_ms(&trial.loaded);
-        if trial.is_retreat || self.length_ms == 0 {
-            self.probation.end();
-        } else {
-            self.probation.begin(health, now_ms);
+        match self.history.probation {
+            Some(of) => self.probation.begin(of, health),
+            None => self.probation.end(),
         }
         Ok(self.running())
     }
@@ -376,6 +383,10 @@ impl Changes {
         let worse = self.probation.look(health, self.length_ms, now_ms)?;
         self.probation.end();
         let [.., before, running] = self.history.versions.as_slice() else { return None };
+        if before.is_withheld() {
+            // What it said is not known any more since the agent was started anew.
+            return None;
+        }
         let document = before.document.clone();
         let Read { loaded, givens, sources } = read(&self.others, &document).ok()?;
         let plan = Plan::between(&self.givens, &givens);

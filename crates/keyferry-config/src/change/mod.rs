@@ -20,5 +20,5 @@ pub mod version;
 
 pub use machine::{Begun, Changes, Fallback, Next, Proposal, Refusal, Trial, Wish};
 pub use plan::{Plan, Step};
-pub use probation::{Health, Tally};
+pub use probation::{Health, OnProbation, Tally};
 pub use version::{Document, FileText, History, Version};

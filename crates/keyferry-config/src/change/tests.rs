@@ -346,3 +346,52 @@ fn no_secret_is_written_down_and_what_was_not_is_not_gone_back_to() {
     assert!(matches!(refusal, Refusal::Withheld { number: 1 }), "{refusal:?}");
     assert!(begin_with(Sources::new(), history, "[").is_err(), "there is nothing to fall back to");
 }
+
+/// The machine of an agent that is started anew with what was written down, `file` in its file.
+fn started_anew(changes: &Changes, text: &str, now_ms: u64) -> Changes {
+    let written = serde_json::to_vec(&changes.history().without_secrets()).unwrap();
+    let history: History = serde_json::from_slice(&written).unwrap();
+    Changes::begin(Sources::new(), history, Ok(Some(file(text))), now_ms).unwrap().changes
+}
+
+#[test]
+fn a_probation_outlives_the_agent() {
+    let mut changes = machine();
+    changes.look(&health(0, 0), 1_500);
+    commit(&mut changes, set(&[(LINGER, "20ms")]), 2_000);
+    let mut changes = started_anew(&changes, FILE, 12_000);
+    assert_eq!(changes.probation_until_ms(), Some(2_000 + PROBATION_MS));
+    assert!(changes.look(&Health::new(), 12_500).is_none(), "nothing is shipped yet");
+    assert!(changes.look(&health(0, 0), 13_000).is_none());
+    let retreat = changes.look(&health(1, 0), 14_000).unwrap();
+    assert!(retreat.is_retreat);
+    assert_eq!(linger_of(&retreat.loaded), 5);
+    changes.settle(retreat, Ok(()), &health(1, 0), 14_500).unwrap();
+    assert!(changes.running().cause.contains("opened 12000 ms after it"), "{}", changes.running().cause);
+    assert_eq!(started_anew(&changes, FILE, 15_000).probation_until_ms(), None, "the way back is on none");
+}
+
+#[test]
+fn a_probation_ends_while_the_agent_is_away_and_with_another_file() {
+    let mut changes = machine();
+    commit(&mut changes, set(&[(LINGER, "20ms")]), 2_000);
+    assert_eq!(started_anew(&changes, FILE, 2_000 + PROBATION_MS).probation_until_ms(), None);
+    let another = format!("{FILE}[log]\nlevel = \"debug\"\n");
+    assert_eq!(
+        started_anew(&changes, &another, 3_000).probation_until_ms(),
+        None,
+        "that is a version of its own"
+    );
+}
+
+#[test]
+fn where_the_version_before_is_not_known_any_more_there_is_no_way_back() {
+    let secret = format!(
+        "{FILE}[destination.security]\nprotocol = \"SASL_PLAINTEXT\"\n[destination.security.sasl]\nmechanism = \"PLAIN\"\nusername = \"u\"\npassword = \"hunter2\"\n"
+    );
+    let mut changes = begin_with(Sources::new(), History::default(), &secret).unwrap().changes;
+    commit(&mut changes, set(&[(LINGER, "20ms")]), 2_000);
+    let mut changes = started_anew(&changes, &secret, 3_000);
+    assert!(changes.look(&health(0, 0), 4_000).is_none() && changes.look(&health(1, 0), 5_000).is_none());
+    assert_eq!(changes.running().number, 2);
+}

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::change::probation::OnProbation;
 use crate::sources::Sources;
 
 /// So many versions are kept; the oldest go first.
@@ -118,6 +119,9 @@ pub struct History {
     pub versions: Vec<Version>,
     /// The hash of a file that was taken back: it is not used again until it says something else.
     pub set_aside: Option<String>,
+    /// That the last version is on probation, or was when this was written down.
+    #[serde(default)]
+    pub probation: Option<OnProbation>,
 }
 
 impl History {

@@ -198,8 +198,8 @@ impl Configuring {
     }
 
     /// What is to be written down with what is being tried.
-    pub(super) fn with(&self, trial: &Trial) -> History {
-        self.with_desk(|desk| desk.changes.with(trial)).unwrap_or_default()
+    pub(super) fn with(&self, trial: &Trial, health: &Health) -> History {
+        self.with_desk(|desk| desk.changes.with(trial, health, wall_ms())).unwrap_or_default()
     }
 
     /// Commits what was tried, or does not; answers with the number of the version.

@@ -205,7 +205,7 @@ impl Keeper {
         let under_way = trial::begin(live, &trial);
         let mut result = under_way.as_ref().map_err(Clone::clone).and_then(|swaps| swaps.wait(live, over));
         if trial.is_retreat || result.is_ok() {
-            let written = self.store.write(&live.configuring.with(&trial));
+            let written = self.store.write(&live.configuring.with(&trial, &self.book.of(live)));
             if let (Err(error), false) = (&written, trial.is_retreat) {
                 result = Err(error.to_string());
             }
