@@ -32,7 +32,7 @@ pub struct Tokens {
 
 /// Where a form led.
 #[derive(Debug)]
-enum Step {
+pub enum Step {
     /// Another page of Keycloak's.
     Page(Answer),
     /// Back to the application, with a code.
@@ -127,23 +127,59 @@ impl Browser {
     }
 
     fn visit(&mut self, endpoint: &str) -> Result<Answer> {
+        self.visit_for(endpoint, WEB, "")
+    }
+
+    /// Opens a page of the flow in which a client asks for a login, with more parameters such as `&kc_action=…`.
+    ///
+    /// # Errors
+    /// Where Keycloak answers with something else than a page.
+    pub fn visit_for(&mut self, endpoint: &str, client: &str, more: &str) -> Result<Answer> {
         let address = format!(
-            "{}/protocol/openid-connect/{endpoint}?client_id={WEB}&redirect_uri={CALLBACK}&response_type=code&scope=openid",
+            "{}/protocol/openid-connect/{endpoint}?client_id={client}&redirect_uri={CALLBACK}&response_type=code&scope=openid{more}",
             self.realm
         );
         self.open(&address)?.success()
     }
 
-    fn open(&mut self, address: &str) -> Result<Answer> {
+    /// Opens an address with this browser's cookies, without following a redirect.
+    ///
+    /// # Errors
+    /// Where the connection fails.
+    pub fn open(&mut self, address: &str) -> Result<Answer> {
         let answer = self.http.get_with_cookies(address, &self.cookie_header())?;
         self.keep_cookies(&answer);
         Ok(answer)
     }
 
+    /// Opens an address and follows Keycloak's redirects.
+    ///
+    /// # Errors
+    /// Where the connection fails.
+    pub fn follow(&mut self, address: &str) -> Result<Step> {
+        let answer = self.open(address)?;
+        self.arrived(answer)
+    }
+
     /// Fills in the form of a page and follows Keycloak's redirects.
-    fn submit(&mut self, page: &Answer, form: &[(&str, &str)]) -> Result<Step> {
-        let action = form_action(page)?;
-        let mut answer = self.http.post_form_with_cookies(&action, &self.cookie_header(), form)?;
+    ///
+    /// # Errors
+    /// Where the page has no form, or leads in a circle.
+    pub fn submit(&mut self, page: &Answer, form: &[(&str, &str)]) -> Result<Step> {
+        let action = self.absolute(form_action(page)?);
+        let answer = self.http.post_form_with_cookies(&action, &self.cookie_header(), form)?;
+        self.arrived(answer)
+    }
+
+    /// Some forms of Keycloak's name no host.
+    fn absolute(&self, action: String) -> String {
+        match self.realm.split_once("/realms/") {
+            Some((host, _)) if action.starts_with('/') => format!("{host}{action}"),
+            _ => action,
+        }
+    }
+
+    fn arrived(&mut self, mut answer: Answer) -> Result<Step> {
         for _ in 0..MOST_PAGES {
             self.keep_cookies(&answer);
             match answer.location.clone() {
@@ -208,9 +244,12 @@ fn text(body: &Value, name: &str) -> Option<String> {
     body[name].as_str().map(str::to_owned)
 }
 
-/// Where Keycloak's form on a page leads; its forms have ids that begin with `kc-`.
+/// Where Keycloak's form on a page leads; its forms have ids that begin with `kc-`, or lead to its own pages.
 fn form_action(page: &Answer) -> Result<String> {
-    let form = page.body.split("<form").skip(1).find(|form| form.contains("id=\"kc-"));
+    let forms = || page.body.split("<form").skip(1);
+    let form = forms()
+        .find(|form| form.contains("id=\"kc-"))
+        .or_else(|| forms().find(|form| form.contains("/login-actions/") || form.contains("/device")));
     let action = form.and_then(|form| form.split("action=\"").nth(1)).and_then(|rest| rest.split('"').next());
     action.map(|action| action.replace("&amp;", "&")).ok_or_else(|| Error::Page {
         what: "form",

@@ -170,7 +170,8 @@ fn send_json(
     body: Option<&Value>,
 ) -> Result<Response<Body>, ureq::Error> {
     match body {
-        Some(body) => request.send_json(body),
+        // By this Keycloak knows requests to its account interface from those of a browser.
+        Some(body) => request.header("Accept", "application/json").send_json(body),
         None => request.send_empty(),
     }
 }

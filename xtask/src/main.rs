@@ -69,6 +69,8 @@ enum Task {
     Tuner(trials::PassedOn),
     /// Measure Keyferry beside its peers, and write the tables of docs/performance.md (`--help` says more).
     Bench(trials::PassedOn),
+    /// Have Keycloak raise events of as many types as can be, and keep one of each in testdata/events (`--help` says more).
+    Capture(trials::PassedOn),
     /// Record the provider's journal writer under load, and read what every crash could have left of its files.
     CrashStates(crash_states::Arguments),
     /// Fuzz the readers of everything that comes from outside: journal, checkpoint, events, configuration.
@@ -117,6 +119,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Outages(arguments) => trials::run(&cache, "outages", &arguments),
         Task::Tuner(arguments) => trials::run(&cache, "tuner", &arguments),
         Task::Bench(arguments) => trials::measure(&cache, "bench", &arguments),
+        Task::Capture(arguments) => trials::run(&cache, "capture", &arguments),
         Task::CrashStates(arguments) => crash_states::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&cache, &arguments),
         Task::Simulate(arguments) => simulate::run(&arguments),
@@ -139,6 +142,8 @@ fn fetch(cache: &Cache, all: bool) -> Result<()> {
     println!("{}", parts::prometheus(cache)?.display());
     println!("{}", parts::opentelemetry(cache)?.display());
     println!("{}", parts::schemathesis(cache)?.display());
+    println!("{}", parts::format_readers(cache)?.display());
+    println!("{}", parts::ecs(cache)?.display());
     println!("{}", CargoTool::Deny.fetch(cache)?.display());
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cache::Cache;
-use crate::tool::{APT, CARGO, MAVEN, PIP, run_silently};
+use crate::tool::{APT, CARGO, MAVEN, NPM, PIP, run_silently};
 use crate::{Error, Result, progress};
 
 const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
@@ -51,6 +51,21 @@ const SCHEMATHESIS: [&str; 27] = [
     "urllib3==2.8.0",
     "werkzeug==3.1.9",
 ];
+/// By whom the formats of records are read in tests: the CloudEvents SDK, and OCSF's schemas with what validates by them.
+const FORMAT_READERS: [&str; 10] = [
+    "cloudevents==2.2.0",
+    "ocsf-json-schema==1.2.0",
+    "jsonschema==4.26.0",
+    "jsonschema-specifications==2025.9.1",
+    "attrs==26.1.0",
+    "python-dateutil==2.9.0.post0",
+    "referencing==0.37.0",
+    "rpds-py==0.30.0",
+    "six==1.17.0",
+    "typing_extensions==4.15.0",
+];
+/// The fields of the Elastic Common Schema, as npm has them.
+const ECS: &str = "9.4.0";
 
 /// A release of Keycloak that Keyferry supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +183,33 @@ pub fn schemathesis(cache: &Cache) -> Result<PathBuf> {
     cache.part("schemathesis-4.32.5", |place| {
         progress::step("fetch Schemathesis", || pip(place, &SCHEMATHESIS))
     })
+}
+
+/// A directory of Python's packages by which the formats of records are read, fetched if need be.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for pip, [`Error::CommandFailed`] where pip cannot bring it.
+pub fn format_readers(cache: &Cache) -> Result<PathBuf> {
+    cache.part("format-readers-1", |place| {
+        progress::step("fetch readers of formats", || pip(place, &FORMAT_READERS))
+    })
+}
+
+/// A directory of Node's modules with the fields of the Elastic Common Schema, fetched if need be.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for npm, [`Error::CommandFailed`] where npm cannot bring it.
+pub fn ecs(cache: &Cache) -> Result<PathBuf> {
+    let part = cache.part(&format!("ecs-{ECS}"), |place| {
+        progress::step(&format!("fetch the fields of ECS {ECS}"), || {
+            NPM.require()?;
+            let mut npm = NPM.command();
+            npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save", "--prefix"])
+                .arg(place);
+            run_silently(npm.arg(format!("@elastic/ecs@{ECS}")))
+        })
+    })?;
+    Ok(part.join("node_modules"))
 }
 
 /// The directory that pip has installed a package into, without what it depends on.

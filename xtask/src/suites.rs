@@ -33,7 +33,7 @@ pub enum Suite {
     MainJob,
     /// The agent and real Kafka under load: security, connections, destinations, dead letters, outages.
     Kafka,
-    /// Metrics, dashboard and rules against a real Prometheus.
+    /// Metrics, dashboard and rules against a real Prometheus; the formats of records against their own schemas.
     Monitoring,
     /// The promises of `docs/promises.md` under injected faults: simulation, crash states, fuzzing, and faults on real parts.
     Promises,
@@ -63,7 +63,9 @@ impl Suite {
             Self::Java => "the provider's tests",
             Self::MainJob => "end to end on real Keycloak and real Kafka",
             Self::Kafka => "the agent and real Kafka under load, through outages and changes",
-            Self::Monitoring => "metrics, dashboard and rules against a real Prometheus",
+            Self::Monitoring => {
+                "metrics, dashboard and rules against a real Prometheus, formats against their schemas"
+            }
             Self::Promises => "simulation, crash states, fuzzing, and faults on the real parts",
         }
     }
@@ -89,6 +91,8 @@ impl Suite {
                 parts::prometheus(&bench.cache)?;
                 parts::opentelemetry(&bench.cache)?;
                 parts::schemathesis(&bench.cache)?;
+                parts::format_readers(&bench.cache)?;
+                parts::ecs(&bench.cache)?;
                 web_page::modules()?;
                 Ok(vec![end_to_end_test("monitoring", jar)])
             }

@@ -1,5 +1,11 @@
-//! What a consumer reads in each format.
+//! What a consumer reads in each format, of events that the real Keycloak 26.7.3 raised (`testdata/events/keycloak`, captured by `cargo xtask capture`) and of arbitrary ones.
+//!
+//! `KEYFERRY_GOLDEN=write` writes what is expected of each format anew.
 #![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use keyferry_event::redaction::{FieldRules, HashKey, Preset};
 use keyferry_event::{Encoder, Envelope, Format, Gap, GapReason, HeaderMode, Redaction};
@@ -13,7 +19,7 @@ const ENVELOPE: Envelope<'static> =
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// The formats that are not Keycloak's own, with their names.
+/// The formats that are not Keycloak's own, and the directories of what is expected of them.
 const FORMATS: [(Format, &str); 3] =
     [(Format::CloudEvents, "cloudevents"), (Format::Ocsf, "ocsf"), (Format::Ecs, "ecs")];
 
@@ -56,6 +62,19 @@ fn value(encoder: &mut Encoder, body: &[u8]) -> Vec<u8> {
 fn read(format: Format, body: &Value) -> Value {
     let mut encoder = Encoder::new(HeaderMode::CloudEvents).formatting(format);
     serde_json::from_slice(&value(&mut encoder, body.to_string().as_bytes())).unwrap()
+}
+
+fn directory(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/events").join(of)
+}
+
+/// Name and JSON of each event that was captured.
+fn captured() -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory("keycloak")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
 }
 
 /// Keycloak's event again, out of a record in `format`: what stands where is known from the documentation alone. Fields that are `null` are not told.
@@ -170,6 +189,66 @@ fn strip_stand_ins(found: &mut Map<String, Value>, expected: &Map<String, Value>
     }
 }
 
+#[test]
+fn each_format_tells_each_captured_event_as_it_did() {
+    let writes = std::env::var_os("KEYFERRY_GOLDEN").is_some_and(|value| value == "write");
+    let events = captured();
+    assert!(events.len() > 60, "only {} events were captured", events.len());
+    for (format, name) in FORMATS {
+        let directory = directory(name);
+        let mut encoder = Encoder::new(HeaderMode::CloudEvents).formatting(format);
+        if writes {
+            drop(fs::remove_dir_all(&directory));
+            fs::create_dir_all(&directory).unwrap();
+        }
+        let mut files = BTreeSet::new();
+        let mut told: Vec<(&str, Vec<u8>)> =
+            events.iter().map(|(file, body)| (file.as_str(), value(&mut encoder, body))).collect();
+        told.push(("org.keyferry.gap.json", encoder.encode_gap("topic", &gap(), 42, 7).value.to_vec()));
+        for (file, told) in told {
+            let told: Value =
+                serde_json::from_slice(&told).unwrap_or_else(|error| panic!("{file} in {name}: {error}"));
+            let pretty = serde_json::to_string_pretty(&told).unwrap() + "\n";
+            let path = directory.join(file);
+            if writes {
+                fs::write(&path, &pretty).unwrap();
+            }
+            let expected = fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(pretty, expected, "{}", path.display());
+            files.insert(path);
+        }
+        let there: BTreeSet<PathBuf> =
+            fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(there, files, "{name} has files of events that are not there");
+    }
+}
+
+/// The examples of the documentation are what the encoder makes.
+#[test]
+fn the_documentation_shows_a_login_in_each_format() {
+    let page = fs::read_to_string(directory("../../docs/events.md")).unwrap();
+    for (_, name) in FORMATS {
+        let example = fs::read_to_string(directory(name).join("LOGIN.json")).unwrap();
+        assert!(page.contains(&example), "docs/events.md has not the example {name}/LOGIN.json");
+    }
+}
+
+#[test]
+fn every_field_of_each_captured_event_is_found_again() {
+    for (file, body) in captured() {
+        let event: Value = serde_json::from_slice(&body).unwrap();
+        for (format, name) in FORMATS {
+            let mut encoder =
+                Encoder::new(HeaderMode::CloudEvents).redacting(Redaction::none()).formatting(format);
+            let record: Value = serde_json::from_slice(&value(&mut encoder, &body)).unwrap();
+            let expected = without_null(&event);
+            let mut found = decoded(format, &record);
+            strip_stand_ins(&mut found, &expected);
+            assert_eq!(found, expected, "{file} in {name}: {record}");
+        }
+    }
+}
+
 /// The attributes of a structured event are the headers of a binary one, whatever headers the record has.
 #[test]
 fn a_structured_cloudevent_has_the_attributes_of_the_binary_one() {
@@ -235,12 +314,16 @@ fn what_is_no_json_is_told_as_a_text() {
     }
 }
 
-#[test]
-fn a_gap_is_told_in_each_format() {
-    let gap = Gap {
+fn gap() -> Gap {
+    Gap {
         user_events: Some(3),
         ..Gap::new(GapReason::NoSpace, ENVELOPE.epoch, "kc-1", "3 \"events\"".to_owned())
-    };
+    }
+}
+
+#[test]
+fn a_gap_is_told_in_each_format() {
+    let gap = gap();
     let places =
         [(Format::CloudEvents, "/data"), (Format::Ocsf, "/unmapped/gap"), (Format::Ecs, "/keyferry/gap")];
     for mode in [HeaderMode::CloudEvents, HeaderMode::Minimal] {

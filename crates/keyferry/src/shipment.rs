@@ -391,7 +391,7 @@ mod tests {
             ("journal-keep-size", "2GiB"),
             ("journal-settle", "event-store"),
             ("format", "ocsf"),
-            ("settle-delay", "2500"),
+            ("settle-delay", "2500ms"),
         ]);
         let settings = only(&plan);
         assert_eq!((settings.in_doubt, settings.gap_records), (InDoubt::Hold, false));

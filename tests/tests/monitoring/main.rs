@@ -9,6 +9,7 @@
 mod alerts;
 mod api;
 mod failures;
+mod formats;
 mod latency;
 mod login;
 mod metrics;

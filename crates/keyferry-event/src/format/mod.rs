@@ -28,6 +28,7 @@ use keyferry_journal::event::EventView;
 
 use crate::gap::Gap;
 use crate::headers::{Envelope, HeaderMode, HeaderSpans};
+use crate::json;
 use crate::redaction::OfUser;
 use reading::Reading;
 
@@ -59,6 +60,18 @@ impl Format {
             Self::Keycloak | Self::Ocsf | Self::Ecs => "application/json",
         }
     }
+}
+
+/// How the JSON of a gap begins.
+const GAP: &[u8] = br#"{"type":"KEYFERRY_GAP""#;
+
+/// The JSON of the [`Gap`] that the value of a record tells of, in whichever format; `None` if it tells of none.
+pub fn gap_in(value: &[u8]) -> Option<&[u8]> {
+    let places: [&[&str]; 4] = [&[], &["data"], &["unmapped", "gap"], &["keyferry", "gap"]];
+    let found = places
+        .iter()
+        .filter_map(|names| names.iter().try_fold(value, |value, name| json::member(value, name)));
+    found.into_iter().find(|json| json.starts_with(GAP))
 }
 
 /// An event on its way into a record.

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use keyferry_event::format::gap_in;
 use serde::{Deserialize, Serialize};
 
 use super::report::Gap;
 
-/// How every gap record's value begins, with and without headers.
-const BEGINNING: &[u8] = br#"{"type":"KEYFERRY_GAP""#;
 /// So much is kept of a cause or detail, in characters.
 const LONGEST_TEXT: usize = 400;
 
@@ -38,9 +37,9 @@ pub struct Sequences {
 }
 
 impl Notice {
-    /// The notice in the value of a gap record. `None` of anything else.
+    /// The notice in the value of a gap record, of any format. `None` of anything else.
     pub fn read(value: &[u8]) -> Option<Self> {
-        let notice: Self = is_gap(value).then(|| serde_json::from_slice(value).ok()).flatten()?;
+        let notice: Self = serde_json::from_slice(gap_in(value)?).ok()?;
         let short = |text: &str| text.chars().take(LONGEST_TEXT).collect();
         Some(Self { cause: short(&notice.cause), detail: short(&notice.detail), ..notice })
     }
@@ -58,7 +57,7 @@ impl Notice {
 
 /// Whether `value` is that of a gap record.
 pub fn is_gap(value: &[u8]) -> bool {
-    value.starts_with(BEGINNING)
+    gap_in(value).is_some()
 }
 
 /// Numbers whose absence is explained. Ranges that touch are one, so that it grows with the number of separate holes only.
@@ -131,9 +130,26 @@ pub enum Fate {
 
 #[cfg(test)]
 mod tests {
+    use keyferry_event::{Encoder, Format, HeaderMode};
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_notice_is_read_in_every_format() {
+        let (epoch, why) = (keyferry_journal::Epoch(7), "why".to_owned());
+        let mut gap = keyferry_event::Gap::new(keyferry_event::GapReason::NoSpace, epoch, "kc-1", why);
+        gap.user_events = Some(3);
+        for format in Format::ALL {
+            let mut encoder = Encoder::new(HeaderMode::Minimal).formatting(format);
+            let record = encoder.encode_gap("topic", &gap, 42, 7);
+            let notice = Notice::read(record.value).unwrap_or_else(|| panic!("{format:?} tells of no gap"));
+            assert_eq!((&*notice.cause, notice.user_events, &*notice.detail), ("no-space", Some(3), "why"));
+        }
+        assert!(!is_gap(
+            br#"{"type":"LOGIN","data":{"type":"x"},"details":{"gap":{"type":"KEYFERRY_GAP"}}}"#
+        ));
+    }
 
     #[test]
     fn a_notice_is_read_and_nothing_else_is() {

@@ -1,10 +1,11 @@
 //! Trials on real servers, as many as wanted: each breaks something by a seed and looks for what was lost or invented.
 //!
-//! Started by `cargo xtask crash`, `io-faults`, `backlog`, `outages`, `tuner` and `bench`, which build the jar first. Whatever ends it, its servers end with it (see
+//! Started by `cargo xtask crash`, `io-faults`, `backlog`, `outages`, `tuner`, `bench` and `capture`, which build the jar first. Whatever ends it, its servers end with it (see
 //! [`keyferry_tests::process`]).
 
 mod backlog;
 mod bench;
+mod capture;
 mod crash;
 mod events;
 mod io_faults;
@@ -43,6 +44,8 @@ enum Trial {
     Tuner(tuner::Arguments),
     /// Measure Keyferry beside its peers.
     Bench(bench::Arguments),
+    /// Have Keycloak raise events of as many types as can be, and keep one of each as a golden file.
+    Capture(capture::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn run(trial: Trial) -> Result<bool> {
         Trial::Outages(arguments) => outages::run(&arguments),
         Trial::Tuner(arguments) => tuner::run(&arguments),
         Trial::Bench(arguments) => bench::run(&arguments),
+        Trial::Capture(arguments) => capture::run(&arguments),
     }
 }
 

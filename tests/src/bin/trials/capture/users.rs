@@ -1,0 +1,327 @@
+//! What users do at Keycloak's pages and at the account interface.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use keyferry_tests::admin::{PASSWORD, WEB};
+use keyferry_tests::browser::{Browser, Step};
+use keyferry_tests::http::{Answer, Http, Method};
+use keyferry_tests::{Error, Result};
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::sign::Signer;
+use serde_json::{Value, json};
+
+use super::{Act, REALM, Scene};
+
+const MAIL_LIMIT: Duration = Duration::from_secs(20);
+
+/// Has users do everything.
+pub fn act(scene: &Scene) {
+    let acts: [Act; 12] = [
+        ("sessions", sessions),
+        ("errors of tokens", errors),
+        ("registration", registration),
+        ("required actions", required_actions),
+        ("one-time passwords", one_time_password),
+        ("deletion of the own account", delete_account),
+        ("forgotten password", forgotten_password),
+        ("mail to verify", verified_mail),
+        ("restart of a login", restart),
+        ("account", account),
+        ("lockout", lockout),
+        ("permanent lockout", permanent_lockout),
+    ];
+    for (what, act) in acts {
+        Scene::attempt(what, || act(scene));
+    }
+}
+
+fn browser(scene: &Scene) -> Browser {
+    Browser::new(&scene.stage.keycloak.address(), REALM)
+}
+
+fn endpoint(scene: &Scene, name: &str) -> String {
+    format!("{}/realms/{REALM}/protocol/openid-connect/{name}", scene.stage.keycloak.address())
+}
+
+/// The page that a step led to.
+fn page(step: Step, what: &'static str) -> Result<Answer> {
+    match step {
+        Step::Page(page) => Ok(page),
+        Step::Code(code) => Err(Error::Missing(format!("{what}: there is no page, but the code {code}"))),
+    }
+}
+
+/// The page after user name and password.
+fn after_password(browser: &mut Browser, username: &str, more: &str) -> Result<Answer> {
+    let login = browser.visit_for("auth", WEB, more)?;
+    page(browser.submit(&login, &[("username", username), ("password", PASSWORD)])?, "after the password")
+}
+
+fn require(scene: &Scene, user: &str, action: &str) -> Result<()> {
+    scene.stage.admin.put(&Scene::path(&format!("/users/{user}")), &json!({ "requiredActions": [action] }))
+}
+
+fn sessions(scene: &Scene) -> Result<()> {
+    scene.stage.admin.create_user(REALM, "alice")?;
+    let mut alices = browser(scene);
+    alices.fail_to_log_in("alice")?;
+    let tokens = alices.log_in("alice")?;
+    let tokens = alices.refresh(&tokens)?;
+    let http = Http::new();
+    http.send(Method::Get, &endpoint(scene, "userinfo"), &tokens.access, None)?.success()?;
+    alices.log_out(&tokens)
+}
+
+fn errors(scene: &Scene) -> Result<()> {
+    let http = Http::new();
+    let token = endpoint(scene, "token");
+    http.post_form(&token, &[("grant_type", "authorization_code"), ("client_id", WEB), ("code", "a.b.c")])?;
+    http.post_form(&token, &[("grant_type", "refresh_token"), ("client_id", WEB), ("refresh_token", "x")])?;
+    http.post_form(
+        &token,
+        &[
+            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            ("client_id", WEB),
+            ("assertion", "a.b.c"),
+        ],
+    )?;
+    http.post_form(&endpoint(scene, "logout"), &[("client_id", WEB), ("refresh_token", "x")])?;
+    http.send(Method::Get, &endpoint(scene, "userinfo"), "x", None)?;
+    Ok(())
+}
+
+fn registration(scene: &Scene) -> Result<()> {
+    browser(scene).register("carol")?;
+    // The name is taken now.
+    let _ = browser(scene).register("carol");
+    Ok(())
+}
+
+fn required_actions(scene: &Scene) -> Result<()> {
+    let admin = &scene.stage.admin;
+    let user = admin.create_user(REALM, "dan")?;
+    require(scene, &user, "UPDATE_PASSWORD")?;
+    let mut dans = browser(scene);
+    let form = after_password(&mut dans, "dan", "")?;
+    let form =
+        page(dans.submit(&form, &[("password-new", "a"), ("password-confirm", "b")])?, "two passwords")?;
+    dans.submit(&form, &[("password-new", PASSWORD), ("password-confirm", PASSWORD)])?;
+
+    let terms = admin.get(&Scene::path("/authentication/required-actions/TERMS_AND_CONDITIONS"))?;
+    let mut terms = terms;
+    terms["enabled"] = true.into();
+    admin.put(&Scene::path("/authentication/required-actions/TERMS_AND_CONDITIONS"), &terms)?;
+    require(scene, &user, "TERMS_AND_CONDITIONS")?;
+    let mut dans = browser(scene);
+    let form = after_password(&mut dans, "dan", "")?;
+    dans.submit(&form, &[("accept", "Accept")])?;
+
+    require(scene, &user, "UPDATE_PROFILE")?;
+    let mut dans = browser(scene);
+    let form = after_password(&mut dans, "dan", "")?;
+    let form = page(dans.submit(&form, &profile("not a mail address"))?, "a wrong address")?;
+    dans.submit(&form, &profile("dan@example.com"))?;
+
+    // Nobody logs in without an address.
+    let nameless = json!({"username": "erin", "enabled": true, "credentials": [{"type": "password", "value": PASSWORD}]});
+    admin.create(&Scene::path("/users"), &nameless)?;
+    let mut erins = browser(scene);
+    let form = after_password(&mut erins, "erin", "")?;
+    erins.submit(
+        &form,
+        &[("username", "erin"), ("email", "erin@example.org"), ("firstName", "Erin"), ("lastName", "User")],
+    )?;
+    Ok(())
+}
+
+fn profile(email: &str) -> [(&'static str, &str); 4] {
+    [("username", "dan"), ("email", email), ("firstName", "Daniel"), ("lastName", "User")]
+}
+
+fn one_time_password(scene: &Scene) -> Result<()> {
+    let user = scene.stage.admin.create_user(REALM, "frank")?;
+    require(scene, &user, "CONFIGURE_TOTP")?;
+    let mut franks = browser(scene);
+    let form = after_password(&mut franks, "frank", "")?;
+    let secret = hidden(&form, "totpSecret")?;
+    let fields = |code: &str| {
+        [("totp", code.to_owned()), ("totpSecret", secret.clone()), ("userLabel", "phone".to_owned())]
+    };
+    let wrong = fields("000000");
+    let wrong: Vec<(&str, &str)> = wrong.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let form = page(franks.submit(&form, &wrong)?, "a wrong code")?;
+    let right = fields(&code(&secret)?);
+    let right: Vec<(&str, &str)> = right.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    franks.submit(&form, &right)?;
+    let credentials = scene.stage.admin.get(&Scene::path(&format!("/users/{user}/credentials")))?;
+    let otp = credentials.as_array().and_then(|all| all.iter().find(|one| one["type"] == "otp")).cloned();
+    let otp = otp.ok_or_else(|| Error::Missing(format!("there is no one-time password: {credentials}")))?;
+    // The user's own page to delete it.
+    let id = otp["id"].as_str().unwrap_or_default().to_owned();
+    let mut franks = browser(scene);
+    let form = after_password(&mut franks, "frank", &format!("&kc_action=delete_credential:{id}"))?;
+    let form = page(franks.submit(&form, &[("otp", &code(&secret)?)])?, "after the code")?;
+    franks.submit(&form, &[("accept", "Confirm")])?;
+    Ok(())
+}
+
+/// The value of a hidden field of a form.
+fn hidden(page: &Answer, name: &'static str) -> Result<String> {
+    let missing = || Error::Page { what: name, address: page.request.clone(), page: page.body.clone() };
+    let field = page.body.split("<input").find(|field| field.contains(&format!("name=\"{name}\"")));
+    let value =
+        field.and_then(|field| field.split("value=\"").nth(1)).and_then(|rest| rest.split('"').next());
+    value.map(str::to_owned).ok_or_else(missing)
+}
+
+/// The code of this half minute ([RFC 6238](https://www.rfc-editor.org/rfc/rfc6238)).
+fn code(secret: &str) -> Result<String> {
+    let failed = |error: openssl::error::ErrorStack| Error::Missing(format!("a one-time password: {error}"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 30;
+    let key = PKey::hmac(secret.as_bytes()).map_err(failed)?;
+    let mut signer = Signer::new(MessageDigest::sha1(), &key).map_err(failed)?;
+    let hash = signer.sign_oneshot_to_vec(&now.to_be_bytes()).map_err(failed)?;
+    let at = usize::from(hash[hash.len() - 1] & 0xF);
+    let number = u32::from_be_bytes([hash[at] & 0x7F, hash[at + 1], hash[at + 2], hash[at + 3]]);
+    Ok(format!("{:06}", number % 1_000_000))
+}
+
+fn delete_account(scene: &Scene) -> Result<()> {
+    let admin = &scene.stage.admin;
+    let user = admin.create_user(REALM, "grace")?;
+    let path = Scene::path("/authentication/required-actions/delete_account");
+    let mut action = admin.get(&path)?;
+    action["enabled"] = true.into();
+    admin.put(&path, &action)?;
+    let account = admin.client(REALM, "account")?;
+    let role = admin.get(&Scene::path(&format!("/clients/{account}/roles/delete-account")))?;
+    admin.post(&Scene::path(&format!("/users/{user}/role-mappings/clients/{account}")), &json!([role]))?;
+    let mut graces = browser(scene);
+    let form = after_password(&mut graces, "grace", "&kc_action=delete_account")?;
+    graces.submit(&form, &[])?;
+    Ok(())
+}
+
+/// The link in the last mail to `to`.
+fn link(scene: &Scene, to: &str) -> Result<String> {
+    let is_meant = |mail: &keyferry_tests::receiver::Received| mail.head.iter().any(|line| line.contains(to));
+    let mail = scene.mail.wait_for(&format!("a mail to {to}"), MAIL_LIMIT, is_meant)?;
+    let text = mail.body.replace("=\r\n", "").replace("=\n", "").replace("=3D", "=").replace("&amp;", "&");
+    let link =
+        text.split_once("http://").and_then(|(_, rest)| rest.split(['\r', '\n', '"', ' ', '<']).next());
+    link.map(|link| format!("http://{link}")).ok_or_else(|| Error::Missing(format!("a link in {text}")))
+}
+
+fn forgotten_password(scene: &Scene) -> Result<()> {
+    scene.stage.admin.create_user(REALM, "heidi")?;
+    let reset = format!(
+        "{}/realms/{REALM}/login-actions/reset-credentials?client_id={WEB}",
+        scene.stage.keycloak.address()
+    );
+    let mut somebodys = browser(scene);
+    let form = page(somebodys.follow(&reset)?, "reset")?;
+    somebodys.submit(&form, &[("username", "nobody")])?;
+    let mut heidis = browser(scene);
+    let form = page(heidis.follow(&reset)?, "reset")?;
+    heidis.submit(&form, &[("username", "heidi")])?;
+    let form = page(heidis.follow(&link(scene, "heidi@example.org")?)?, "the link in the mail")?;
+    heidis.submit(&form, &[("password-new", PASSWORD), ("password-confirm", PASSWORD)])?;
+    Ok(())
+}
+
+fn verified_mail(scene: &Scene) -> Result<()> {
+    let user = scene.stage.admin.create_user(REALM, "ivan")?;
+    require(scene, &user, "VERIFY_EMAIL")?;
+    let mut ivans = browser(scene);
+    after_password(&mut ivans, "ivan", "")?;
+    ivans.follow(&link(scene, "ivan@example.org")?)?;
+    // An administrator asks for several things at once.
+    let judy = scene.stage.admin.create_user(REALM, "judy")?;
+    scene
+        .stage
+        .admin
+        .put(&Scene::path(&format!("/users/{judy}/execute-actions-email")), &json!(["UPDATE_PASSWORD"]))?;
+    let mut judys = browser(scene);
+    let step = judys.follow(&link(scene, "judy@example.org")?)?;
+    let proceed = page(step, "the link in the mail")?;
+    let address = proceed
+        .body
+        .split("href=\"")
+        .find(|part| part.contains("action-token"))
+        .and_then(|part| part.split('"').next());
+    if let Some(address) = address {
+        let form = page(judys.follow(&address.replace("&amp;", "&"))?, "proceed")?;
+        judys.submit(&form, &[("password-new", PASSWORD), ("password-confirm", PASSWORD)])?;
+    }
+    Ok(())
+}
+
+fn restart(scene: &Scene) -> Result<()> {
+    let mut browser = browser(scene);
+    let form = browser.visit_for("auth", WEB, "")?;
+    let action =
+        form.body.split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    let action = action.replace("&amp;", "&").replace("/authenticate?", "/restart?");
+    browser.follow(&action)?;
+    Ok(())
+}
+
+/// An access token for the account interface.
+fn token(scene: &Scene, username: &str) -> Result<String> {
+    let form = [
+        ("grant_type", "password"),
+        ("client_id", WEB),
+        ("username", username),
+        ("password", PASSWORD),
+        ("scope", "openid"),
+    ];
+    let answer = Http::new().post_form(&endpoint(scene, "token"), &form)?.success()?;
+    let token = answer.json()?["access_token"].as_str().map(str::to_owned);
+    token.ok_or_else(|| Error::Missing("an access token".to_owned()))
+}
+
+fn account(scene: &Scene) -> Result<()> {
+    scene.stage.admin.create_user(REALM, "kim")?;
+    let token = token(scene, "kim")?;
+    let base = format!("{}/realms/{REALM}/account", scene.stage.keycloak.address());
+    let http = Http::new();
+    let changed =
+        json!({"username": "kim", "firstName": "Kimberly", "lastName": "User", "email": "kim@example.com"});
+    http.send(Method::Post, &format!("{base}/"), &token, Some(&changed))?.success()?;
+    let wrong = json!({"username": "kim", "email": "no address"});
+    http.send(Method::Post, &format!("{base}/"), &token, Some(&wrong))?;
+    consents(&http, &base, &token)?;
+    http.send(Method::Delete, &format!("{base}/sessions?current=true"), &token, None)?;
+    Ok(())
+}
+
+fn consents(http: &Http, base: &str, token: &str) -> Result<()> {
+    let consent = format!("{base}/applications/{WEB}/consent");
+    let scopes: Value = json!({"grantedScopes": []});
+    http.send(Method::Post, &consent, token, Some(&scopes))?;
+    http.send(Method::Put, &consent, token, Some(&scopes))?;
+    http.send(Method::Delete, &consent, token, None)?;
+    http.send(Method::Delete, &format!("{base}/applications/nowhere/consent"), token, None)?;
+    Ok(())
+}
+
+fn lock(scene: &Scene, username: &str, is_permanent: bool) -> Result<()> {
+    let admin = &scene.stage.admin;
+    admin.create_user(REALM, username)?;
+    let protection =
+        json!({"bruteForceProtected": true, "failureFactor": 2, "permanentLockout": is_permanent});
+    admin.put(&Scene::path(""), &protection)?;
+    for _ in 0..4 {
+        let _ = browser(scene).fail_to_log_in(username);
+    }
+    admin.put(&Scene::path(""), &json!({"bruteForceProtected": false, "permanentLockout": false}))
+}
+
+fn lockout(scene: &Scene) -> Result<()> {
+    lock(scene, "leo", false)
+}
+
+fn permanent_lockout(scene: &Scene) -> Result<()> {
+    lock(scene, "mia", true)
+}

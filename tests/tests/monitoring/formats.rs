@@ -1,0 +1,232 @@
+//! The formats, read by others than their author: what `testdata/events` expects of each is given to the CloudEvents SDK, to OCSF's own schema and to ECS' own list of fields.
+//!
+//! That the encoder makes what is expected is tested in `keyferry-event`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use xtask::cache::Cache;
+use xtask::{parts, workspace};
+
+/// What a reader found.
+#[derive(Debug, Deserialize)]
+struct Finding {
+    /// How many events it read.
+    read: usize,
+    /// What it did not like, one line each.
+    complaints: Vec<String>,
+    /// What it did not like of an event that is broken on purpose.
+    of_broken: Vec<String>,
+}
+
+fn expected(format: &str) -> PathBuf {
+    workspace::root().join("testdata/events").join(format)
+}
+
+fn count(directory: &Path) -> usize {
+    fs::read_dir(directory).unwrap().count()
+}
+
+/// Lets a Python script read a directory of events; what it finds is the JSON that it prints.
+fn python(script: &str, directories: &[&Path]) -> Finding {
+    let packages = parts::format_readers(&Cache::from_environment().unwrap()).unwrap();
+    let output = Command::new("python3")
+        .args(["-c", script])
+        .args(directories)
+        .env("PYTHONPATH", packages)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn ocsf_is_valid_by_its_own_schema() {
+    const SCRIPT: &str = r#"
+import json, pathlib, sys
+from jsonschema import Draft202012Validator
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+schema = OcsfJsonSchemaEmbedded(get_ocsf_schema("1.8.0"))
+validators = {}
+def complaints(name, event):
+    uid = event["class_uid"]
+    if uid not in validators:
+        of_class = schema.get_class_schema(schema.lookup_class_name_from_uid(uid))
+        validators[uid] = Draft202012Validator(of_class)
+    return [f"{name}: {e.json_path}: {e.message[:200]}" for e in validators[uid].iter_errors(event)]
+paths = sorted(pathlib.Path(sys.argv[1]).glob("*.json"))
+events = {path.name: json.loads(path.read_text()) for path in paths}
+found = [line for name, event in events.items() for line in complaints(name, event)]
+login = {**events["LOGIN.json"], "type_uid": "300201", "surprise": 1}
+del login["user"]
+print(json.dumps({"read": len(events), "complaints": found, "of_broken": complaints("broken", login)}))
+"#;
+    let directory = expected("ocsf");
+    let finding = python(SCRIPT, &[&directory]);
+    assert_eq!(finding.read, count(&directory));
+    assert!(finding.complaints.is_empty(), "{:#?}", finding.complaints);
+    assert_eq!(finding.of_broken.len(), 4, "{:#?}", finding.of_broken);
+    println!("{} events are valid OCSF", finding.read);
+}
+
+#[test]
+fn structured_cloudevents_are_read_by_the_sdk_and_hold_keycloaks_event() {
+    const SCRIPT: &str = r#"
+import json, pathlib, re, sys
+from cloudevents.core.bindings.kafka import KafkaMessage, from_structured
+from cloudevents.core.formats.json import JSONFormat
+def complaints(name, value, data):
+    headers = {"content-type": b"application/cloudevents+json"}
+    try:
+        event = from_structured(KafkaMessage(headers=headers, key=None, value=value), JSONFormat())
+    except Exception as error:
+        return [f"{name}: {error!r}"]
+    found = [f"{name}: {text}" for text, is_so in [
+        ("another id than its data", data and event.get_id() != data["id"]),
+        ("other data than Keycloak's", data and event.get_data() != data),
+        ("no sequence", event.get_extension("sequence") != "00000000000000000042"),
+        ("no partition key", not event.get_extension("partitionkey")),
+        ("no node and epoch", not (event.get_extension("node") and event.get_extension("epoch"))),
+    ] if is_so]
+    illegal = [key for key in json.loads(value) if not re.fullmatch("[a-z0-9]{1,20}", key)]
+    return found + [f"{name}: the name {key} is illegal" for key in illegal]
+found, paths = [], sorted(pathlib.Path(sys.argv[1]).glob("*.json"))
+for path in paths:
+    own = pathlib.Path(sys.argv[2]) / path.name
+    found += complaints(path.name, path.read_bytes(), json.loads(own.read_text()) if own.exists() else None)
+login = json.loads((pathlib.Path(sys.argv[1]) / "LOGIN.json").read_text())
+del login["type"]
+print(json.dumps({"read": len(paths), "complaints": found, "of_broken": complaints("broken", json.dumps(login).encode(), None)}))
+"#;
+    let (directory, own) = (expected("cloudevents"), expected("keycloak"));
+    let finding = python(SCRIPT, &[&directory, &own]);
+    assert_eq!(finding.read, count(&directory));
+    assert!(finding.complaints.is_empty(), "{:#?}", finding.complaints);
+    assert_eq!(finding.of_broken.len(), 1, "{:#?}", finding.of_broken);
+    println!("{} events are valid CloudEvents", finding.read);
+}
+
+/// A field of ECS.
+#[derive(Debug, Deserialize)]
+struct Field {
+    #[serde(rename = "type")]
+    of_type: String,
+    #[serde(default)]
+    normalize: Vec<String>,
+    #[serde(default)]
+    allowed_values: Vec<Allowed>,
+}
+
+/// A value that a field may have.
+#[derive(Debug, Deserialize)]
+struct Allowed {
+    name: String,
+    #[serde(default)]
+    expected_event_types: Vec<String>,
+}
+
+/// All fields of ECS by their names, and its version.
+#[derive(Debug, Deserialize)]
+struct Schema {
+    version: String,
+    fields: BTreeMap<String, Field>,
+}
+
+fn ecs() -> Schema {
+    const SCRIPT: &str = "const { EcsFlat, EcsVersion } = require('@elastic/ecs');
+console.log(JSON.stringify({ version: EcsVersion, fields: EcsFlat }));";
+    let modules = parts::ecs(&Cache::from_environment().unwrap()).unwrap();
+    let output = Command::new("node").args(["-e", SCRIPT]).env("NODE_PATH", modules).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Fields of our own, which ECS leaves to whoever needs them.
+const OWN: [&str; 2] = ["keycloak", "keyferry"];
+
+fn flatten(prefix: &str, object: &Map<String, Value>, fields: &mut BTreeMap<String, Value>) {
+    for (name, value) in object {
+        let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match value {
+            Value::Object(inner) if !OWN.contains(&name.as_str()) => flatten(&name, inner, fields),
+            _ => drop(fields.insert(name, value.clone())),
+        }
+    }
+}
+
+impl Field {
+    fn takes(&self, value: &Value) -> bool {
+        if let Value::Array(list) = value {
+            return self.normalize.iter().any(|how| how == "array")
+                && list.iter().all(|one| self.takes_one(one));
+        }
+        !self.normalize.iter().any(|how| how == "array") && self.takes_one(value)
+    }
+
+    fn takes_one(&self, value: &Value) -> bool {
+        let is_of_type = match self.of_type.as_str() {
+            "keyword" | "wildcard" | "match_only_text" | "constant_keyword" => value.is_string(),
+            "long" => value.is_u64(),
+            "ip" => value.as_str().is_some_and(|text| text.parse::<std::net::IpAddr>().is_ok()),
+            "date" => value.as_str().is_some_and(|text| text.len() == 24 && text.ends_with('Z')),
+            _ => false,
+        };
+        is_of_type
+            && (self.allowed_values.is_empty() || self.allowed_values.iter().any(|one| value == &*one.name))
+    }
+}
+
+/// What of `event` is not as ECS has it.
+fn complaints(schema: &Schema, event: &Value) -> Vec<String> {
+    let mut fields = BTreeMap::new();
+    flatten("", event.as_object().unwrap(), &mut fields);
+    let mut found = Vec::new();
+    for (name, value) in fields.iter().filter(|(name, _)| !OWN.contains(&name.as_str())) {
+        match schema.fields.get(name) {
+            None => found.push(format!("{name} is no field of ECS")),
+            Some(field) if !field.takes(value) => found.push(format!("{name} does not take {value}")),
+            Some(_) => {}
+        }
+    }
+    let texts = |name: &str| -> Vec<String> {
+        let list = fields.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        list.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+    };
+    for category in texts("event.category") {
+        let expected = &schema.fields["event.category"].allowed_values;
+        let expected = expected.iter().find(|one| one.name == category);
+        for of_type in texts("event.type") {
+            if !expected.is_some_and(|one| one.expected_event_types.contains(&of_type)) {
+                found.push(format!("{of_type} is no type of {category}"));
+            }
+        }
+    }
+    for name in ["@timestamp", "ecs.version", "event.kind"] {
+        if !fields.contains_key(name) {
+            found.push(format!("{name} is missing"));
+        }
+    }
+    found
+}
+
+#[test]
+fn ecs_has_nothing_but_fields_of_ecs_and_our_own() {
+    let schema = ecs();
+    let mut read = 0;
+    for entry in fs::read_dir(expected("ecs")).unwrap() {
+        let path = entry.unwrap().path();
+        let event: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(complaints(&schema, &event), Vec::<String>::new(), "{}", path.display());
+        assert_eq!(event["ecs"]["version"], *schema.version);
+        read += 1;
+    }
+    assert!(read > 60, "{read}");
+    let broken = serde_json::json!({"@timestamp": "yesterday", "event": {"kind": "event", "category": ["authentication"], "type": ["user"]}, "user": {"nick": "x"}});
+    let found = complaints(&schema, &broken);
+    assert_eq!(found.len(), 4, "{found:#?}");
+    println!("{read} events are valid ECS {}", schema.version);
+}
