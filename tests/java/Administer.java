@@ -15,7 +15,8 @@ import org.apache.kafka.common.resource.ResourceType;
 
 /**
  * What librdkafka's Rust binding cannot ask of a broker: {@code Administer BOOTSTRAP-SERVERS password USER MECHANISM PASSWORD} sets a SCRAM
- * password, {@code Administer BOOTSTRAP-SERVERS grant USER TOPIC} lets a user write to a topic. Run as source with the broker's own jars.
+ * password, {@code Administer BOOTSTRAP-SERVERS grant USER TOPIC} lets a user write to a topic, {@code
+ * describe USER TOPIC} know of it. Run as source with the broker's own jars.
  */
 final class Administer {
   private static final int ITERATIONS = 4096;
@@ -26,7 +27,8 @@ final class Administer {
     try (Admin admin = Admin.create(Map.of(AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, arguments[0]))) {
       switch (arguments[1]) {
         case "password" -> setPassword(admin, arguments[2], arguments[3], arguments[4]);
-        case "grant" -> grantWrite(admin, arguments[2], arguments[3]);
+        case "grant" -> grant(admin, AclOperation.WRITE, arguments[2], arguments[3]);
+        case "describe" -> grant(admin, AclOperation.DESCRIBE, arguments[2], arguments[3]);
         default -> throw new IllegalArgumentException(arguments[1]);
       }
     }
@@ -37,10 +39,9 @@ final class Administer {
     admin.alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(user, info, password))).all().get();
   }
 
-  private static void grantWrite(Admin admin, String user, String topic) throws Exception {
+  private static void grant(Admin admin, AclOperation operation, String user, String topic) throws Exception {
     ResourcePattern pattern = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
-    AccessControlEntry write =
-        new AccessControlEntry("User:" + user, "*", AclOperation.WRITE, AclPermissionType.ALLOW);
-    admin.createAcls(List.of(new AclBinding(pattern, write))).all().get();
+    AccessControlEntry entry = new AccessControlEntry("User:" + user, "*", operation, AclPermissionType.ALLOW);
+    admin.createAcls(List.of(new AclBinding(pattern, entry))).all().get();
   }
 }

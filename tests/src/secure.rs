@@ -112,9 +112,9 @@ impl Fault {
         let Certificates { authority, foreign } = certificates;
         match self {
             Self::Expired => authority.issue("broker", Some(HOST), Validity::Expired),
-            Self::OtherHost => authority.issue("broker", Some("elsewhere.example.org"), Validity::Now),
-            Self::Foreign => foreign.issue("broker", Some(HOST), Validity::Now),
-            Self::None => authority.issue("broker", Some(HOST), Validity::Now),
+            Self::OtherHost => authority.issue("broker", Some("elsewhere.example.org"), Validity::Long),
+            Self::Foreign => foreign.issue("broker", Some(HOST), Validity::Long),
+            Self::None => authority.issue("broker", Some(HOST), Validity::Long),
         }
     }
 }
@@ -143,6 +143,18 @@ impl SecureKafka {
     /// # Errors
     /// Where Kafka cannot be fetched or does not start.
     pub fn start(directory: &Path, certificates: &Certificates, issuer: &str) -> Result<Self> {
+        Self::start_with(directory, certificates, Some(issuer))
+    }
+
+    /// The same without tokens.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_without_tokens(directory: &Path, certificates: &Certificates) -> Result<Self> {
+        Self::start_with(directory, certificates, None)
+    }
+
+    fn start_with(directory: &Path, certificates: &Certificates, issuer: Option<&str>) -> Result<Self> {
         let libraries = parts::kafka(&Cache::from_environment()?)?;
         let directory = directory.join("kafka");
         fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
@@ -209,11 +221,7 @@ impl SecureKafka {
         let change = AlterConfig::new(ResourceSpecifier::Broker(1));
         let store = store.to_string_lossy();
         let change = change.set("listener.name.faulty.ssl.keystore.location", &store);
-        let changed = pollster::block_on(self.admin()?.alter_configs(&[change], &AdminOptions::new()))?;
-        for result in changed {
-            result.map_err(|(_, code)| rdkafka::error::KafkaError::AdminOp(code))?;
-        }
-        Ok(())
+        self.alter(&change)
     }
 
     /// Creates a topic.
@@ -235,6 +243,30 @@ impl SecureKafka {
     /// Where the broker refuses.
     pub fn grant_write(&self, user: &str, topic: &str) -> Result<()> {
         self.administer(&["grant", user, topic])
+    }
+
+    /// Lets a user know of a topic.
+    ///
+    /// # Errors
+    /// Where the broker refuses.
+    pub fn grant_describe(&self, user: &str, topic: &str) -> Result<()> {
+        self.administer(&["describe", user, topic])
+    }
+
+    /// Sets a property of a topic; the others that were set get their defaults again.
+    ///
+    /// # Errors
+    /// Where the broker refuses.
+    pub fn configure_topic(&self, name: &str, property: &str, value: &str) -> Result<()> {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(property, value);
+        self.alter(&change)
+    }
+
+    fn alter(&self, change: &AlterConfig<'_>) -> Result<()> {
+        let changed = pollster::block_on(self.admin()?.alter_configs([change], &AdminOptions::new()))?;
+        changed.into_iter().try_for_each(|result| {
+            result.map(drop).map_err(|(_, code)| rdkafka::error::KafkaError::AdminOp(code).into())
+        })
     }
 
     /// Gives [`SCRAM_USER`] another password.
@@ -273,7 +305,9 @@ fn read_issuer(directory: &Path) -> String {
     line.unwrap_or_default().to_owned()
 }
 
-fn properties(ports: &Ports, directory: &Path, issuer: &str) -> String {
+fn properties(ports: &Ports, directory: &Path, issuer: Option<&str>) -> String {
+    let tokens = issuer.map(of_tokens).unwrap_or_default();
+    let token_mechanism = if issuer.is_some() { ",OAUTHBEARER" } else { "" };
     let Ports { plain, tls, sasl, faulty, controller } = ports;
     let place = directory.display();
     let expired = Fault::Expired.file();
@@ -296,19 +330,12 @@ ssl.allow.san.changes=true
 listener.name.tls.ssl.client.auth=required
 listener.name.faulty.ssl.keystore.type=PEM
 listener.name.faulty.ssl.keystore.location={place}/{expired}
-listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512{token_mechanism}
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
   user_{user}=\"{password}\" user_{stranger}=\"{stranger_password}\";
 listener.name.sasl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-listener.name.sasl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
-listener.name.sasl.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
-listener.name.sasl.oauthbearer.connections.max.reauth.ms=60000
-sasl.oauthbearer.jwks.endpoint.url={issuer}/protocol/openid-connect/certs
-sasl.oauthbearer.expected.issuer={issuer}
-sasl.oauthbearer.expected.audience={AUDIENCE}
-sasl.oauthbearer.sub.claim.name=azp
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+{tokens}authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:{user};User:{scram_user};User:{token_client};User:CN={CERTIFICATE_USER}
 log.dirs={place}/data
 offsets.topic.replication.factor=1
@@ -319,6 +346,20 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
+"
+    )
+}
+
+/// What the broker is told of tokens that the realm at `issuer` issues.
+fn of_tokens(issuer: &str) -> String {
+    format!(
+        "listener.name.sasl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
+listener.name.sasl.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
+listener.name.sasl.oauthbearer.connections.max.reauth.ms=60000
+sasl.oauthbearer.jwks.endpoint.url={issuer}/protocol/openid-connect/certs
+sasl.oauthbearer.expected.issuer={issuer}
+sasl.oauthbearer.expected.audience={AUDIENCE}
+sasl.oauthbearer.sub.claim.name=azp
 "
     )
 }

@@ -8,6 +8,7 @@
 //! - [`pool`]: the connections to one destination, replaced without a gap: the sink that ships.
 //! - [`sink`]: one connection.
 //! - [`consume`]: topics read from one end to the other, to verify them.
+//! - [`examine`]: one look at a cluster, for who wants to know what is wrong with the way to it.
 //! - [`error`]: which of librdkafka's errors mean what.
 //! - [`security`]: credentials that librdkafka does not take as they are.
 //! - [`topics`]: what the cluster says of the topics.
@@ -16,6 +17,7 @@
 
 pub mod consume;
 pub mod error;
+pub mod examine;
 pub mod pool;
 mod raw;
 mod raw_admin;

@@ -104,6 +104,17 @@ pub enum Command {
     ///
     /// Exit codes: 0 none is going on, or done; 1 one is going on (`ls`), or the agent refuses it; 2 no agent answers (or the command line is wrong).
     Incident(IncidentArguments),
+    /// Check a configuration before it is used: every value, every key, every reference. Connects to nothing; `doctor` does.
+    ///
+    /// Exit codes: 0 it can be used (there may be warnings), 1 it cannot, 2 nothing can be printed (or the command line is wrong).
+    Check(CheckArguments),
+    /// Examine the whole way from Keycloak to Kafka, and say what is wrong and how it is mended: the first thing to run when something is.
+    ///
+    /// Looks at the provider, the configuration, the journal and its disk, the agent, the machine, and at each destination: names, connections, TLS, login, rights and topics.
+    /// Changes nothing, and may run beside Keycloak and the agent; run it as their user, with the environment that they have.
+    ///
+    /// Exit codes: 0 no problem (there may be warnings), 1 a problem was found, 2 nothing can be printed (or the command line is wrong).
+    Doctor(DoctorArguments),
     /// Print the completions of a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.
@@ -258,6 +269,9 @@ pub struct LogArguments {
     /// `error`, `warn`, `info`, `debug` or `trace`.
     #[arg(value_name = "LEVEL")]
     pub level: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments of `keyferry config`.
@@ -389,12 +403,18 @@ pub enum AlertCommand {
         /// Its id.
         #[arg(value_name = "ID")]
         id: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Test rules: series over time, and which alerts fire when. Needs no agent.
     Test {
         /// The tests (TOML, docs/alerts.md).
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -413,6 +433,9 @@ pub struct SilenceArguments {
     /// Why.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub comment: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments of `keyferry incident`.
@@ -432,6 +455,9 @@ pub struct OneIncident {
     /// What it is called, such as `inc-1`.
     #[arg(value_name = "ID")]
     pub id: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `keyferry incident` can do.
@@ -451,9 +477,6 @@ pub enum IncidentCommand {
         /// Which.
         #[command(flatten)]
         incident: OneIncident,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
     },
     /// Take care of it: nobody else is called.
     Ack {
@@ -482,6 +505,46 @@ pub enum IncidentCommand {
         #[command(flatten)]
         incident: OneIncident,
     },
+}
+
+/// The arguments of `keyferry check`.
+#[derive(Args, Debug)]
+pub struct CheckArguments {
+    /// The agent's configuration file (TOML). Default: the environment alone.
+    #[arg(value_name = "FILE", env = "KEYFERRY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where Keycloak is, for the options in its `conf/keycloak.conf`. Default: `/opt/keycloak`, if it is there.
+    #[arg(long, value_name = "DIR", env = "KC_HOME")]
+    pub keycloak: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `keyferry doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArguments {
+    /// A journal directory, or one slot of it. Default: that of the configuration, or of Keycloak's data directory.
+    #[arg(value_name = "DIR", env = "KEYFERRY_JOURNAL_DIR")]
+    pub directory: Option<PathBuf>,
+    /// Where Keycloak is, for its provider and the options in its `conf/keycloak.conf`. Default: `/opt/keycloak`, if it is there.
+    #[arg(long, value_name = "DIR", env = "KC_HOME")]
+    pub keycloak: Option<PathBuf>,
+    /// The agent's configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "KEYFERRY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Send a record to this topic and wait for its acknowledgement. One whose `message.timestamp.type` is `LogAppendTime` tells the broker's time as well.
+    #[arg(long, value_name = "TOPIC")]
+    pub probe_topic: Option<String>,
+    /// How long each check may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+    /// The directory whose `proc` and `sys` tell of the machine.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
+    /// Print JSON, one finding a line.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments of `keyferry completions`.
@@ -601,6 +664,9 @@ pub struct DecideArguments {
     /// Everything that is held.
     #[arg(long)]
     pub all: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments of `keyferry journal`.

@@ -91,9 +91,7 @@ fn list(holdings: &[Holding], json: bool, out: &mut dyn Write) -> Result<Finding
         }
         for event in events {
             if json {
-                serde_json::to_writer(&mut *out, &Line { slot, destination, event })
-                    .map_err(io::Error::from)?;
-                writeln!(out)?;
+                write_line(&Line { slot, destination, event }, out)?;
             } else {
                 print(event, out)?;
             }
@@ -103,6 +101,11 @@ fn list(holdings: &[Holding], json: bool, out: &mut dyn Write) -> Result<Finding
         writeln!(out, "nothing is held")?;
     }
     Ok(Finding::Nothing)
+}
+
+fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    writeln!(out)
 }
 
 fn held(events: usize) -> String {
@@ -141,6 +144,14 @@ struct Decided {
 }
 
 impl Decided {
+    fn tell(&self, slot: &str, json: bool, out: &mut dyn Write) -> io::Result<()> {
+        let Self { events, what } = self;
+        if json {
+            return write_line(&serde_json::json!({ "slot": slot, "events": events, "what": what }), out);
+        }
+        writeln!(out, "{slot}: {} {what}", styled(GOOD, count(*events as u64, "event")))
+    }
+
     fn dropped(chosen: &[&HeldEvent]) -> Self {
         Self { events: chosen.len(), what: "dropped".to_owned() }
     }
@@ -173,14 +184,18 @@ fn decide(
         }
         let Some(Holding { slot: name, .. }) = slot.first().filter(|_| !chosen.is_empty()) else { continue };
         let decided = carry_out(&journal, &chosen)?;
-        let events = styled(GOOD, count(decided.events as u64, "event"));
-        writeln!(out, "{name}: {events} {}", decided.what)?;
+        decided.tell(name, arguments.json, out)?;
         for holding in slot {
             holding.remove(&keys)?;
         }
     }
     for id in &unknown {
-        writeln!(out, "{} {}: no event with this id is held", styled(BAD, "not found"), id.escape_debug())?;
+        if arguments.json {
+            write_line(&serde_json::json!({ "not_found": id }), out)?;
+        } else {
+            let word = styled(BAD, "not found");
+            writeln!(out, "{word} {}: no event with this id is held", id.escape_debug())?;
+        }
     }
     Ok(if unknown.is_empty() { Finding::Nothing } else { Finding::Something })
 }

@@ -23,6 +23,7 @@
 //! - `replay`: what was delivered, sent again.
 //! - `in_doubt`, `dead_letter`: what an operator decides on.
 //! - `control`: the operator's way to a running agent, from both ends.
+//! - `doctor`: what is wrong on the whole way, and how it is mended.
 //! - `manual`: manual pages and completions.
 //! - `configuring`: what is configured, while it changes.
 //! - `connection`: how a tool gets to Kafka.
@@ -39,6 +40,7 @@ mod connection;
 mod control;
 mod credentials;
 mod dead_letter;
+mod doctor;
 mod error;
 mod handover;
 mod http;
@@ -112,6 +114,8 @@ fn main() -> ExitCode {
         Command::Config(arguments) => finish(&configuring::command::config(&arguments)),
         Command::Alert(arguments) => finish(&alerting::command::alert(&arguments)),
         Command::Incident(arguments) => finish(&alerting::command::incident(&arguments)),
+        Command::Check(arguments) => finish(&doctor::check(&arguments)),
+        Command::Doctor(arguments) => finish(&doctor::run(&arguments)),
         Command::Completions(arguments) => finish(&manual::completions(&arguments)),
         Command::Man(arguments) => finish(&manual::man(&arguments)),
     }

@@ -43,6 +43,11 @@ pub fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// What a broker or a user wrote must not move the operator's cursor.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|each| if each.is_control() { '\u{fffd}' } else { each }).collect()
+}
+
 /// Milliseconds since the Unix epoch, as RFC 3339 in UTC.
 pub fn time(milliseconds: u64) -> String {
     let time = UNIX_EPOCH + Duration::from_millis(milliseconds.min(LAST_RFC3339_MS));

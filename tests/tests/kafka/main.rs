@@ -11,6 +11,7 @@ mod control;
 mod dead_letters;
 mod delivery;
 mod destinations;
+mod doctor;
 mod outages;
 mod pool;
 mod security;

@@ -1,17 +1,18 @@
 //! Until when certificates are valid.
 
 use openssl::asn1::Asn1Time;
-use openssl::x509::X509;
+use openssl::x509::{X509, X509Ref};
 
 const DAY_S: i64 = 86_400;
 
 /// When the certificates of a PEM text end to be valid, in seconds since the Unix epoch and in their order. Empty where there are none, or something else.
 pub fn ends(pem: &[u8]) -> Vec<i64> {
     let certificates = X509::stack_from_pem(pem).unwrap_or_default();
-    certificates.iter().filter_map(end).collect()
+    certificates.iter().filter_map(|certificate| end(certificate)).collect()
 }
 
-fn end(certificate: &X509) -> Option<i64> {
+/// When a certificate ends to be valid, in seconds since the Unix epoch.
+pub(crate) fn end(certificate: &X509Ref) -> Option<i64> {
     let since_epoch = Asn1Time::from_unix(0).ok()?.diff(certificate.not_after()).ok()?;
     Some(i64::from(since_epoch.days) * DAY_S + i64::from(since_epoch.secs))
 }

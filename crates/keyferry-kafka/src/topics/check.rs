@@ -79,10 +79,38 @@ pub enum TopicPresence {
 /// Something that may be wrong with a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
+    /// What of the topic it is about.
+    #[serde(skip)]
+    pub about: Subject,
     /// How bad it is.
     pub severity: Severity,
     /// What it is, and what to do about it.
     pub text: String,
+}
+
+/// What of a topic a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Whether it exists.
+    Presence,
+    /// Whether we may know of it.
+    Description,
+    /// Whether we may write to it.
+    Write,
+    /// Whether each partition has a leader.
+    Leaders,
+    /// How many brokers keep a record.
+    Copies,
+    /// How many of them must have it before it counts as delivered.
+    InSync,
+    /// How large a record may be.
+    Size,
+    /// For how long records are kept.
+    Retention,
+    /// How room is made.
+    Cleanup,
+    /// Whether we may read its configuration.
+    Configuration,
 }
 
 /// How bad a finding is.
@@ -96,12 +124,12 @@ pub enum Severity {
 }
 
 impl Finding {
-    pub(crate) fn warning(text: String) -> Self {
-        Self { severity: Severity::Warning, text }
+    pub(crate) fn warning(about: Subject, text: String) -> Self {
+        Self { about, severity: Severity::Warning, text }
     }
 
-    pub(crate) fn note(text: String) -> Self {
-        Self { severity: Severity::Note, text }
+    pub(crate) fn note(about: Subject, text: String) -> Self {
+        Self { about, severity: Severity::Note, text }
     }
 }
 
@@ -234,6 +262,11 @@ impl TopicCheck {
         Some(Request { question, timeout: TIMEOUT })
     }
 
+    /// Whether nothing is asked now, because everything was answered or could not be.
+    pub(crate) fn rests(&self) -> bool {
+        matches!(self.phase, Phase::Content | Phase::Waiting(_))
+    }
+
     /// Takes in an answer.
     pub(crate) fn answered(&mut self, answer: Answer, now_ms: u64) {
         match (self.phase, answer) {
@@ -273,7 +306,7 @@ impl TopicCheck {
         for topic in self.topics.values_mut() {
             if topic.snapshot.presence == TopicPresence::Missing {
                 let meanwhile = topic.purpose.meanwhile();
-                topic.found.push(Finding::warning(format!(
+                topic.found.push(Finding::warning(Subject::Presence, format!(
                     "it does not exist: {meanwhile} until it is created; destination.topics.create lets Keyferry do so"
                 )));
             }
@@ -301,9 +334,10 @@ impl TopicCheck {
                     let findings = of_configuration(topic.purpose, &entries, &description, self.expected);
                     topic.found.extend(findings);
                 }
-                Err(failure) => topic.found.push(Finding::note(format!(
-                    "its configuration cannot be read and was not checked: {failure}"
-                ))),
+                Err(failure) => topic.found.push(Finding::note(
+                    Subject::Configuration,
+                    format!("its configuration cannot be read and was not checked: {failure}"),
+                )),
             }
         }
     }
@@ -325,9 +359,10 @@ impl TopicCheck {
                 Err(Creation::Failed(failure)) => {
                     all_created = false;
                     let meanwhile = topic.purpose.meanwhile();
-                    topic.found.push(Finding::warning(format!(
-                        "it does not exist and cannot be created: {failure}; {meanwhile}"
-                    )));
+                    topic.found.push(Finding::warning(
+                        Subject::Presence,
+                        format!("it does not exist and cannot be created: {failure}; {meanwhile}"),
+                    ));
                 }
             }
         }
@@ -392,7 +427,8 @@ impl TopicState {
             }
             Described::Missing => (TopicPresence::Missing, None),
             Described::Refused(failure) => {
-                self.found.push(Finding::warning(format!("the cluster does not tell of it: {failure}")));
+                let told = format!("the cluster does not tell of it: {failure}");
+                self.found.push(Finding::warning(Subject::Description, told));
                 (TopicPresence::Unknown, None)
             }
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::admin::Description;
-use super::check::Finding;
+use super::check::{Finding, Subject};
 
 /// What the topic is held against.
 #[derive(Clone, Copy, Debug)]
@@ -39,18 +39,23 @@ pub(crate) fn of_description(purpose: Purpose, description: &Description) -> Vec
     let Description { partitions, leaderless, replicas, writable } = *description;
     if writable == Some(false) {
         let meanwhile = purpose.meanwhile();
-        findings.push(Finding::warning(format!(
-            "this user may not write to it: grant WRITE on the topic; {meanwhile}"
-        )));
+        findings.push(Finding::warning(
+            Subject::Write,
+            format!("this user may not write to it: grant WRITE on the topic; {meanwhile}"),
+        ));
     }
     if leaderless > 0 {
-        findings.push(Finding::warning(format!(
-            "{leaderless} of {partitions} partitions have no leader: {} until a broker returns",
-            purpose.meanwhile()
-        )));
+        findings.push(Finding::warning(
+            Subject::Leaders,
+            format!(
+                "{leaderless} of {partitions} partitions have no leader: {} until a broker returns",
+                purpose.meanwhile()
+            ),
+        ));
     }
     if replicas == 1 {
         findings.push(Finding::note(
+            Subject::Copies,
             "one broker keeps each record: its loss loses events that were delivered; use a replication factor of 3"
                 .to_owned(),
         ));
@@ -85,7 +90,7 @@ fn of_size(purpose: Purpose, limit: i64, expected: Expected) -> Option<Finding> 
         Purpose::DeadLetters => "larger dead letters go to the file in their slot",
     };
     (u64::try_from(limit).ok()? < ours).then(|| {
-        Finding::warning(format!(
+        Finding::warning(Subject::Size, format!(
             "max.message.bytes is {limit} and max-request-size {ours}: {then}; raise the one or lower the other"
         ))
     })
@@ -96,7 +101,7 @@ fn of_retention(retention_ms: i64, expected: Expected) -> Option<Finding> {
     let retention = Duration::from_millis(u64::try_from(retention_ms).ok()?);
     let budget = expected.outage_budget?;
     (retention < budget).then(|| {
-        Finding::warning(format!(
+        Finding::warning(Subject::Retention, format!(
             "retention.ms keeps records for {retention:?} only: a consumer that is away for {budget:?} misses events"
         ))
     })
@@ -105,17 +110,23 @@ fn of_retention(retention_ms: i64, expected: Expected) -> Option<Finding> {
 fn of_replicas(least: i64, description: &Description) -> Option<Finding> {
     let (least, replicas) = (usize::try_from(least).ok()?, description.replicas);
     if least > replicas {
-        return Some(Finding::warning(format!(
-            "min.insync.replicas is {least} but only {replicas} brokers keep a partition: nothing can be delivered"
-        )));
+        return Some(Finding::warning(
+            Subject::InSync,
+            format!(
+                "min.insync.replicas is {least} but only {replicas} brokers keep a partition: nothing can be delivered"
+            ),
+        ));
     }
     if replicas > 1 && least == 1 {
-        return Some(Finding::warning(format!(
-            "min.insync.replicas is 1: a record counts as delivered when one of {replicas} brokers has it, and is lost with that one"
-        )));
+        return Some(Finding::warning(
+            Subject::InSync,
+            format!(
+                "min.insync.replicas is 1: a record counts as delivered when one of {replicas} brokers has it, and is lost with that one"
+            ),
+        ));
     }
     (replicas > 1 && least == replicas).then(|| {
-        Finding::note(format!(
+        Finding::note(Subject::InSync, format!(
             "min.insync.replicas is as large as the replication factor, {replicas}: delivery stops while any of these brokers is away"
         ))
     })
@@ -124,6 +135,7 @@ fn of_replicas(least: i64, description: &Description) -> Option<Finding> {
 fn of_cleanup(policy: &str) -> Option<Finding> {
     policy.contains("compact").then(|| {
         Finding::warning(
+            Subject::Cleanup,
             "cleanup.policy compacts it: of each user only the newest event is kept; use delete".to_owned(),
         )
     })

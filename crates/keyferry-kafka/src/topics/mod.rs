@@ -11,4 +11,4 @@ pub(crate) mod check;
 mod findings;
 
 pub(crate) use admin::{Answer, Creation, Described, Description, Entries, NewTopic, Question, Request};
-pub use check::{Finding, Severity, TopicPolicy, TopicPresence, TopicSnapshot, TopicTemplate};
+pub use check::{Finding, Severity, Subject, TopicPolicy, TopicPresence, TopicSnapshot, TopicTemplate};

@@ -21,7 +21,7 @@ use crate::terminal;
 /// See [`Error`].
 pub fn alert(arguments: &AlertArguments) -> Result<Finding, Error> {
     match &arguments.command {
-        AlertCommand::Test { file } => test(file),
+        AlertCommand::Test { file, json } => test(file, *json),
         AlertCommand::Ls { directory, json } => {
             let mut finding = Finding::Nothing;
             for agent in agents(directory)? {
@@ -41,10 +41,10 @@ pub fn alert(arguments: &AlertArguments) -> Result<Finding, Error> {
             Ok(Finding::Nothing)
         }
         AlertCommand::Silence(arguments) => silence(arguments),
-        AlertCommand::Unsilence { directory, id } => {
+        AlertCommand::Unsilence { directory, id, json } => {
             for agent in agents(directory)? {
                 let left: Vec<Silence> = agent.delete(&format!("silences/{id}"))?;
-                print(&left, false, |out| list_silences(&left, out))?;
+                print(&left, *json, |out| list_silences(&left, out))?;
             }
             Ok(Finding::Nothing)
         }
@@ -70,16 +70,14 @@ pub fn incident(arguments: &IncidentArguments) -> Result<Finding, Error> {
             }
             Ok(finding)
         }
-        IncidentCommand::Show { incident, json } => {
+        IncidentCommand::Show { incident } => {
             let found: Incident = one(incident)?.get(&format!("incidents/{}", incident.id))?;
-            print(&found, *json, |out| show(&found, out))?;
+            print(&found, incident.json, |out| show(&found, out))?;
             Ok(Finding::Nothing)
         }
         IncidentCommand::Report { incident } => {
             let report: Report = one(incident)?.get(&format!("incidents/{}/report", incident.id))?;
-            let mut out = terminal::output();
-            out.write_all(report.markdown.as_bytes())?;
-            out.flush()?;
+            print(&report, incident.json, |out| out.write_all(report.markdown.as_bytes()))?;
             Ok(Finding::Nothing)
         }
         IncidentCommand::Ack { incident } => respond(incident, "acknowledge", &()),
@@ -92,7 +90,7 @@ pub fn incident(arguments: &IncidentArguments) -> Result<Finding, Error> {
 
 fn respond(incident: &OneIncident, how: &str, body: &impl Serialize) -> Result<Finding, Error> {
     let now: Incident = one(incident)?.submit(&format!("incidents/{}/{how}", incident.id), body)?;
-    print(&now, false, |out| show(&now, out))?;
+    print(&now, incident.json, |out| show(&now, out))?;
     Ok(Finding::Nothing)
 }
 
@@ -118,25 +116,30 @@ fn silence(arguments: &SilenceArguments) -> Result<Finding, Error> {
     };
     for agent in agents(&arguments.directory)? {
         let silence: Silence = agent.submit("silences", &wanted)?;
-        print(&silence, false, |out| list_silences(std::slice::from_ref(&silence), out))?;
+        print(&silence, arguments.json, |out| list_silences(std::slice::from_ref(&silence), out))?;
     }
     Ok(Finding::Nothing)
 }
 
-fn test(file: &Path) -> Result<Finding, Error> {
+/// What came of tests, as JSON.
+#[derive(Serialize)]
+struct Tested {
+    tests: usize,
+    expectations: usize,
+    failures: Vec<String>,
+}
+
+fn test(file: &Path, json: bool) -> Result<Finding, Error> {
     let verdict = trial::run_file(file)?;
-    let mut out = terminal::output();
-    for failure in &verdict.failures {
-        writeln!(out, "FAILED {failure}")?;
-    }
-    writeln!(
-        out,
-        "{} tests, {} expectations, {} not met",
-        verdict.tests,
-        verdict.expectations,
-        verdict.failures.len()
-    )?;
-    out.flush()?;
+    let failures = verdict.failures.iter().map(ToString::to_string).collect();
+    let tested = Tested { tests: verdict.tests, expectations: verdict.expectations, failures };
+    print(&tested, json, |out| {
+        let Tested { tests, expectations, failures } = &tested;
+        for failure in failures {
+            writeln!(out, "FAILED {failure}")?;
+        }
+        writeln!(out, "{tests} tests, {expectations} expectations, {} not met", failures.len())
+    })?;
     Ok(if verdict.failures.is_empty() { Finding::Nothing } else { Finding::Something })
 }
 

@@ -11,6 +11,8 @@ use keyferry_server::model::{
 use crate::control::status::WrittenDown;
 use crate::terminal::{BAD, Column, FAINT, GOOD, ODD, TITLE, count, size, styled, table, time};
 
+pub use crate::terminal::plain;
+
 /// Nothing, in a table.
 const NONE: &str = "-";
 
@@ -336,11 +338,6 @@ fn or_none(text: Option<String>) -> String {
 pub fn duration(milliseconds: u64) -> String {
     let exact = humantime::format_duration(Duration::from_millis(milliseconds)).to_string();
     exact.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-/// What a broker or a user wrote must not move the operator's cursor.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|each| if each.is_control() { '\u{fffd}' } else { each }).collect()
 }
 
 #[cfg(test)]

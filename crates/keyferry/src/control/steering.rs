@@ -91,7 +91,12 @@ pub fn log(arguments: &LogArguments) -> Result<Finding, Error> {
     for agent in agents {
         let now: LogLevel = agent.put_there("log", &LogLevel { level: arguments.level.clone() })?;
         let mut out = terminal::output();
-        writeln!(out, "{} logs from {} on", agent.socket().display(), now.level)?;
+        if arguments.json {
+            serde_json::to_writer(&mut out, &now).map_err(io::Error::from)?;
+            writeln!(out)?;
+        } else {
+            writeln!(out, "{} logs from {} on", agent.socket().display(), now.level)?;
+        }
         out.flush()?;
     }
     Ok(Finding::Nothing)

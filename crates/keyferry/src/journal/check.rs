@@ -3,12 +3,13 @@
 //! The verdicts are those of the feed, which is what the agent reads: the table "Reading" of `docs/journal-format.md`. What stands in the way at a damaged
 //! offset is looked up in the bytes.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use keyferry_journal::feed::{ByteRange, LostCause};
 use keyferry_journal::format::GapCause;
 use keyferry_journal::storage::Segment;
-use keyferry_journal::{Item, Outcome, Piece, Records, SegmentName, Trouble};
+use keyferry_journal::{Epoch, Item, Outcome, Piece, Records, SegmentName, Trouble};
 use serde::Serialize;
 
 use super::archived::SlotStorage;
@@ -192,20 +193,7 @@ impl Remark {
             Severity::Gap => styled(ODD, "gap   "),
             Severity::Information => styled(FAINT, "info  "),
         };
-        write!(out, "{title}  ")?;
-        match (&self.segment, &self.epoch) {
-            (Some(segment), _) => write!(out, "{segment}")?,
-            (None, Some(epoch)) => write!(out, "epoch {epoch}")?,
-            (None, None) => write!(out, "slot")?,
-        }
-        match (self.from, self.to) {
-            (Some(from), Some(to)) if to > from => {
-                write!(out, " {from}..{to} ({})", count(to - from, "byte"))?;
-            }
-            (Some(from), _) => write!(out, " at {from}")?,
-            _ => {}
-        }
-        writeln!(out, ": {}; {}", self.what, self.meaning)
+        writeln!(out, "{title}  {self}")
     }
 
     /// Prints it as one line of JSON.
@@ -221,6 +209,25 @@ impl Remark {
             remark: &'a Remark,
         }
         print_json(out, &Line { item: "remark", slot, remark: self })
+    }
+}
+
+/// Where, what, and what it means.
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.segment, &self.epoch) {
+            (Some(segment), _) => write!(f, "{segment}")?,
+            (None, Some(epoch)) => write!(f, "epoch {epoch}")?,
+            (None, None) => write!(f, "slot")?,
+        }
+        match (self.from, self.to) {
+            (Some(from), Some(to)) if to > from => {
+                write!(f, " {from}..{to} ({})", count(to - from, "byte"))?;
+            }
+            (Some(from), _) => write!(f, " at {from}")?,
+            _ => {}
+        }
+        write!(f, ": {}; {}", self.what, self.meaning)
     }
 }
 
@@ -306,41 +313,62 @@ fn check(slot: &Slot, json: bool, out: &mut dyn Write) -> Result<Finding, Error>
         writeln!(out, "{}: {segments}, {}", styled(TITLE, &name), size(bytes))?;
     }
     let mut tell = Teller { slot: &name, json, damaged: false, out };
+    let read = examine(slot, &mut |remark| tell.tell(remark))?;
+    let verdict = if tell.damaged { Verdict::Damaged } else { Verdict::Clean };
+    let checked = Checked {
+        slot: name,
+        segments: segments.len(),
+        bytes,
+        transactions: read.transactions,
+        open_transactions: read.open_transactions,
+        verdict,
+    };
+    checked.print(json, out)?;
+    Ok(if verdict == Verdict::Damaged { Finding::Something } else { Finding::Nothing })
+}
+
+/// What of a slot could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Read {
+    /// Transactions, read as a whole.
+    pub transactions: u64,
+    /// The epoch and number of the last of them.
+    pub last: Option<(Epoch, u64)>,
+    /// Transactions that a living writer has begun and not ended.
+    pub open_transactions: usize,
+}
+
+/// Reads all of a slot, and tells what a human should know of it.
+///
+/// # Errors
+/// The slot cannot be read, or what `tell` returns.
+pub fn examine(slot: &Slot, tell: &mut dyn FnMut(&Remark) -> Result<(), Error>) -> Result<Read, Error> {
     for remark in
         checkpoint_remarks(slot)?.into_iter().chain(held_remarks(slot)?).chain(given_up_remarks(slot)?)
     {
-        tell.tell(&remark)?;
+        tell(&remark)?;
     }
     let mut explainer = Explainer { slot, records: None };
-    let mut transactions = 0;
+    let mut read = Read::default();
     let rest = each_item(slot, |item| {
         if let Item::Transaction(transaction) = item {
-            transactions += 1;
+            read.transactions += 1;
+            read.last = read.last.max(Some((transaction.epoch, transaction.commit)));
             for error in transaction.events().filter_map(Result::err) {
-                tell.tell(&Remark::malformed(&error))?;
+                tell(&Remark::malformed(&error))?;
             }
         }
         let remark = Remark::of(slot, item)?;
         match (remark, item) {
             (Some(remark), Item::Damage(range) | Item::TornTail(range)) => {
                 let trouble = explainer.explain(*range)?;
-                tell.tell(&trouble.map_or(remark.clone(), |trouble| remark.explained(trouble)))
+                tell(&trouble.map_or(remark.clone(), |trouble| remark.explained(trouble)))
             }
-            (Some(remark), _) => tell.tell(&remark),
+            (Some(remark), _) => tell(&remark),
             (None, _) => Ok(()),
         }
     })?;
-    let verdict = if tell.damaged { Verdict::Damaged } else { Verdict::Clean };
-    let checked = Checked {
-        slot: name,
-        segments: segments.len(),
-        bytes,
-        transactions,
-        open_transactions: rest.open_transactions,
-        verdict,
-    };
-    checked.print(json, out)?;
-    Ok(if verdict == Verdict::Damaged { Finding::Something } else { Finding::Nothing })
+    Ok(Read { open_transactions: rest.open_transactions, ..read })
 }
 
 /// Prints remarks, and notes whether one was damage.

@@ -10,7 +10,7 @@
 
 mod archived;
 mod cat;
-mod check;
+pub mod check;
 mod ls;
 mod reading;
 pub mod slot;
