@@ -115,6 +115,12 @@ pub enum Command {
     ///
     /// Exit codes: 0 no problem (there may be warnings), 1 a problem was found, 2 nothing can be printed (or the command line is wrong).
     Doctor(DoctorArguments),
+    /// Measure how many events this machine journals and ships in a second, Kafka left out.
+    ///
+    /// Writes a journal of its own, ships it to nobody, and removes it.
+    ///
+    /// Exit codes: 0 measured, 2 the disk does not take the journal (or the command line or the configuration is wrong).
+    Bench(BenchArguments),
     /// Print the completions of a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.
@@ -543,6 +549,26 @@ pub struct DoctorArguments {
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     pub root: PathBuf,
     /// Print JSON, one finding a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `keyferry bench`.
+#[derive(Args, Debug)]
+pub struct BenchArguments {
+    /// Where to write: a directory on the disk that is to be measured. Default: that for temporary files.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// How many events.
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: u64,
+    /// How much larger than it has to be each is.
+    #[arg(long, value_name = "SIZE", default_value = "500B", value_parser = parse_size)]
+    pub size: ByteSize,
+    /// A configuration file (TOML): what its first destination filters, redacts and adds is done. Default: nothing is.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }

@@ -24,6 +24,7 @@
 //! - `in_doubt`, `dead_letter`: what an operator decides on.
 //! - `control`: the operator's way to a running agent, from both ends.
 //! - `doctor`: what is wrong on the whole way, and how it is mended.
+//! - `bench`: how fast this machine is, Kafka left out.
 //! - `manual`: manual pages and completions.
 //! - `configuring`: what is configured, while it changes.
 //! - `connection`: how a tool gets to Kafka.
@@ -34,6 +35,7 @@ mod adoption;
 mod agent;
 mod alerting;
 mod archiving;
+mod bench;
 mod cli;
 mod configuring;
 mod connection;
@@ -116,6 +118,7 @@ fn main() -> ExitCode {
         Command::Incident(arguments) => finish(&alerting::command::incident(&arguments)),
         Command::Check(arguments) => finish(&doctor::check(&arguments)),
         Command::Doctor(arguments) => finish(&doctor::run(&arguments)),
+        Command::Bench(arguments) => finish(&bench::run(&arguments)),
         Command::Completions(arguments) => finish(&manual::completions(&arguments)),
         Command::Man(arguments) => finish(&manual::man(&arguments)),
     }

@@ -60,6 +60,7 @@ const TESTED: &[(&str, &str, &str)] = &[
         "tests/tests/kafka/doctor.rs",
         "the_doctor_finds_nothing_on_a_sound_way_and_each_planted_fault_with_its_remedy",
     ),
+    ("bench", COMMANDS, "a_machine_is_measured_and_nothing_is_left"),
     ("completions", "crates/keyferry/tests/help.rs", "completions_know_the_commands"),
     ("man", "crates/keyferry/tests/help.rs", "every_command_has_a_manual_page"),
 ];
@@ -144,6 +145,19 @@ fn redacted_word(word: &str) -> String {
     redacted
 }
 
+/// One rule only: others depend on the machine.
+const ALERTS: &str = r#"
+default_rules = false
+incidents.automatic = false
+incidents.at_once = 9
+[[rule]]
+name = "BreakerOpen"
+severity = "critical"
+signal.value = { metric = 'keyferry_breaker_state{state="open"}', by = ["destination"] }
+above = 0.5
+summary = "nothing is sent to {destination}"
+"#;
+
 /// Somebody at the command line, beside an agent.
 struct Operator<'a> {
     directory: &'a Path,
@@ -189,7 +203,7 @@ fn an_operator_at_work() {
     commit(&mut writer, &["a-1"]);
     let place = slot.to_str().unwrap();
     let alerts = directory.join("alerts.toml");
-    fs::write(&alerts, "incidents.automatic = false\n").unwrap();
+    fs::write(&alerts, ALERTS).unwrap();
     let further = format!("[alerts]\nfile = \"{}\"", alerts.display());
     let agent = Agent::start_with(directory, &cluster.bootstrap_servers(), &further, &["--slot", place]);
     let operator = Operator { directory, slot: place };
@@ -287,6 +301,30 @@ fn a_configuration_is_checked_without_an_agent() {
     let lines = json.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let found: Vec<Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
     assert!(found.iter().any(|one| one["check"] == "config.unknown-key" && one["severity"] == "problem"));
+}
+
+#[test]
+fn a_machine_is_measured_and_nothing_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[destination]\nbootstrap_servers = \"{NOWHERE}\"\ntopic_events = \"events\"\n[destination.filter]\nexclude = \"type = LOGIN\"\n"
+    );
+    fs::write(directory.path().join("keyferry.toml"), config).unwrap();
+    fs::create_dir(directory.path().join("disk")).unwrap();
+    let run = |words: &[&str]| {
+        keyferry(directory.path(), &[&["bench", "disk", "--events", "3000"], words].concat())
+            .output()
+            .unwrap()
+    };
+    insta::assert_snapshot!("says-bench", redacted(&transcript(&run(&[])), directory.path()));
+    let measured: Value = serde_json::from_slice(&run(&["--json", "--size", "1KiB"]).stdout).unwrap();
+    assert_eq!(measured["events"], 3000);
+    assert!(measured["journaled"]["bytes"].as_u64().unwrap() > 3_000_000, "{measured}");
+    assert!(measured["shipped"]["bytes"].as_u64().unwrap() > 3_000_000, "{measured}");
+    let filtered: Value =
+        serde_json::from_slice(&run(&["--json", "--config", "keyferry.toml"]).stdout).unwrap();
+    assert_eq!(filtered["shipped"]["bytes"], 0, "what is filtered is not shipped: {filtered}");
+    assert_eq!(fs::read_dir(directory.path().join("disk")).unwrap().count(), 0, "something is left");
 }
 
 /// Without a server: the way to Kafka, and faults of everything else, are tested on real ones.
