@@ -60,6 +60,8 @@ const TESTED: &[(&str, &str, &str)] = &[
         "tests/tests/kafka/doctor.rs",
         "the_doctor_finds_nothing_on_a_sound_way_and_each_planted_fault_with_its_remedy",
     ),
+    ("tail", "crates/keyferry/tests/tail.rs", "events_are_told_with_what_is_odd_about_them"),
+    ("top", "crates/keyferry/tests/top.rs", "one_picture_tells_what_the_agent_does"),
     ("bench", COMMANDS, "a_machine_is_measured_and_nothing_is_left"),
     ("completions", "crates/keyferry/tests/help.rs", "completions_know_the_commands"),
     ("man", "crates/keyferry/tests/help.rs", "every_command_has_a_manual_page"),
