@@ -215,7 +215,11 @@ class OptionsTest {
             .collect(Collectors.toSet());
     assertEquals(
         Set.of(
+            "api-oidc-client-secret",
             "api-token",
+            "api-tokens-admin",
+            "api-tokens-operator",
+            "api-tokens-viewer",
             "metrics-otlp-headers",
             "redaction-hash-key",
             "sasl-jaas-config",
