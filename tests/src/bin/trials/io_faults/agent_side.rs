@@ -13,7 +13,7 @@ use keyferry_tests::kafka::Kafka;
 use keyferry_tests::{Error, Result, audit, log, wait};
 
 use super::Verdict;
-use super::fault::{self, Calls, Fault};
+use super::fault::{self, Calls, Fault, ShortCall, Shortener};
 
 /// Small, so that the agent opens and deletes many.
 const SEGMENT: u64 = 4096;
@@ -38,6 +38,7 @@ pub struct AgentSide<'a> {
     /// The names of the files that the agent uses beside segments.
     names: Vec<String>,
     calls: Calls,
+    shortener: Shortener,
 }
 
 /// What one worker delivers to: a topic of its own, so that it reads nobody else's records.
@@ -60,7 +61,12 @@ impl<'a> AgentSide<'a> {
     ///
     /// # Errors
     /// Where it does not deliver without faults.
-    pub fn prepare(executable: &Path, kafka: &'a Kafka, directory: &Path) -> Result<Self> {
+    pub fn prepare(
+        executable: &Path,
+        kafka: &'a Kafka,
+        directory: &Path,
+        shortener: Shortener,
+    ) -> Result<Self> {
         let names = ["lock", "agent.lock", "status.json", "status.json.tmp"].map(str::to_owned);
         let mut side = Self {
             executable: executable.to_owned(),
@@ -68,6 +74,7 @@ impl<'a> AgentSide<'a> {
             directory: directory.to_owned(),
             names: names.into(),
             calls: Calls::default(),
+            shortener,
         };
         let names = side.delivery("calibration-1")?.names_of_files()?;
         side.names.extend(names);
@@ -84,10 +91,14 @@ impl<'a> AgentSide<'a> {
     /// A fault for the agent.
     pub fn fault(&self, random: &mut fastrand::Rng) -> Fault {
         match random.u8(..8) {
-            0 => Fault::Short { point: "posix/io/rw/pread/reduce", percent: random.u8(10..=100) },
-            1 => Fault::Short { point: "posix/io/rw/pwrite/reduce", percent: random.u8(10..=100) },
+            0 => self.short(ShortCall::Read, random),
+            1 => self.short(ShortCall::WriteAt, random),
             _ => self.calls.failure(random),
         }
+    }
+
+    fn short(&self, call: ShortCall, random: &mut fastrand::Rng) -> Fault {
+        Fault::Short { call, percent: random.u8(10..=100), by: self.shortener.clone() }
     }
 
     /// What a worker needs.

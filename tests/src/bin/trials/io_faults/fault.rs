@@ -1,13 +1,14 @@
 //! A fault of the operating system, and how a program is made to meet it.
 //!
-//! Errors come from `strace`, which lets the n-th call on a file fail without performing it. Short reads and writes come from `fiu-run`, whose
-//! library passes on fewer bytes than it was asked for. A limit of file sizes lets a write be cut short and the next one fail, as a disk does that
+//! Errors come from `strace`, which lets the n-th call on a file fail without performing it. Short reads and writes come from a library of our own
+//! (`short.c`), which passes on fewer bytes than it was asked for. A limit of file sizes lets a write be cut short and the next one fail, as a disk does that
 //! becomes full.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use keyferry_tests::{Error, Result};
 
@@ -59,13 +60,60 @@ pub enum Fault {
     },
     /// Calls transfer fewer bytes than they were asked to.
     Short {
-        /// `fiu-run`'s name of the failure point.
-        point: &'static str,
+        /// Which.
+        call: ShortCall,
         /// How many of a hundred calls.
         percent: u8,
+        /// What makes them so.
+        by: Shortener,
     },
     /// Files cannot grow beyond this many bytes.
     FileLimit(u64),
+}
+
+/// A call that may be short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShortCall {
+    /// `pread`.
+    Read,
+    /// `pwrite`.
+    WriteAt,
+    /// `write`.
+    Write,
+}
+
+impl ShortCall {
+    /// The variable by which the library is told how many.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Read => "SHORT_PREAD",
+            Self::WriteAt => "SHORT_PWRITE",
+            Self::Write => "SHORT_WRITE",
+        }
+    }
+}
+
+/// The library that makes calls short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortener(PathBuf);
+
+impl Shortener {
+    /// Compiles it in `directory`.
+    ///
+    /// # Errors
+    /// The C compiler is missing, or refuses it.
+    pub fn compile(directory: &Path) -> Result<Self> {
+        let (source, library) = (directory.join("short.c"), directory.join("short.so"));
+        fs::write(&source, include_str!("short.c")).map_err(Error::io("write", &source))?;
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).args([&library, &source]);
+        let ended = compiler.status().map_err(Error::io("start", "cc"))?;
+        if ended.success() {
+            Ok(Self(library))
+        } else {
+            Err(Error::Missing(format!("cc does not compile {}: {ended}", source.display())))
+        }
+    }
 }
 
 /// How many calls of a [`Fault::Failure`] fail.
@@ -149,11 +197,11 @@ impl Fault {
                 words.extend(["-e".to_owned(), format!("inject={call}:error={error}:when={when}")]);
                 words
             }
-            Self::Short { point, percent } => {
-                let enable =
-                    format!("enable_random name={point},probability={}", f64::from(*percent) / 100.0);
-                ["fiu-run", "-x", "-f", "", "-c", &enable].map(str::to_owned).into()
-            }
+            Self::Short { call, percent, by: Shortener(library) } => vec![
+                "env".to_owned(),
+                format!("LD_PRELOAD={}", library.display()),
+                format!("{}={percent}", call.variable()),
+            ],
             Self::FileLimit(bytes) => vec!["prlimit".to_owned(), format!("--fsize={bytes}")],
         }
     }
@@ -162,7 +210,7 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Failure { call, .. } => call,
-            Self::Short { point, .. } if point.contains("read") => "short read",
+            Self::Short { call: ShortCall::Read, .. } => "short read",
             Self::Short { .. } => "short write",
             Self::FileLimit(_) => "file limit",
         }
@@ -191,5 +239,29 @@ impl fmt::Display for Fault {
             Self::Short { percent, .. } => write!(formatter, "{percent} % {}s", self.kind()),
             Self::FileLimit(bytes) => write!(formatter, "no file beyond {bytes} bytes"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_as_short_as_it_is_told_to_be_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let by = Shortener::compile(directory.path()).unwrap();
+        let written = |call, percent| {
+            let fault = Fault::Short { call, percent, by: by.clone() };
+            let words = fault.wrapper(&[], Path::new("unused"));
+            let mut program = Command::new(&words[0]);
+            program.args(&words[1..]).args(["perl", "-e", "print STDERR syswrite(STDOUT, 'x' x 4096)"]);
+            let output = program.output().unwrap();
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(told, output.stdout.len().to_string());
+            output.stdout.len()
+        };
+        assert!((1..4096).contains(&written(ShortCall::Write, 100)));
+        assert_eq!(written(ShortCall::Write, 0), 4096);
+        assert_eq!(written(ShortCall::WriteAt, 100), 4096);
     }
 }

@@ -21,7 +21,7 @@ use keyferry_tests::{Error, Result, agent, stage};
 use xtask::cache::Cache;
 
 use self::agent_side::AgentSide;
-use self::fault::Fault;
+use self::fault::{Fault, Shortener};
 use self::table::Table;
 use self::writer_side::WriterSide;
 use crate::seed::{self, Seed};
@@ -90,8 +90,10 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let jar = stage::jar()?;
     let executable = agent::unpack(&jar, directory.path())?;
     let kafka = Kafka::start_new(&cache, directory.path())?;
-    let writer = WriterSide::prepare(&cache, &jar, &executable, &directory.path().join("writer"))?;
-    let agent = AgentSide::prepare(&executable, &kafka, &directory.path().join("agent"))?;
+    let shortener = Shortener::compile(directory.path())?;
+    let place = directory.path().join("writer");
+    let writer = WriterSide::prepare(&cache, &jar, &executable, &place, shortener.clone())?;
+    let agent = AgentSide::prepare(&executable, &kafka, &directory.path().join("agent"), shortener)?;
     for (fsync, calls) in writer.calls() {
         println!("calls of the writer, fsync {fsync:?}: {calls}");
     }

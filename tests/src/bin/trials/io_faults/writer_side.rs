@@ -14,7 +14,7 @@ use xtask::cache::Cache;
 use xtask::{parts, tool};
 
 use super::Verdict;
-use super::fault::{self, Calls, Fault};
+use super::fault::{self, Calls, Fault, ShortCall, Shortener};
 
 /// The program that drives the journal, and its name in the class path.
 const DRIVER: (&str, &str) = ("JournalDriver", include_str!("../../../../java/JournalDriver.java"));
@@ -32,6 +32,7 @@ pub struct WriterSide {
     executable: PathBuf,
     directory: PathBuf,
     calls: [(Fsync, Calls); 2],
+    shortener: Shortener,
 }
 
 /// The option `journal-fsync`.
@@ -75,7 +76,13 @@ impl WriterSide {
     ///
     /// # Errors
     /// Where it does not run without faults.
-    pub fn prepare(cache: &Cache, jar: &Path, executable: &Path, directory: &Path) -> Result<Self> {
+    pub fn prepare(
+        cache: &Cache,
+        jar: &Path,
+        executable: &Path,
+        directory: &Path,
+        shortener: Shortener,
+    ) -> Result<Self> {
         fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
         let source = directory.join(format!("{}.java", DRIVER.0));
         fs::write(&source, DRIVER.1).map_err(Error::io("write", &source))?;
@@ -93,6 +100,7 @@ impl WriterSide {
             executable: executable.to_owned(),
             directory: directory.to_owned(),
             calls: [Fsync::Never, Fsync::Commit].map(|fsync| (fsync, Calls::default())),
+            shortener,
         };
         for mode in 0..side.calls.len() {
             side.calls[mode].1 = side.count_calls(side.calls[mode].0)?;
@@ -109,7 +117,10 @@ impl WriterSide {
     pub fn fault(&self, random: &mut fastrand::Rng) -> (Fsync, Fault) {
         let (fsync, calls) = &self.calls[random.usize(..self.calls.len())];
         let fault = match random.u8(..6) {
-            0 => Fault::Short { point: "posix/io/rw/write/reduce", percent: random.u8(10..=90) },
+            0 => {
+                let (percent, by) = (random.u8(10..=90), self.shortener.clone());
+                Fault::Short { call: ShortCall::Write, percent, by }
+            }
             1 => Fault::FileLimit(random.u64(100..4200)),
             _ => calls.failure(random),
         };
