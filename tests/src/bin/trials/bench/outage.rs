@@ -7,13 +7,15 @@ use keyferry_tests::agent::Agent;
 use keyferry_tests::{Error, Result, usage, wait};
 
 use super::Workbench;
-use super::rates::{mebibytes, watch};
+use super::rates::mebibytes;
 use super::report::{Bound, Quantity, Report, Row, Target};
 use crate::tuner::topic_name;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(5);
 const SAMPLES: Duration = Duration::from_millis(100);
+const LOOK_ANEW: Duration = Duration::from_millis(500);
+const DRAIN_LIMIT: Duration = Duration::from_secs(180);
 
 /// Stops the broker when a part of the backlog is delivered, looks at the agent's memory, and lets everything arrive.
 ///
@@ -47,7 +49,6 @@ fn look(bench: &mut Workbench<'_>, turn: usize) -> Result<f64> {
     input.journal.link_to(&slot)?;
     let servers = stand.kafka.bootstrap_servers();
     let mut agent = Agent::new(&stand.executable, &room, &slot, &servers, [&topic, &topic])?;
-    let begin = Instant::now();
     agent.start()?;
     let pid = agent.pid()?;
     wait::every(LOOK, "the first records", LIMIT, || gauge.stored().ok().filter(|stored| *stored > 0))
@@ -61,11 +62,12 @@ fn look(bench: &mut Workbench<'_>, turn: usize) -> Result<f64> {
     }
     stand.kafka.resume()?;
     println!("{name}: {:.1} MiB", mebibytes(most));
-    // A client that was told of a cluster without brokers takes leave of it for good, and so does one that is made while the broker is not let in again.
-    let gauge = wait::every(SAMPLES, "the answer of a broker that goes on", LIMIT, || {
-        stand.kafka.gauge(&topic).ok().filter(|gauge| gauge.stored().is_ok_and(|stored| stored > 0))
-    })?;
-    watch(&gauge, pid, input.journal.events(), begin).map_err(|error| error.with_log(agent.log()))?;
+    let all = input.journal.events().cast_signed();
+    // A client that was told of a cluster without brokers takes leave of it for good, and so does one that is made while the broker is not let in again: each look has a new one.
+    wait::every(LOOK_ANEW, "the storing of every event", DRAIN_LIMIT, || {
+        stand.kafka.stored(&topic).ok().filter(|stored| *stored >= all)
+    })
+    .map_err(|error| error.with_log(agent.log()))?;
     agent.stop()?;
     stand.kafka.delete_topic(&topic)?;
     Ok(mebibytes(most))
