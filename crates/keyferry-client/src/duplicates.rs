@@ -2,7 +2,7 @@
 //!
 //! The invariant: **what is called a copy is one.** Ids are compared as they are, so that nothing new is ever dropped; a copy of what has been forgotten is called new.
 //!
-//! After a failure Keyferry sends again what was not acknowledged, which is at most 20,000 records of a slot: copies follow their originals within that distance, times the number of slots whose records come
+//! After a failure Keyferry sends again what was not acknowledged, which is at most 8,192 records of a slot, and the rest of a transaction: copies follow their originals within that distance, times the number of slots whose records come
 //! through the same consumer. What a consumer has seen before it was started anew it must know by itself: keep ids, or the offsets, with what you make of the events.
 
 use std::collections::HashSet;

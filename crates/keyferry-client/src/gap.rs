@@ -16,7 +16,7 @@ pub struct Span {
 }
 
 /// Tells of events that are missing. What is not known is `None`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GapRecord {
     /// Why, as one word, such as `no-space`, `ceiling`, `dropped-old`, `damage` or `low-priority`: a text, so that causes of a later Keyferry are no error.

@@ -37,7 +37,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// As many on their way as an agent has at most; memory for a few million bytes.
+    /// More on their way than an agent has at most, which is 8,192 and the rest of a transaction; memory for a few million bytes.
     fn default() -> Self {
         Self { in_flight: 20_000, holes: 65_536, epochs: 64, nodes: 4096 }
     }

@@ -5,12 +5,11 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use keyferry_event::{Failure, Record, SendError, Sink, Token};
+use keyferry_event::NullSink;
 use keyferry_journal::event::{EventEncoder, EventKind, Field};
 use keyferry_journal::slot::OwnedSlot;
 use keyferry_journal::writer::WriterOptions;
@@ -156,7 +155,7 @@ fn bytes_of(slot: &Path) -> Result<u64, Error> {
 /// Ships them to nobody.
 fn ship(slot: &Path, events: u64, settings: Settings, bar: &ProgressBar) -> Result<Pace, Error> {
     let feed = Feed::open(SlotDirectory::open(slot)?, None, FeedOptions::default())?;
-    let sink = Hole::default();
+    let sink = NullSink::default();
     let mut pipeline = Pipeline::new(feed, Start::anew("bench"), sink, Nowhere, settings);
     let (clock, begun) = (SystemClock::start(), Instant::now());
     loop {
@@ -166,39 +165,7 @@ fn ship(slot: &Path, events: u64, settings: Settings, bar: &ProgressBar) -> Resu
         let settled = report.published + report.filtered + report.dead_letters;
         bar.set_position(events + settled);
         if settled >= events {
-            return Ok(Pace::since(begun, events, pipeline.sink().bytes));
+            return Ok(Pace::since(begun, events, pipeline.sink().bytes()));
         }
-    }
-}
-
-/// Takes every record, and acknowledges it at the next poll.
-#[derive(Default)]
-struct Hole {
-    tokens: Vec<Token>,
-    bytes: u64,
-}
-
-impl Sink for Hole {
-    fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
-        self.bytes += record.size() as u64;
-        self.tokens.push(token);
-        Ok(())
-    }
-
-    fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
-        self.tokens.drain(..).for_each(|token| outcome(token, Ok(())));
-    }
-
-    fn reset(&mut self) -> Result<(), Failure> {
-        self.tokens.clear();
-        Ok(())
-    }
-
-    fn readiness(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn trouble(&self) -> Option<Failure> {
-        None
     }
 }

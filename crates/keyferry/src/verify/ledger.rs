@@ -24,12 +24,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
+use keyferry_client::GapRecord;
 use keyferry_journal::{Epoch, Outcome};
 use roaring::RoaringTreemap;
 
 use super::bounded::{Fingerprints, Known, Recent};
 use super::claim::{Claim, Content};
-use super::notice::{Explained, Fate, Notice};
+use super::notice::{Explained, Fate};
 use super::report::{Conflict, EpochReport, Examples, Gap, Other, Report, Told, Violation};
 
 /// What is remembered at most.
@@ -195,7 +196,7 @@ impl Ledger {
         }
     }
 
-    fn notice(&mut self, index: usize, sequence: u64, notice: &Notice) {
+    fn notice(&mut self, index: usize, sequence: u64, notice: &GapRecord) {
         let epoch = &mut self.epochs[index];
         epoch.notices += 1;
         if notice.renumbers() {
@@ -436,8 +437,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::notice::Sequences;
     use super::super::report::Verdict;
+    use keyferry_client::Span;
+
     use super::*;
 
     const EPOCH: Epoch = Epoch(0x100);
@@ -581,12 +583,12 @@ mod tests {
     }
 
     fn gap(cause: &str, sequences: Option<(u64, u64)>) -> Content {
-        Content::Gap(Notice {
+        Content::Gap(GapRecord {
             cause: cause.to_owned(),
             user_events: Some(3),
             admin_events: None,
-            sequences: sequences.map(|(from, to)| Sequences { from, to }),
-            detail: String::new(),
+            sequences: sequences.map(|(from, to)| Span { from, to }),
+            ..GapRecord::default()
         })
     }
 

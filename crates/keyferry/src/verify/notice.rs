@@ -2,57 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use keyferry_client::{GapRecord, Span};
 use keyferry_event::format::gap_in;
-use serde::{Deserialize, Serialize};
 
 use super::report::Gap;
 
 /// So much is kept of a cause or detail, in characters.
 const LONGEST_TEXT: usize = 400;
 
-/// What a gap record says.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Notice {
-    /// Why events are missing, as one word.
-    pub cause: String,
-    /// How many user events, if that is known.
-    pub user_events: Option<u64>,
-    /// How many admin events, if that is known.
-    pub admin_events: Option<u64>,
-    /// Numbers that may never appear.
-    pub sequences: Option<Sequences>,
-    /// The same in a sentence.
-    #[serde(default)]
-    pub detail: String,
-}
-
-/// A range of sequence numbers in a gap record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sequences {
-    /// The first.
-    pub from: u64,
-    /// The last.
-    pub to: u64,
-}
-
-impl Notice {
-    /// The notice in the value of a gap record, of any format. `None` of anything else.
-    pub fn read(value: &[u8]) -> Option<Self> {
-        let notice: Self = serde_json::from_slice(gap_in(value)?).ok()?;
-        let short = |text: &str| text.chars().take(LONGEST_TEXT).collect();
-        Some(Self { cause: short(&notice.cause), detail: short(&notice.detail), ..notice })
-    }
-
-    /// Whether it has the number of an event that it tells of, which may be there as well.
-    pub fn shares_a_number(&self) -> bool {
-        self.cause == "low-priority"
-    }
-
-    /// Whether numbers begin anew at the place of this notice, because nobody knew any more which had been used.
-    pub fn renumbers(&self) -> bool {
-        self.cause == "damage" && self.sequences.is_none()
-    }
+/// What a gap record says, by the value of the record, in any format. `None` of anything else.
+pub fn read(value: &[u8]) -> Option<GapRecord> {
+    let notice: GapRecord = serde_json::from_slice(gap_in(value)?).ok()?;
+    let short = |text: &str| text.chars().take(LONGEST_TEXT).collect();
+    Some(GapRecord { cause: short(&notice.cause), detail: short(&notice.detail), ..notice })
 }
 
 /// Whether `value` is that of a gap record.
@@ -70,8 +32,8 @@ pub struct Explained {
 
 impl Explained {
     /// Adds a range, unless there are `limit` already.
-    pub fn add(&mut self, sequences: Sequences, limit: usize) {
-        let Sequences { mut from, mut to } = sequences;
+    pub fn add(&mut self, sequences: Span, limit: usize) {
+        let Span { mut from, mut to } = sequences;
         if from > to {
             return;
         }
@@ -143,7 +105,7 @@ mod tests {
         for format in Format::ALL {
             let mut encoder = Encoder::new(HeaderMode::Minimal).formatting(format);
             let record = encoder.encode_gap("topic", &gap, 42, 7);
-            let notice = Notice::read(record.value).unwrap_or_else(|| panic!("{format:?} tells of no gap"));
+            let notice = read(record.value).unwrap_or_else(|| panic!("{format:?} tells of no gap"));
             assert_eq!((&*notice.cause, notice.user_events, &*notice.detail), ("no-space", Some(3), "why"));
         }
         assert!(!is_gap(
@@ -154,16 +116,12 @@ mod tests {
     #[test]
     fn a_notice_is_read_and_nothing_else_is() {
         let text = br#"{"type":"KEYFERRY_GAP","cause":"dropped-old","node":"n","epoch":"e","userEvents":3,"adminEvents":null,"firstTime":null,"lastTime":null,"commits":{"from":1,"to":2},"sequences":{"from":4,"to":6},"detail":"d"}"#;
-        let expected = Notice {
-            cause: "dropped-old".to_owned(),
-            user_events: Some(3),
-            admin_events: None,
-            sequences: Some(Sequences { from: 4, to: 6 }),
-            detail: "d".to_owned(),
-        };
-        assert_eq!(Notice::read(text), Some(expected));
+        let notice = read(text).unwrap();
+        assert_eq!((&*notice.cause, &*notice.detail), ("dropped-old", "d"));
+        assert_eq!((notice.user_events, notice.admin_events), (Some(3), None));
+        assert_eq!(notice.sequences, Some(Span { from: 4, to: 6 }));
         for other in [&b"{}"[..], br#"{"type":"LOGIN"}"#, br#"{"type":"KEYFERRY_GAP"}"#, b"\xff"] {
-            assert_eq!(Notice::read(other), None);
+            assert_eq!(read(other), None);
         }
     }
 
@@ -175,12 +133,12 @@ mod tests {
             "n",
             "the checkpoint is damaged".to_owned(),
         );
-        let read = |gap: &keyferry_event::Gap| Notice::read(&serde_json::to_vec(gap).unwrap()).unwrap();
-        assert!(read(&gap).renumbers(), "{gap:?}");
+        let written = |gap: &keyferry_event::Gap| read(&serde_json::to_vec(gap).unwrap()).unwrap();
+        assert!(written(&gap).renumbers(), "{gap:?}");
         gap.sequences = Some(keyferry_event::Span { from: 4, to: 6 });
         gap.user_events = Some(3);
-        let notice = read(&gap);
-        assert_eq!((notice.sequences, notice.user_events), (Some(Sequences { from: 4, to: 6 }), Some(3)));
+        let notice = written(&gap);
+        assert_eq!((notice.sequences, notice.user_events), (Some(Span { from: 4, to: 6 }), Some(3)));
         assert!(!notice.renumbers());
     }
 
@@ -188,10 +146,10 @@ mod tests {
     fn the_number_of_ranges_has_a_limit_and_what_is_forgotten_is_counted() {
         let mut explained = Explained::default();
         for number in 0..10 {
-            explained.add(Sequences { from: number * 10, to: number * 10 }, 4);
+            explained.add(Span { from: number * 10, to: number * 10 }, 4);
         }
         assert_eq!((explained.ranges.len(), explained.forgotten), (4, 6));
-        explained.add(Sequences { from: 0, to: 100 }, 4);
+        explained.add(Span { from: 0, to: 100 }, 4);
         assert_eq!((explained.ranges.len(), explained.forgotten), (1, 6));
     }
 
@@ -202,7 +160,7 @@ mod tests {
         ) {
             let mut explained = Explained::default();
             for (from, length) in &ranges {
-                explained.add(Sequences { from: *from, to: from + length }, usize::MAX);
+                explained.add(Span { from: *from, to: from + length }, usize::MAX);
             }
             let gap = Gap { first, last: first + length };
             let mut missing = Vec::new();

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
+use keyferry_client::{GapRecord, Span};
 use keyferry_journal::Epoch;
 use serde::Serialize;
 
-use super::notice::{Notice, Sequences};
 use crate::terminal::{BAD, Column, GOOD, ODD, TITLE, count, styled, table, time};
 
 /// How many of a kind are listed.
@@ -102,15 +102,15 @@ pub struct Told {
     /// How many admin events, if that is known.
     pub admin_events: Option<u64>,
     /// Numbers that may never appear.
-    pub sequences: Option<Sequences>,
+    pub sequences: Option<Span>,
     /// The same in a sentence.
     pub detail: String,
 }
 
 impl Told {
     /// What `notice`, which has the number `sequence`, tells.
-    pub fn of(sequence: u64, notice: &Notice) -> Self {
-        let Notice { cause, user_events, admin_events, sequences, detail } = notice.clone();
+    pub fn of(sequence: u64, notice: &GapRecord) -> Self {
+        let GapRecord { cause, user_events, admin_events, sequences, detail, .. } = notice.clone();
         Self { sequence, cause, user_events, admin_events, sequences, detail }
     }
 
@@ -126,7 +126,7 @@ impl Told {
             events(self.user_events, "user"),
             events(self.admin_events, "admin")
         );
-        if let Some(Sequences { from, to }) = self.sequences {
+        if let Some(Span { from, to }) = self.sequences {
             text.push_str(&format!(", sequences {from} to {to} may never appear"));
         }
         if !self.detail.is_empty() {
