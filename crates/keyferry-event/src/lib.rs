@@ -46,4 +46,4 @@ pub use headers::{Envelope, Header, HeaderMode};
 pub use record::{Encoder, Record, Topics};
 pub use redaction::Redaction;
 pub use routing::Routing;
-pub use sink::{Failure, FailureClass, SendError, Sink, Token};
+pub use sink::{Failure, FailureClass, NullSink, SendError, Sink, Token};

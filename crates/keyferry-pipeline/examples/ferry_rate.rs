@@ -8,15 +8,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement fails by panicking")]
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use keyferry_event::filter::Selection;
 use keyferry_event::redaction::{FieldRules, HashKey, Preset};
-use keyferry_event::{
-    Content, Failure, Filter, Format, HeaderMode, Record, Redaction, SendError, Sink, Token, Topics,
-};
+use keyferry_event::{Content, Filter, Format, HeaderMode, NullSink, Redaction, Topics};
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
@@ -30,37 +27,6 @@ const EVENTS: u64 = 200_000;
 const TYPES: [&str; 6] =
     ["LOGIN", "CODE_TO_TOKEN", "REFRESH_TOKEN", "REFRESH_TOKEN", "LOGOUT", "LOGIN_ERROR"];
 const REALMS: [&str; 3] = ["shop", "staff", "master"];
-
-/// Acknowledges at the next poll.
-#[derive(Default)]
-struct Hole {
-    tokens: Vec<Token>,
-}
-
-impl Sink for Hole {
-    fn send(&mut self, token: Token, record: &Record<'_>) -> Result<(), SendError> {
-        std::hint::black_box(record.headers().count());
-        self.tokens.push(token);
-        Ok(())
-    }
-
-    fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
-        self.tokens.drain(..).for_each(|token| outcome(token, Ok(())));
-    }
-
-    fn reset(&mut self) -> Result<(), Failure> {
-        self.tokens.clear();
-        Ok(())
-    }
-
-    fn readiness(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn trouble(&self) -> Option<Failure> {
-        None
-    }
-}
 
 /// A user event as Keycloak 26.7 writes it.
 const USER_EVENT: &str = r#"{"id":"d0f6b7a5-3a53-4b1e-9a86-6f2f6f1c9a10","time":1761640463007,"type":"REFRESH_TOKEN","realmId":"5ac5b6f0-5b7c-4d2e-9a55-1e6f2f7a1c11","realmName":"shop","clientId":"web","userId":"4f1a9d3e-5b7c-4d2e-9a55-1234567890ab","sessionId":"Zb9w0m7oM2yQnq2b4U5u1p3K","ipAddress":"192.0.2.77","error":null,"details":{"token_id":"onrtrt:5bb7f1b1-0c3c-4c6e-8a3d-3f2f4e6c5a10","grant_type":"refresh_token","refresh_token_type":"Refresh","access_token_expiration_time":"60","updated_refresh_token_id":"9c1f7c58-8c4f-47a1-a9a3-0d6f2a6b7c33","scope":"openid email profile","age_of_refresh_token":"2","refresh_token_id":"0a4d6f0e-1de4-4c7e-8f2a-5a3b7c9d1e22","client_auth_method":"client-secret","username":"alice"}}"#;
@@ -165,7 +131,8 @@ fn settings(content: &Content) -> Settings {
 #[inline(never)]
 fn one_pass(storage: &MemoryStorage, content: &Content, events: u64) {
     let feed = Feed::open(storage.clone(), None, FeedOptions::default()).unwrap();
-    let mut pipeline = Pipeline::new(feed, Start::anew("rate"), Hole::default(), Nowhere, settings(content));
+    let mut pipeline =
+        Pipeline::new(feed, Start::anew("rate"), NullSink::default(), Nowhere, settings(content));
     let clock = SystemClock::start();
     let mut published = 0;
     while published < events {
