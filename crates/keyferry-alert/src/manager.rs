@@ -169,12 +169,10 @@ pub struct Memory {
 impl Memory {
     /// Whether more differs than numbers that may move at every look.
     fn tells_more_than(&self, other: &Self) -> bool {
-        let alerts = self.alerts.iter().map(still).eq(other.alerts.iter().map(still));
-        let rest = |memory: &Self| {
-            let Self { groups, silences, next_silence, heartbeat_ms, past, .. } = memory.clone();
-            (groups, silences, next_silence, heartbeat_ms, past)
-        };
-        !alerts || rest(self) != rest(other)
+        let Self { alerts, groups, silences, next_silence, heartbeat_ms, statistics: _, past } = self;
+        !alerts.iter().map(still).eq(other.alerts.iter().map(still))
+            || (groups, silences, next_silence, heartbeat_ms, past)
+                != (&other.groups, &other.silences, &other.next_silence, &other.heartbeat_ms, &other.past)
     }
 }
 

@@ -113,7 +113,7 @@ fn of_replicas(least: i64, description: &Description) -> Option<Finding> {
         return Some(Finding::warning(
             Subject::InSync,
             format!(
-                "min.insync.replicas is {least} but only {replicas} brokers keep a partition: nothing can be delivered"
+                "min.insync.replicas is {least} but only {replicas} brokers keep a partition: nothing can be delivered, or less is kept than is asked for (Kafka 4 with eligible leader replicas asks for no more than there are)"
             ),
         ));
     }

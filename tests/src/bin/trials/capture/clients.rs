@@ -127,8 +127,9 @@ fn device(scene: &Scene) -> Result<()> {
     ];
     http.post_form(&openid(scene, "token"), &token)?;
     let mut oscars = Browser::new(&scene.stage.keycloak.address(), REALM);
-    let wrong = openid(scene, "").replace("/protocol/openid-connect/", "/device?user_code=XXXX-XXXX");
-    oscars.follow(&wrong)?;
+    let page = openid(scene, "").replace("/protocol/openid-connect/", "/device");
+    // A code that no device was given, which is an event of its own.
+    oscars.follow(&format!("{page}?user_code=NONE-SUCH"))?;
     let step = oscars.follow(&text(&offered, "verification_uri_complete")?)?;
     let Step::Page(login) = step else { return Err(Error::Missing("a login page".to_owned())) };
     let step = oscars.submit(&login, &[("username", "oscar"), ("password", PASSWORD)])?;
