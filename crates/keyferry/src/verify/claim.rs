@@ -28,7 +28,7 @@ pub enum Content {
     /// An event, with `ce_outcome`.
     Event(Outcome),
     /// Word of events that are missing.
-    Gap(GapRecord),
+    Gap(Box<GapRecord>),
     /// An event that was sent before, again (`ce_replay`).
     Replay,
 }
@@ -57,7 +57,7 @@ impl Content {
             // A gap record has no outcome. With the headers `minimal` it has no type either: its value tells.
             keyferry_client::Outcome::Untold => {
                 let may_be_gap = headers.event_type().is_none_or(|name| name == GAP_TYPE);
-                return may_be_gap.then(|| notice::read(value)).flatten().map(Self::Gap);
+                return may_be_gap.then(|| notice::read(value)).flatten().map(|gap| Self::Gap(Box::new(gap)));
             }
             keyferry_client::Outcome::Committed => Outcome::Committed,
             keyferry_client::Outcome::Unknown => Outcome::Unknown,
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_gap_record_has_no_outcome_and_is_told_by_its_type_or_its_value() {
-        let notice = notice::read(GAP).unwrap();
+        let notice = Box::new(notice::read(GAP).unwrap());
         let minimal = &OURS[..4];
         assert_eq!(claim(minimal, GAP), expected(Content::Gap(notice.clone())));
         let full = [minimal, &[("ce_type", GAP_TYPE.as_bytes())]].concat();

@@ -583,13 +583,13 @@ mod tests {
     }
 
     fn gap(cause: &str, sequences: Option<(u64, u64)>) -> Content {
-        Content::Gap(GapRecord {
+        Content::Gap(Box::new(GapRecord {
             cause: cause.to_owned(),
             user_events: Some(3),
             admin_events: None,
             sequences: sequences.map(|(from, to)| Span { from, to }),
             ..GapRecord::default()
-        })
+        }))
     }
 
     #[test]
