@@ -1,11 +1,14 @@
-//! Two destinations and two brokers, one of which is away for a while: the other does not notice, and each gets everything, in order and once.
+//! Two destinations and two brokers, one of which is away for a while: the other does not notice, and each gets everything, in order and once. A third one gets it in another format.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use keyferry_event::format::OCSF_VERSION;
 use keyferry_journal::SegmentName;
 use keyferry_tests::agent::{self, Agent};
+use keyferry_tests::consumer::{Consumer, Record};
 use keyferry_tests::journal::Journal;
 use keyferry_tests::kafka::{self, Kafka};
 use keyferry_tests::tally::Tally;
@@ -42,8 +45,12 @@ fn a_broker_that_is_away_delays_only_its_own_destination() {
     far.create_topic(&topic, kafka::PARTITIONS).unwrap();
     let journal = Journal::begin(&directory.path().join("journal"), "event", SEGMENT).unwrap().padded(200);
     let slot = journal.slot().to_owned();
+    let for_siem = format!("{topic}-siem");
+    near.create_topic(&for_siem, kafka::PARTITIONS).unwrap();
     let configuration = destination("near", &near.bootstrap_servers(), &topic)
-        + &destination("far", &far.bootstrap_servers(), &topic);
+        + &destination("far", &far.bootstrap_servers(), &topic)
+        + &destination("siem", &near.bootstrap_servers(), &for_siem)
+        + "format = \"ocsf\"\n";
     let executable = agent::under_test().unwrap();
     let mut agent = Agent::configured(&executable, directory.path(), &slot, &configuration).unwrap();
     let tallies = [near.bootstrap_servers(), far.bootstrap_servers()]
@@ -71,6 +78,15 @@ fn a_broker_that_is_away_delays_only_its_own_destination() {
         let faults = ledger.judge(journal.written());
         assert!(faults.is_empty(), "{}", faults.join("\n"));
         println!("{} events, {} copies", journal.written().committed(), ledger.copies());
+    }
+    let committed = journal.written().committed() as usize;
+    let mut siem = Consumer::new(&near.bootstrap_servers(), &for_siem).unwrap();
+    let is_whole =
+        |records: &[Record]| records.iter().map(Record::place).collect::<BTreeSet<_>>().len() >= committed;
+    for record in siem.wait_until("every event in the other format", LIMIT, is_whole).unwrap() {
+        let (uid, version) = (record.field("metadata/uid"), record.field("metadata/version"));
+        assert_eq!((uid, version), (record.header("ce_id"), OCSF_VERSION), "{record:?}");
+        assert_eq!(record.json["class_uid"], 3002, "a login is an authentication");
     }
     wait::until("segments go when both have them", LIMIT, || (segments(&slot) == 1).then_some(())).unwrap();
 }
