@@ -248,6 +248,11 @@ impl Keycloak {
         }
     }
 
+    /// Whether an outcome could not be written yet.
+    pub fn is_owing(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
     /// What happens once a second: what is owed is written, and with [`Fsync::Interval`] what was written is synced.
     pub fn tick(&mut self, now_ms: u64) {
         // What cannot be written now stays owed.

@@ -94,7 +94,7 @@ fn gather(
     begun: Instant,
 ) -> io::Result<u64> {
     let mut out = io::stdout().lock();
-    let (mut sum, mut played, mut broken) = (Summary::default(), 0, 0);
+    let (mut sum, mut played, mut broken, mut first) = (Summary::default(), 0, 0, String::new());
     let terminal = io::stderr().is_terminal();
     for (seed, result) in results {
         played += 1;
@@ -103,6 +103,9 @@ fn gather(
             Err(violation) => {
                 broken += 1;
                 writeln!(out, "seed {seed}: {violation}")?;
+                if first.is_empty() {
+                    first = format!(", first seed {seed}: {violation}");
+                }
                 writeln!(out, "    replay: cargo xtask simulate --from {seed} --seeds 1 --trace")?;
                 if cli.stop_at_first {
                     break;
@@ -119,7 +122,7 @@ fn gather(
     writeln!(
         out,
         "{played} seeds in {:.1} s: {} events, {} records, {} Keycloaks and {} agents begun, {} power cuts, {} flipped bits, \
-         {} input/output errors that ended an agent, {} second agents kept away; {broken} seeds broke a promise",
+         {} input/output errors that ended an agent, {} second agents kept away; {broken} seeds broke a promise{first}",
         begun.elapsed().as_secs_f64(),
         sum.events,
         sum.records,

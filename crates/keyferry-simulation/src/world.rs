@@ -173,8 +173,8 @@ struct World {
     last_error: Option<String>,
     /// In events: a transaction that has credit is sent as a whole.
     largest_transaction: usize,
-    /// When events were committed, monotonic and since the Unix epoch, in milliseconds; but for those whose date the agent cannot judge.
-    committed: BTreeMap<String, (u64, u64)>,
+    /// How old committed events are, by their ids; but for those whose date the agent cannot judge.
+    committed: BTreeMap<String, Age>,
     /// By how much the date was ahead of the monotonic clock at the agent's last turn.
     noticed_ahead_ms: u64,
 }
@@ -429,9 +429,11 @@ impl World {
         self.trace.line(format_args!("{fate:?}: {ids:?}"));
         self.oracle.settled(&ids, fate);
         keycloak.settle(index, fate, self.wall_ms);
-        // Whoever sets the clock ahead and back again between two turns is not noticed.
-        if fate == Fate::Committed && self.wall_ms - self.monotonic_ms <= self.noticed_ahead_ms {
-            self.committed.extend(ids.into_iter().map(|id| (id, (self.monotonic_ms, self.wall_ms))));
+        // Whoever sets the clock ahead and back again between two turns is not noticed, and an outcome that is owed gets the date of its writing.
+        let is_noticed = self.wall_ms - self.monotonic_ms <= self.noticed_ahead_ms;
+        if fate == Fate::Committed && is_noticed && !keycloak.is_owing() {
+            let born = Age { monotonic_ms: self.monotonic_ms, wall_ms: self.wall_ms, seen_ms: 0 };
+            self.committed.extend(ids.into_iter().map(|id| (id, born)));
         }
     }
 
@@ -672,6 +674,8 @@ impl World {
         if self.profile.flips || self.profile.low_priority.is_some() {
             self.damage_told |= agent.report(clock).damaged_ranges > 0;
         }
+        // Of a turn that failed too: at the next one the clock may be another.
+        check_age(&self.kafka, &mut self.committed, clock, self.profile.settle_delay_ms)?;
         if let Err(error) = turn {
             self.agent_failed(&error);
             self.agent_dies();
@@ -686,24 +690,7 @@ impl World {
             return Err(Violation::Unbounded(pending));
         }
         before.judge(&standing(agent, clock), whole).map_err(Violation::Breaker)?;
-        self.check_age()?;
         if self.random.u32(..16) == 0 { self.check_checkpoint() } else { Ok(()) }
-    }
-
-    /// What was published in this turn is as old as the settle delay: by its date, or by the time since.
-    fn check_age(&self) -> Result<(), Violation> {
-        let delay = self.profile.settle_delay_ms;
-        for (id, outcome) in self.kafka.take_news() {
-            let Some((monotonic_ms, wall_ms)) = self.committed.get(&id).filter(|_| outcome == "committed")
-            else {
-                continue;
-            };
-            let age = (self.monotonic_ms - monotonic_ms).max(self.wall_ms.saturating_sub(*wall_ms));
-            if age < delay {
-                return Err(Violation::TooEarly(id, age, delay));
-            }
-        }
-        Ok(())
     }
 
     fn agent_failed(&mut self, error: &dyn std::fmt::Display) {
@@ -796,6 +783,44 @@ impl World {
             ..self.summary
         }
     }
+}
+
+/// How old a committed event is.
+#[derive(Clone, Copy, Debug)]
+struct Age {
+    /// When it was committed, in monotonic milliseconds.
+    monotonic_ms: u64,
+    /// When it was committed, in milliseconds since the Unix epoch.
+    wall_ms: u64,
+    /// The most that the agent could see in a turn, by the date or by the time since, in milliseconds.
+    seen_ms: u64,
+}
+
+impl Age {
+    fn see(&mut self, clock: Clock) {
+        let (since, dated) =
+            (clock.monotonic_ms - self.monotonic_ms, clock.wall_ms.saturating_sub(self.wall_ms));
+        self.seen_ms = self.seen_ms.max(since).max(dated);
+    }
+}
+
+/// What was published in this turn is as old as the settle delay, or was so in one before it: what is read but not sent is not judged again.
+fn check_age(
+    kafka: &SimulatedKafka,
+    committed: &mut BTreeMap<String, Age>,
+    clock: Clock,
+    delay_ms: u64,
+) -> Result<(), Violation> {
+    committed.values_mut().for_each(|age| age.see(clock));
+    for (id, outcome) in kafka.take_news() {
+        match committed.get(&id).filter(|_| outcome == "committed") {
+            Some(age) if age.seen_ms < delay_ms => {
+                return Err(Violation::TooEarly(id, age.seen_ms, delay_ms));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn standing(agent: &Agent, clock: Clock) -> Standing {
