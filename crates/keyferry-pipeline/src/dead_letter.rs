@@ -43,7 +43,7 @@ pub struct DeadLetter<'a> {
     pub refused_ms: u64,
 }
 
-/// A dead letter as it lies in the file: everything that is needed to send the record later. Key, value and headers are text: the journal holds nothing else.
+/// A dead letter as it lies in the file: everything that is needed to send the record later. Key and headers are text: the journal holds nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaidAside {
     /// What makes it out, whatever number it has: epoch, transaction and place in the transaction.
@@ -62,8 +62,37 @@ pub struct LaidAside {
     pub key: String,
     /// Its headers by their names.
     pub headers: BTreeMap<String, String>,
-    /// Its value.
-    pub value: String,
+    /// Its value: in the file a text, or where it is none an object with the member `base64`.
+    #[serde(with = "value")]
+    pub value: Vec<u8>,
+}
+
+/// A value as it stands in the file. A person can read most, and every byte comes back of any.
+mod value {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(String),
+        Bytes { base64: String },
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match str::from_utf8(value) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => Written::Bytes { base64: STANDARD.encode(value) }.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Text(text) => Ok(text.into_bytes()),
+            Written::Bytes { base64 } => STANDARD.decode(base64).map_err(D::Error::custom),
+        }
+    }
 }
 
 impl LaidAside {
@@ -82,7 +111,7 @@ impl LaidAside {
                 .headers()
                 .map(|header| (header.name.to_string_lossy().into_owned(), text(header.value)))
                 .collect(),
-            value: text(record.value),
+            value: record.value.to_vec(),
         }
     }
 
@@ -406,9 +435,24 @@ mod tests {
                 ("ce_id".to_owned(), format!("event-{sequence}")),
                 ("ce_sequence".to_owned(), format!("{sequence:020}")),
             ]),
-            value: "{}".to_owned(),
+            value: b"{}".to_vec(),
         };
         serde_json::to_string(&letter).unwrap()
+    }
+
+    #[test]
+    fn every_byte_of_a_value_comes_back_from_the_file() {
+        let letter: LaidAside = serde_json::from_str(&line(1, 1)).unwrap();
+        for (value, written) in [
+            (&b"{\"a\":\"\xC3\xBC\"}"[..], r#""{\"a\":\"ü\"}""#),
+            (b"\0\0\0\0\x07{}", r#""\u0000\u0000\u0000\u0000\u0007{}""#),
+            (b"\0\0\0\0\xFF\x08user", r#"{"base64":"AAAAAP8IdXNlcg=="}"#),
+        ] {
+            let letter = LaidAside { value: value.to_vec(), ..letter.clone() };
+            let line = serde_json::to_string(&letter).unwrap();
+            assert!(line.contains(&format!("\"value\":{written}")), "{line}");
+            assert_eq!(serde_json::from_str::<LaidAside>(&line).unwrap(), letter);
+        }
     }
 
     fn file(lines: &[String]) -> (tempfile::TempDir, DeadLetterFile) {

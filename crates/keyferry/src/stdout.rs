@@ -1,10 +1,13 @@
 //! A sink for a first look without Kafka: one JSON object a record on standard output.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keyferry_event::{Failure, Record, SendError, Sink, Token};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue, value::to_raw_value};
 
 /// Prints records. Their outcome is known at once.
 #[derive(Debug, Default)]
@@ -51,7 +54,15 @@ struct Printed<'a> {
     topic: &'a str,
     key: String,
     headers: Map<String, Value>,
-    value: &'a RawValue,
+    value: Cow<'a, RawValue>,
+}
+
+/// A value as JSON: itself, or what it is in Base64 where it is none.
+fn as_json(value: &[u8]) -> serde_json::Result<Cow<'_, RawValue>> {
+    match serde_json::from_slice(value) {
+        Ok(value) => Ok(Cow::Borrowed(value)),
+        Err(_) => to_raw_value(&json!({ "base64": STANDARD.encode(value) })).map(Cow::Owned),
+    }
 }
 
 fn print(record: &Record<'_>) -> std::io::Result<()> {
@@ -60,13 +71,20 @@ fn print(record: &Record<'_>) -> std::io::Result<()> {
         .headers()
         .map(|header| (header.name.to_string_lossy().into_owned(), Value::from(text(header.value))))
         .collect();
-    let printed = Printed {
-        topic: record.topic,
-        key: text(record.key),
-        headers,
-        value: serde_json::from_slice(record.value)?,
-    };
+    let printed =
+        Printed { topic: record.topic, key: text(record.key), headers, value: as_json(record.value)? };
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &printed)?;
     out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_json;
+
+    #[test]
+    fn a_value_that_is_no_json_is_printed_in_base64() {
+        assert_eq!(as_json(b"{\"a\": 1}").unwrap().get(), "{\"a\": 1}");
+        assert_eq!(as_json(&[0, 0, 0, 0, 7, 8]).unwrap().get(), r#"{"base64":"AAAAAAcI"}"#);
+    }
 }

@@ -56,7 +56,7 @@ pub fn show(letter_box: &LetterBox, letter: &LaidAside, json: bool, out: &mut dy
     for (name, value) in &letter.headers {
         writeln!(out, "  {} {}", styled(FAINT, name.escape_debug()), value.escape_debug())?;
     }
-    writeln!(out, "  {}", letter.value.escape_debug())
+    writeln!(out, "  {}", String::from_utf8_lossy(&letter.value).escape_debug())
 }
 
 fn write_letter(letter_box: &LetterBox, letter: &LaidAside, out: &mut dyn Write) -> io::Result<()> {

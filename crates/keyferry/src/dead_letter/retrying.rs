@@ -176,7 +176,7 @@ fn with_record<R>(letter: &LaidAside, send: impl FnOnce(&Record<'_>) -> R) -> R 
     let values = letter.headers.values().map(String::as_bytes);
     let headers: Vec<_> = names.iter().zip(values).map(|(name, value)| Header { name, value }).collect();
     let LaidAside { topic, key, value, timestamp, .. } = letter;
-    send(&Record::of_parts(topic, key.as_bytes(), value.as_bytes(), *timestamp, &headers))
+    send(&Record::of_parts(topic, key.as_bytes(), value, *timestamp, &headers))
 }
 
 #[cfg(test)]
