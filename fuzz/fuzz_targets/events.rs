@@ -2,7 +2,7 @@
 //! a record whose value is the event's body, or JSON in any other format, and whose headers can be told by any consumer.
 #![no_main]
 
-use keyferry_event::{Encoder, Envelope, Format, HeaderMode, Redaction};
+use keyferry_event::{Encoder, Envelope, Format, HeaderMode, Redaction, SchemaId};
 use keyferry_journal::event::{EventEncoder, EventView, Events, Field};
 use keyferry_journal::{Epoch, Outcome};
 use libfuzzer_sys::fuzz_target;
@@ -54,7 +54,7 @@ fn as_record(event: &EventView<'_>) {
     let envelope = Envelope { node: "node", epoch: Epoch(7), outcome: Outcome::Committed, sequence: 1 };
     for mode in [HeaderMode::CloudEvents, HeaderMode::Minimal, HeaderMode::None] {
         let mut encoder = Encoder::new(mode).redacting(Redaction::none());
-        let record = encoder.encode("topic", event, &envelope);
+        let record = encoder.encode("topic", event, &envelope).expect("the id of the schema is known");
         assert_eq!(record.value, event.body());
         assert!(!record.key.is_empty(), "a record without a key");
         for header in record.headers() {
@@ -65,8 +65,14 @@ fn as_record(event: &EventView<'_>) {
     let is_json = serde_json::from_slice::<Value>(&[&b"[[[["[..], event.body(), b"]]]]"].concat()).is_ok();
     for format in [Format::CloudEvents, Format::Ocsf, Format::Ecs].into_iter().filter(|_| is_json) {
         let mut encoder = Encoder::new(HeaderMode::CloudEvents).formatting(format);
-        let record = encoder.encode("topic", event, &envelope);
+        let record = encoder.encode("topic", event, &envelope).expect("the id of the schema is known");
         let told = serde_json::from_slice::<Value>(record.value);
         assert!(told.is_ok(), "{format:?}: {}", String::from_utf8_lossy(record.value));
+    }
+    for format in [Format::Avro, Format::Protobuf, Format::JsonSchema] {
+        let mut encoder = Encoder::new(HeaderMode::CloudEvents).formatting(format);
+        encoder.learn("topic", SchemaId(7));
+        let record = encoder.encode("topic", event, &envelope).expect("the id of the schema is known");
+        assert!(record.value.starts_with(&[0, 0, 0, 0, 7]));
     }
 }

@@ -440,6 +440,12 @@ keyword! {
         Ocsf = "ocsf",
         /// The Elastic Common Schema.
         Ecs = "ecs",
+        /// Avro, by a schema of a registry.
+        Avro = "avro",
+        /// Protobuf, by a schema of a registry.
+        Protobuf = "protobuf",
+        /// JSON, by a schema of a registry.
+        JsonSchema = "json-schema",
     }
 }
 

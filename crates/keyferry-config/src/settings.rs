@@ -297,8 +297,8 @@ pub static SETTINGS: &[Setting] = &[
         option: Some("format"),
         takes: one_of::<Format>,
         default: "`keycloak`",
-        purpose: "What a record's value looks like: Keycloak's own JSON, that within a CloudEvent in structured mode, or the event in the Open Cybersecurity Schema Framework or the Elastic \
-                  Common Schema. What is redacted is redacted in each. See docs/events.md.",
+        purpose: "What a record's value looks like: Keycloak's own JSON, that within a CloudEvent in structured mode, the event in the Open Cybersecurity Schema Framework or the Elastic \
+                  Common Schema, or its fields in Avro, Protobuf or JSON by a schema of a registry. What is redacted is redacted in each. See docs/events.md.",
         secret: false,
         class: Class::Live,
         apply: Apply::Destination(|draft, input| set(&mut draft.content.format, input.keyword())),

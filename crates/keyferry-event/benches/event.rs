@@ -63,7 +63,7 @@ fn encoders(group: &mut BenchmarkGroup<'_, WallTime>, event: &EventView<'_>) {
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let record = encoder.encode("events", black_box(event), &envelope);
+                let record = encoder.encode("events", black_box(event), &envelope).unwrap();
                 record.size() + record.headers().count()
             });
         });

@@ -37,10 +37,12 @@ pub struct Content {
     pub redaction: Redaction,
     /// What a record's value looks like.
     pub format: Format,
+    /// The ids of the format's schema that are known from the start.
+    pub schema_ids: SchemaIds,
 }
 
 pub use filter::Filter;
-pub use format::Format;
+pub use format::{Format, Schema, SchemaId, SchemaIds, SchemaType, SchemaUnknown};
 pub use gap::{GAP_TYPE, Gap, GapReason, Span};
 pub use headers::{Envelope, Header, HeaderMode};
 pub use record::{Encoder, Record, Topics};

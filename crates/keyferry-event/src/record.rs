@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use keyferry_journal::event::{EventKind, EventView};
 
-use crate::format::{Format, Formatter, Told};
+use crate::format::{Format, Formatter, SchemaId, SchemaIds, SchemaUnknown, Told};
 use crate::gap::Gap;
 use crate::headers::{Envelope, Header, HeaderMode, HeaderSpans, NO_HEADERS};
 use crate::key::write_key;
@@ -106,15 +106,28 @@ impl Encoder {
         self.mode = mode;
     }
 
-    /// From now on values are of `format`.
+    /// From now on values are of `format`. If it is another one, what was learnt of a schema's ids is forgotten.
     pub fn set_format(&mut self, format: Format) {
-        (self.formatter.format, self.headers.format) = (format, format);
+        self.formatter.set_format(format);
+        self.headers.format = format;
+    }
+
+    /// From now on values for `topic` name the schema of the format by `id`. Without effect on formats that have none.
+    pub fn learn(&mut self, topic: &str, id: SchemaId) {
+        self.formatter.schema_ids().learn(topic, id);
     }
 
     /// The same, with values of `format`.
     #[must_use]
     pub fn formatting(mut self, format: Format) -> Self {
         self.set_format(format);
+        self
+    }
+
+    /// The same, whose values name the schema of the format by `ids`. After [`Encoder::formatting`].
+    #[must_use]
+    pub fn knowing(mut self, ids: SchemaIds) -> Self {
+        *self.formatter.schema_ids() = ids;
         self
     }
 
@@ -131,12 +144,15 @@ impl Encoder {
     }
 
     /// The record of `event`, for `topic` unless a template makes another. It lives until the next call.
+    ///
+    /// # Errors
+    /// The format has a schema whose id for the topic was not [learnt](Self::learn) yet. The same event can be encoded again as soon as it is.
     pub fn encode<'a>(
         &'a mut self,
         topic: &'a str,
         event: &EventView<'a>,
         envelope: &Envelope<'_>,
-    ) -> Record<'a> {
+    ) -> Result<Record<'a>, SchemaUnknown<'a>> {
         let Self { mode, arena, headers, routing, topic: made, redactor, formatter, .. } = self;
         arena.clear();
         let of_user = redactor.redaction().of_user();
@@ -148,45 +164,43 @@ impl Encoder {
         headers.build(*mode, event, envelope, of_user, key.clone(), arena);
         formatter.begin(*mode, event, envelope, of_user, &arena[key.clone()]);
         let is_made = routing.topic.as_ref().is_some_and(|template| template.write(event, made));
+        let topic: &str = if is_made { made } else { topic };
         let body = redactor.redact(event.body());
-        let value = match formatter.format {
+        let value = match formatter.format() {
             Format::Keycloak => body,
-            _ => formatter.value(*mode, &Told { event, envelope, body }, headers, arena),
+            _ => formatter.value(topic, *mode, &Told { event, envelope, body }, headers, arena)?,
         };
-        Record {
-            topic: if is_made { made } else { topic },
-            key: &arena[key],
-            value,
-            timestamp_ms: event.time_ms(),
-            headers,
-            arena,
-            added: &[],
-        }
+        let timestamp_ms = event.time_ms();
+        Ok(Record { topic, key: &arena[key], value, timestamp_ms, headers, arena, added: &[] })
     }
 
     /// The record of `gap` for `topic`, with the number `sequence`. `time_ms` is when it happened as far as the journal tells, for want of
     /// a time in `gap`. It lives until the next call.
+    ///
+    /// # Errors
+    /// Those of [`Encoder::encode`].
     pub fn encode_gap<'a>(
         &'a mut self,
         topic: &'a str,
         gap: &Gap,
         sequence: u64,
         time_ms: u64,
-    ) -> Record<'a> {
+    ) -> Result<Record<'a>, SchemaUnknown<'a>> {
         self.arena.clear();
         self.value.clear();
         let key = gap.write_key(&mut self.arena);
         let time_ms = gap.last_time.unwrap_or(time_ms);
         self.headers.build_gap(self.mode, gap, sequence, time_ms, key.clone(), &mut self.arena);
         gap.write_value(&mut self.value);
-        Record {
+        let Self { formatter, arena, value, headers, .. } = self;
+        Ok(Record {
             topic,
-            value: self.formatter.gap(gap, sequence, time_ms, &self.arena[key.clone()], &self.value),
-            key: &self.arena[key],
+            value: formatter.gap(topic, gap, sequence, time_ms, &arena[key.clone()], value)?,
+            key: &arena[key],
             timestamp_ms: time_ms,
-            headers: &self.headers,
-            arena: &self.arena,
+            headers,
+            arena,
             added: &[],
-        }
+        })
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use keyferry_event::redaction::{FieldRules, HashKey, Preset};
-use keyferry_event::{Encoder, Envelope, Format, Gap, GapReason, HeaderMode, Redaction};
+use keyferry_event::{Encoder, Envelope, Format, Gap, GapReason, HeaderMode, Redaction, SchemaId};
 use keyferry_journal::event::{EventEncoder, EventView, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
 use proptest::prelude::*;
@@ -22,6 +22,17 @@ const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// The formats that are not Keycloak's own, and the directories of what is expected of them.
 const FORMATS: [(Format, &str); 3] =
     [(Format::CloudEvents, "cloudevents"), (Format::Ocsf, "ocsf"), (Format::Ecs, "ecs")];
+
+/// The formats whose values are read by a schema, and the directories of what is expected of them.
+const BY_SCHEMA: [(Format, &str); 3] =
+    [(Format::Avro, "avro"), (Format::Protobuf, "protobuf"), (Format::JsonSchema, "json-schema")];
+
+/// An encoder of records with all headers, which knows the ids of schemas.
+fn encoder(format: Format) -> Encoder {
+    let mut encoder = Encoder::new(HeaderMode::CloudEvents).formatting(format);
+    encoder.learn("topic", SchemaId(7));
+    encoder
+}
 
 /// What the provider writes to the journal of an event with this JSON.
 fn journaled(body: &[u8]) -> EventEncoder {
@@ -56,7 +67,7 @@ fn only(payload: &EventEncoder) -> EventView<'_> {
 }
 
 fn value(encoder: &mut Encoder, body: &[u8]) -> Vec<u8> {
-    encoder.encode("topic", &only(&journaled(body)), &ENVELOPE).value.to_vec()
+    encoder.encode("topic", &only(&journaled(body)), &ENVELOPE).unwrap().value.to_vec()
 }
 
 fn read(format: Format, body: &Value) -> Value {
@@ -84,6 +95,7 @@ fn decoded(format: Format, record: &Value) -> Map<String, Value> {
         Format::CloudEvents => record["data"].as_object().unwrap().clone(),
         Format::Ocsf => from_ocsf(record),
         Format::Ecs => from_ecs(record),
+        Format::Avro | Format::Protobuf | Format::JsonSchema => panic!("decoded in keyferry-client"),
     };
     event.retain(|_, value| !value.is_null());
     if let Some(Value::Object(administrator)) = event.get_mut("authDetails") {
@@ -189,37 +201,85 @@ fn strip_stand_ins(found: &mut Map<String, Value>, expected: &Map<String, Value>
     }
 }
 
-#[test]
-fn each_format_tells_each_captured_event_as_it_did() {
-    let writes = std::env::var_os("KEYFERRY_GOLDEN").is_some_and(|value| value == "write");
+/// What each captured event becomes, and a gap.
+fn told(format: Format) -> Vec<(String, Vec<u8>)> {
+    let mut encoder = encoder(format);
     let events = captured();
     assert!(events.len() > 60, "only {} events were captured", events.len());
-    for (format, name) in FORMATS {
-        let directory = directory(name);
-        let mut encoder = Encoder::new(HeaderMode::CloudEvents).formatting(format);
+    let mut told: Vec<(String, Vec<u8>)> =
+        events.into_iter().map(|(file, body)| (file, value(&mut encoder, &body))).collect();
+    let gap = encoder.encode_gap("topic", &gap(), 42, 7).unwrap().value.to_vec();
+    told.push(("org.keyferry.gap.json".to_owned(), gap));
+    told
+}
+
+/// Holds `told` to the files of the directory `name`, which are all that there is in it.
+fn assert_golden(name: &str, told: Vec<(String, Vec<u8>)>) {
+    let directory = directory(name);
+    let writes = std::env::var_os("KEYFERRY_GOLDEN").is_some_and(|value| value == "write");
+    if writes {
+        drop(fs::remove_dir_all(&directory));
+        fs::create_dir_all(&directory).unwrap();
+    }
+    let mut files = BTreeSet::new();
+    for (file, told) in told {
+        let path = directory.join(file);
         if writes {
-            drop(fs::remove_dir_all(&directory));
-            fs::create_dir_all(&directory).unwrap();
+            fs::write(&path, &told).unwrap();
         }
-        let mut files = BTreeSet::new();
-        let mut told: Vec<(&str, Vec<u8>)> =
-            events.iter().map(|(file, body)| (file.as_str(), value(&mut encoder, body))).collect();
-        told.push(("org.keyferry.gap.json", encoder.encode_gap("topic", &gap(), 42, 7).value.to_vec()));
-        for (file, told) in told {
+        let expected = fs::read(&path).unwrap_or_default();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(told == expected, "{}: {}\nexpected: {}", path.display(), text(&told), text(&expected));
+        files.insert(path);
+    }
+    let there: BTreeSet<PathBuf> =
+        fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(there, files, "{name} has files of events that are not there");
+}
+
+#[test]
+fn each_format_tells_each_captured_event_as_it_did() {
+    for (format, name) in FORMATS {
+        let pretty = |(file, told): (String, Vec<u8>)| {
             let told: Value =
                 serde_json::from_slice(&told).unwrap_or_else(|error| panic!("{file} in {name}: {error}"));
-            let pretty = serde_json::to_string_pretty(&told).unwrap() + "\n";
-            let path = directory.join(file);
-            if writes {
-                fs::write(&path, &pretty).unwrap();
-            }
-            let expected = fs::read_to_string(&path).unwrap_or_default();
-            assert_eq!(pretty, expected, "{}", path.display());
-            files.insert(path);
-        }
-        let there: BTreeSet<PathBuf> =
-            fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(there, files, "{name} has files of events that are not there");
+            (file, (serde_json::to_string_pretty(&told).unwrap() + "\n").into_bytes())
+        };
+        assert_golden(name, told(format).into_iter().map(pretty).collect());
+    }
+}
+
+/// Their values are expected as they are, with their frames.
+#[test]
+fn each_format_with_a_schema_tells_each_captured_event_as_it_did() {
+    for (format, name) in BY_SCHEMA {
+        let binary = |(file, told): (String, Vec<u8>)| (file.replace(".json", ".bin"), told);
+        assert_golden(name, told(format).into_iter().map(binary).collect());
+    }
+}
+
+#[test]
+fn there_is_no_value_as_long_as_the_id_of_its_schema_is_not_known() {
+    let payload = journaled(br#"{"id":"e","type":"LOGIN"}"#);
+    let event = only(&payload);
+    for (format, name) in BY_SCHEMA {
+        let mut encoder = Encoder::new(HeaderMode::None).formatting(format);
+        encoder.learn("other", SchemaId(1));
+        let unknown =
+            encoder.encode("topic", &event, &ENVELOPE).map(|record| record.value.to_vec()).unwrap_err();
+        assert_eq!(unknown.to_string(), "the id of the schema for the topic topic is not known");
+        assert!(encoder.encode_gap("topic", &gap(), 1, 1).is_err(), "{name}");
+        encoder.learn("topic", SchemaId(0x0102_0304));
+        let told = |encoder: &mut Encoder| {
+            encoder.encode("topic", &event, &ENVELOPE).map(|record| record.value.to_vec()).ok()
+        };
+        assert_eq!(told(&mut encoder).unwrap()[..5], [0, 1, 2, 3, 4], "{name}");
+        encoder.set_format(format);
+        assert!(told(&mut encoder).is_some(), "{name}: nothing has changed");
+        encoder.set_format(Format::Keycloak);
+        assert_eq!(told(&mut encoder).unwrap(), event.body());
+        encoder.set_format(format);
+        assert_eq!(told(&mut encoder), None, "{name}: the id of another time may be that of another schema");
     }
 }
 
@@ -231,6 +291,15 @@ fn the_documentation_shows_a_login_in_each_format() {
         let example = fs::read_to_string(directory(name).join("LOGIN.json")).unwrap();
         assert!(page.contains(&example), "docs/events.md has not the example {name}/LOGIN.json");
     }
+    let values = BY_SCHEMA.map(|(_, name)| fs::read(directory(name).join("LOGIN.bin")).unwrap());
+    let example: Value = serde_json::from_slice(&values[2][5..]).unwrap();
+    assert!(
+        page.contains(&serde_json::to_string_pretty(&example).unwrap()),
+        "docs/events.md has not the example json-schema/LOGIN.bin"
+    );
+    let [avro, protobuf, json] = values.map(|value| value.len());
+    let told = format!("in Avro it is {avro} bytes long, in Protobuf {protobuf}, in JSON {json}.");
+    assert!(page.contains(&told), "docs/events.md does not say that {told}");
 }
 
 #[test]
@@ -255,7 +324,7 @@ fn a_structured_cloudevent_has_the_attributes_of_the_binary_one() {
     let body = br#"{"id":"e\"1","type":"LOGIN","realmId":"r1","realmName":"a \"shop\"","clientId":"account","userId":"u1","time":7,"new":1.50}"#;
     let payload = journaled(body);
     let mut binary = Encoder::new(HeaderMode::CloudEvents);
-    let record = binary.encode("topic", &only(&payload), &ENVELOPE);
+    let record = binary.encode("topic", &only(&payload), &ENVELOPE).unwrap();
     let mut expected = Map::new();
     for header in record.headers() {
         if let Some(name) = header.name.to_str().unwrap().strip_prefix("ce_") {
@@ -267,7 +336,7 @@ fn a_structured_cloudevent_has_the_attributes_of_the_binary_one() {
     assert_eq!(expected.len(), 14);
     for mode in [HeaderMode::CloudEvents, HeaderMode::Minimal, HeaderMode::None] {
         let mut encoder = Encoder::new(mode).formatting(Format::CloudEvents);
-        let record = encoder.encode("topic", &only(&payload), &ENVELOPE);
+        let record = encoder.encode("topic", &only(&payload), &ENVELOPE).unwrap();
         assert!(
             record.value.windows(body.len()).any(|part| part == body),
             "the data is Keycloak's, byte for byte"
@@ -292,10 +361,12 @@ fn a_format_tells_nothing_that_is_redacted() {
     let key = HashKey::new(&[7; 32]).ok();
     let redaction = Redaction::new(true, Some(Preset::GdprPseudonymous), &FieldRules::default(), key);
     for mode in [HeaderMode::CloudEvents, HeaderMode::None] {
-        for (format, name) in FORMATS {
+        for (format, name) in FORMATS.into_iter().chain(BY_SCHEMA) {
             let mut encoder = Encoder::new(mode).redacting(redaction.clone()).formatting(format);
+            encoder.learn("topic", SchemaId(7));
             for body in [&body, &admin] {
-                let told = String::from_utf8(value(&mut encoder, body.to_string().as_bytes())).unwrap();
+                let told = value(&mut encoder, body.to_string().as_bytes());
+                let told = String::from_utf8_lossy(&told);
                 assert!(!told.contains("secret") && !told.contains(".77"), "{name}: {told}");
             }
         }
@@ -329,7 +400,7 @@ fn a_gap_is_told_in_each_format() {
     for mode in [HeaderMode::CloudEvents, HeaderMode::Minimal] {
         for (format, place) in places {
             let mut encoder = Encoder::new(mode).formatting(format);
-            let record = encoder.encode_gap("topic", &gap, 42, 7);
+            let record = encoder.encode_gap("topic", &gap, 42, 7).unwrap();
             let told: Value = serde_json::from_slice(record.value).unwrap();
             assert_eq!(told.pointer(place), Some(&serde_json::to_value(&gap).unwrap()), "{told}");
             let id = ["/id", "/metadata/uid", "/event/id"].iter().find_map(|place| told.pointer(place));

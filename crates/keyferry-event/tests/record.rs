@@ -19,7 +19,7 @@ fn seen(mode: HeaderMode, kind: EventKind, fields: &[(Field, &str)], envelope: &
     payload.push(kind, 1_761_640_463_007, fields, "{\"n\":\"ü\"}".as_bytes());
     let event = Events::of(payload.payload()).next().unwrap().unwrap();
     let mut encoder = Encoder::new(mode);
-    let record = encoder.encode("topic", &event, envelope);
+    let record = encoder.encode("topic", &event, envelope).unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let headers =
         record.headers().map(|header| (header.name.to_str().unwrap().to_owned(), text(header.value)));
@@ -116,7 +116,7 @@ proptest! {
         let events: Vec<_> = Events::of(payload.payload()).map(Result::unwrap).collect();
         let envelope = Envelope { sequence, ..ENVELOPE };
         let describe = |encoder: &mut Encoder, index: usize| {
-            let record = encoder.encode("topic", &events[index], &envelope);
+            let record = encoder.encode("topic", &events[index], &envelope).unwrap();
             let headers: Vec<_> =
                 record.headers().map(|header| (header.name.to_owned(), header.value.to_vec())).collect();
             (record.key.to_vec(), headers)
@@ -139,7 +139,7 @@ fn a_gap_record_counts_like_any_other_and_says_what_is_missing() {
     };
     assert!(gap.may_concern(EventKind::User) && !gap.may_concern(EventKind::Admin));
     let mut encoder = Encoder::new(HeaderMode::CloudEvents);
-    let record = encoder.encode_gap("topic", &gap, 42, 7);
+    let record = encoder.encode_gap("topic", &gap, 42, 7).unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let seen = record.headers().map(|header| (header.name.to_str().unwrap().to_owned(), text(header.value)));
     let expected = [

@@ -162,7 +162,7 @@ fn who_is_not_told_in_the_value_is_not_told_beside_it_and_keeps_one_key() {
             let event = Events::of(payload.payload()).next().unwrap().unwrap();
             let mut encoder = Encoder::new(HeaderMode::CloudEvents).redacting(redaction.clone());
             let envelope = Envelope { node: "n", epoch: Epoch(1), outcome: Outcome::Committed, sequence: 1 };
-            let record = encoder.encode("t", &event, &envelope);
+            let record = encoder.encode("t", &event, &envelope).unwrap();
             let everything: Vec<u8> = record
                 .headers()
                 .flat_map(|header| header.value.to_vec())

@@ -101,7 +101,7 @@ fn sink(brokers: i32) -> KafkaSink {
     let event = Events::of(payload.payload()).next().unwrap().unwrap();
     let envelope = Envelope { node: "n", epoch: Epoch(256), outcome: Outcome::Committed, sequence: 1 };
     let mut encoder = Encoder::new(HeaderMode::None);
-    sink.send(Token(0), &encoder.encode("events", &event, &envelope)).unwrap();
+    sink.send(Token(0), &encoder.encode("events", &event, &envelope).unwrap()).unwrap();
     sink
 }
 

@@ -41,7 +41,8 @@ fn send(sink: &mut KafkaSink, token: u64) {
     let event = Events::of(payload.payload()).next().unwrap().unwrap();
     let envelope =
         Envelope { node: "n", epoch: Epoch(256), outcome: Outcome::Committed, sequence: token + 1 };
-    sink.send(Token(token), &Encoder::new(HeaderMode::None).encode(TOPIC, &event, &envelope)).unwrap();
+    sink.send(Token(token), &Encoder::new(HeaderMode::None).encode(TOPIC, &event, &envelope).unwrap())
+        .unwrap();
 }
 
 /// The outcomes of so many records, in the order in which they were told.

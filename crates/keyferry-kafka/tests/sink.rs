@@ -26,7 +26,8 @@ fn send(sink: &mut KafkaSink, token: u64, body: &[u8]) -> Result<(), SendError> 
     payload.push(EventKind::User, 1, &[(Field::Id, "e1"), (Field::UserId, "u1")], body);
     let event = Events::of(payload.payload()).next().unwrap().unwrap();
     let envelope = Envelope { node: "n", epoch: Epoch(256), outcome: Outcome::Committed, sequence: 1 };
-    sink.send(Token(token), &Encoder::new(HeaderMode::CloudEvents).encode("events", &event, &envelope))
+    let mut encoder = Encoder::new(HeaderMode::CloudEvents);
+    sink.send(Token(token), &encoder.encode("events", &event, &envelope).unwrap())
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! `cargo xtask cost-of-metrics` runs it with and without the feature `metrics`, one after the other, and compares. An argument names another case than that of user events with nothing configured:
 //! `filter` and `filter-details` (conditions on fields beside the JSON, and in it), `secrets` (admin events with a client's representation, in which secrets are masked), `pseudonyms` (user events
-//! under the preset `gdpr-pseudonymous`), `none` (user events, nothing searched), `cloudevents`, `ocsf`, `ecs` (user events in these formats). With a number behind it, so many events pass once and nothing is said: for
+//! under the preset `gdpr-pseudonymous`), `none` (user events, nothing searched), `cloudevents`, `ocsf`, `ecs`, `avro`, `protobuf`, `json-schema` (user events in these formats). With a number behind it, so many events pass once and nothing is said: for
 //! `cargo xtask instructions`.
 
 #![allow(clippy::unwrap_used, reason = "a measurement fails by panicking")]
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use keyferry_event::filter::Selection;
 use keyferry_event::redaction::{FieldRules, HashKey, Preset};
-use keyferry_event::{Content, Filter, Format, HeaderMode, NullSink, Redaction, Topics};
+use keyferry_event::{Content, Filter, Format, HeaderMode, NullSink, Redaction, SchemaId, SchemaIds, Topics};
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
@@ -23,6 +23,8 @@ use keyferry_pipeline::{
 use rustix::time::{ClockId, clock_gettime};
 
 const EVENTS: u64 = 200_000;
+/// Where user events go.
+const TOPIC: &str = "events";
 /// Types in the order of a session: a realm's load is a mix of few.
 const TYPES: [&str; 6] =
     ["LOGIN", "CODE_TO_TOKEN", "REFRESH_TOKEN", "REFRESH_TOKEN", "LOGOUT", "LOGIN_ERROR"];
@@ -50,7 +52,11 @@ impl Case {
             user(Content { filter, ..Content::default() })
         };
         let redacted = |redaction| Content { redaction, ..Content::default() };
-        let formatted = |format| Content { format, ..Content::default() };
+        let formatted = |format| {
+            let mut schema_ids = SchemaIds::default();
+            schema_ids.learn(TOPIC, SchemaId(1));
+            Content { format, schema_ids, ..Content::default() }
+        };
         match name {
             "default" => user(Content::default()),
             "none" => user(redacted(Redaction::none())),
@@ -71,6 +77,9 @@ impl Case {
             "cloudevents" => user(formatted(Format::CloudEvents)),
             "ocsf" => user(formatted(Format::Ocsf)),
             "ecs" => user(formatted(Format::Ecs)),
+            "avro" => user(formatted(Format::Avro)),
+            "protobuf" => user(formatted(Format::Protobuf)),
+            "json-schema" => user(formatted(Format::JsonSchema)),
             _ => panic!("there is no case {name}"),
         }
     }
@@ -106,7 +115,7 @@ fn journal(kind: EventKind, events: u64) -> MemoryStorage {
 
 fn settings(content: &Content) -> Settings {
     Settings {
-        topics: Topics { events: Some("events".to_owned()), admin_events: Some("admin".to_owned()) },
+        topics: Topics { events: Some(TOPIC.to_owned()), admin_events: Some("admin".to_owned()) },
         content: content.clone(),
         headers: HeaderMode::CloudEvents,
         in_doubt: InDoubt::Publish,

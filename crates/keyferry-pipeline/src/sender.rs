@@ -90,7 +90,8 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             encoder: Encoder::new(settings.headers)
                 .routing(settings.content.routing.clone())
                 .redacting(settings.content.redaction.clone())
-                .formatting(settings.content.format),
+                .formatting(settings.content.format)
+                .knowing(settings.content.schema_ids.clone()),
             settings,
             epoch: from.map(|progress| progress.resume.epoch),
             next_sequence: from.map_or(1, |progress| progress.next_sequence),
@@ -220,7 +221,10 @@ impl<K: Sink, A: Aside> Sender<K, A> {
                 sequence: id.sequence,
             };
             let begun = self.settings.meter.begin_encoding();
-            let record = self.encoder.encode(topic, &event, &envelope);
+            let record = match self.encoder.encode(topic, &event, &envelope) {
+                Ok(record) => record,
+                Err(unknown) => return Ok(Sent::Failed(unknown.into())),
+            };
             self.settings.meter.end_encoding(begun);
             let size = record.size();
             let content = Content::Event(Measured { class, written_ms: transaction.written_ms });
@@ -266,7 +270,10 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             if sequence <= self.next_sequence + self.already_sent {
                 continue;
             }
-            let record = encoder.encode_gap(topic, gap, id.sequence, *time_ms);
+            let record = match encoder.encode_gap(topic, gap, id.sequence, *time_ms) {
+                Ok(record) => record,
+                Err(unknown) => return Sent::Failed(unknown.into()),
+            };
             match self.outbox.offer(id, Content::Gap, &record, clock) {
                 Offered::Taken => {}
                 Offered::Full => return Sent::Full,
@@ -290,7 +297,10 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         topic: &str,
         clock: Clock,
     ) -> Sent {
-        let record = self.encoder.encode_gap(topic, &given_up.gap, sequence, given_up.time_ms);
+        let record = match self.encoder.encode_gap(topic, &given_up.gap, sequence, given_up.time_ms) {
+            Ok(record) => record,
+            Err(unknown) => return Sent::Failed(unknown.into()),
+        };
         let id = RecordId { epoch: given_up.gap.epoch, sequence, origin: Origin::Gap };
         match self.outbox.offer(id, Content::Gap, &record, clock) {
             Offered::Taken => Sent::All,
@@ -322,7 +332,11 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             return Sent::All;
         };
         let id = RecordId { epoch: run.epoch, sequence: run.numbers.to, origin: Origin::Gap };
-        let record = self.encoder.encode_gap(topic, &run.gap(), id.sequence, run.times.to);
+        let gap = run.gap();
+        let record = match self.encoder.encode_gap(topic, &gap, id.sequence, run.times.to) {
+            Ok(record) => record,
+            Err(unknown) => return Sent::Failed(unknown.into()),
+        };
         match self.outbox.offer(id, Content::Gap, &record, clock) {
             Offered::Taken => {}
             Offered::Full => return Sent::Full,

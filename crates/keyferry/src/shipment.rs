@@ -9,7 +9,7 @@ use keyferry_config::{
     librdkafka,
 };
 use keyferry_event::redaction::HashKey;
-use keyferry_event::{Content, Filter, Format, HeaderMode, Redaction, Routing, Topics};
+use keyferry_event::{Content, Filter, Format, HeaderMode, Redaction, Routing, SchemaIds, Topics};
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
 use keyferry_kafka::topics::{TopicPolicy, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, ProducerSettings};
@@ -318,7 +318,11 @@ pub fn content(destination: &Destination) -> Content {
             keyferry_config::Format::CloudEvents => Format::CloudEvents,
             keyferry_config::Format::Ocsf => Format::Ocsf,
             keyferry_config::Format::Ecs => Format::Ecs,
+            keyferry_config::Format::Avro => Format::Avro,
+            keyferry_config::Format::Protobuf => Format::Protobuf,
+            keyferry_config::Format::JsonSchema => Format::JsonSchema,
         },
+        schema_ids: SchemaIds::default(),
     }
 }
 

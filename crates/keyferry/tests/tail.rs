@@ -66,6 +66,7 @@ fn send(producer: &BaseProducer, sequence: u64, sent: &Sent) {
             return producer.send(record).map_err(|(error, _)| error).unwrap();
         }
     };
+    let record = record.unwrap();
     let headers = record.headers().fold(OwnedHeaders::new(), |headers, header| {
         headers.insert(Header { key: header.name.to_str().unwrap(), value: Some(header.value) })
     });

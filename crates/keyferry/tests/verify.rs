@@ -89,7 +89,7 @@ fn fill(servers: &str, records: &[Sent]) {
                 encoder.encode_gap(record.topic, &gap, record.sequence, 1)
             }
         };
-        sink.send(Token(token as u64), &encoded).unwrap();
+        sink.send(Token(token as u64), &encoded.unwrap()).unwrap();
     }
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut acknowledged = 0;

@@ -66,11 +66,24 @@ impl<'a> Object<'a> {
         })
     }
 
+    /// The content of a member that is a text, be it empty.
+    pub(super) fn text(&mut self, name: &str) -> Option<&'a [u8]> {
+        let at = self.find(name)?;
+        let content = quoted(self.value(at))?;
+        self.members[at].is_told = true;
+        Some(content)
+    }
+
     fn content_if(&mut self, name: &str, wanted: impl FnOnce(&[u8]) -> bool) -> Option<&'a [u8]> {
         let at = self.find(name)?;
         let content = content(self.value(at)).filter(|content| wanted(content))?;
         self.members[at].is_told = true;
         Some(content)
+    }
+
+    /// A member is told already.
+    pub(super) fn is_told(&mut self, name: &str) {
+        self.is_told_if(name, |_| true);
     }
 
     /// A member is told already where its content is `text`.
@@ -94,7 +107,7 @@ impl<'a> Object<'a> {
     }
 
     /// The content of the names, and the values, of what is not told and not `null`.
-    pub(super) fn left(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    pub(super) fn left(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone {
         let text = self.text;
         let left = self.members.iter().filter(|member| !member.is_told);
         left.map(|member| (&text[member.name.clone()], &text[member.value.clone()]))
@@ -113,7 +126,12 @@ impl<'a> Object<'a> {
 
 /// The content of the string that `value` is, if it is one and not empty.
 fn content(value: &[u8]) -> Option<&[u8]> {
-    value.strip_prefix(b"\"")?.strip_suffix(b"\"").filter(|content| !content.is_empty())
+    quoted(value).filter(|content| !content.is_empty())
+}
+
+/// The content of the string that `value` is, if it is one.
+pub(super) fn quoted(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 /// What is needed to read events, one after the other.
@@ -141,10 +159,11 @@ pub(super) struct Parts<'a> {
 }
 
 impl Reading {
-    /// Takes `body` apart.
+    /// Takes `body` apart. What is not UTF-8 is no JSON either.
     pub(super) fn of<'a>(&'a mut self, body: &'a [u8]) -> Parts<'a> {
         let Self { event, details, administrator, representation, names } = self;
-        let unreadable = event.read(body).is_err().then_some(body);
+        let is_readable = std::str::from_utf8(body).is_ok() && event.read(body).is_ok();
+        let unreadable = (!is_readable).then_some(body);
         let text: &[u8] = if unreadable.is_some() { b"{}" } else { body };
         if unreadable.is_some() {
             event.0.clear();
@@ -159,7 +178,7 @@ impl Reading {
             None => None,
         };
         if administrator.is_some() {
-            event.is_told_if("authDetails", |_| true);
+            event.is_told("authDetails");
         }
         Parts { event, details, administrator, unreadable, representation, names }
     }
@@ -244,7 +263,7 @@ mod tests {
     #[test]
     fn what_is_no_object_is_told_as_it_is() {
         let mut reading = Reading::default();
-        for body in [&b"{\"a\":1} x"[..], b"", b"[]", b"{\"a\":", b"\"**********\""] {
+        for body in [&b"{\"a\":1} x"[..], b"", b"[]", b"{\"a\":", b"\"**********\"", b"{\"a\":\"\xFF\"}"] {
             let parts = reading.of(body);
             assert_eq!((parts.unreadable, parts.event.left().count()), (Some(body), 0));
         }

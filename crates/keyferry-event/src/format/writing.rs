@@ -30,14 +30,14 @@ impl<'a> ObjectWriter<'a> {
     }
 
     /// A text.
-    pub(super) fn text(&mut self, name: &str, value: &[u8]) {
-        self.name(name.as_bytes());
+    pub(super) fn text(&mut self, name: impl AsRef<[u8]>, value: &[u8]) {
+        self.name(name.as_ref());
         write_text(value, self.out);
     }
 
     /// A text that is the content of a JSON string.
-    pub(super) fn content(&mut self, name: &str, content: &[u8]) {
-        self.name(name.as_bytes());
+    pub(super) fn content(&mut self, name: impl AsRef<[u8]>, content: &[u8]) {
+        self.name(name.as_ref());
         write_content(content, self.out);
     }
 
@@ -95,11 +95,19 @@ fn write_content(content: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+fn needs_care(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Whether `text` is the content of a JSON string as it is, for sure.
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    // Without an early end, so that many bytes are compared at once.
+    !text.iter().fold(false, |found, byte| found | needs_care(*byte) | !byte.is_ascii())
+}
+
 /// Writes `text` as a JSON string. What is not UTF-8 becomes the replacement character.
 fn write_text(text: &[u8], out: &mut Vec<u8>) {
-    let needs_care = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    // Without an early end, so that many bytes are compared at once.
-    if text.is_ascii() && !text.iter().fold(false, |found, byte| found | needs_care(*byte)) {
+    if is_plain(text) {
         return write_content(text, out);
     }
     let text = String::from_utf8_lossy(text);

@@ -355,6 +355,7 @@ impl Sender {
             Events::of(payload.payload()).next().and_then(Result::ok).unwrap_or_else(|| panic!("no event"));
         let envelope = Envelope { node: "n", epoch: Epoch(256), outcome: Outcome::Committed, sequence: 1 };
         let record = self.encoder.encode("events", &event, &envelope);
+        let record = record.map_err(|unknown| SendError::Failed(unknown.into()))?;
         let token = Token(self.next_token);
         self.pool.send(token, &record)?;
         if self.under_way.is_empty() {

@@ -140,7 +140,10 @@ impl<'a> Replay<'a> {
                 return Ok(());
             };
             let (node, epoch, outcome) = (transaction.node, transaction.epoch, transaction.outcome);
-            let record = encoder.encode(topic, event, &Envelope { node, epoch, outcome, sequence });
+            let envelope = Envelope { node, epoch, outcome, sequence };
+            let record = encoder
+                .encode(topic, event, &envelope)
+                .map_err(|unknown| Error::Sink(unknown.to_string()))?;
             if let Some(obstacle) = pressure.obstacle() {
                 bar.suspend(|| anstream::eprintln!("{}: {obstacle}", styled(ODD, "waiting")));
                 sender.finish()?;

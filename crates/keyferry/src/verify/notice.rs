@@ -92,7 +92,7 @@ pub enum Fate {
 
 #[cfg(test)]
 mod tests {
-    use keyferry_event::{Encoder, Format, HeaderMode};
+    use keyferry_event::{Encoder, Format, HeaderMode, SchemaId};
     use proptest::prelude::*;
 
     use super::*;
@@ -104,7 +104,8 @@ mod tests {
         gap.user_events = Some(3);
         for format in Format::ALL {
             let mut encoder = Encoder::new(HeaderMode::Minimal).formatting(format);
-            let record = encoder.encode_gap("topic", &gap, 42, 7);
+            encoder.learn("topic", SchemaId(0x7B22_0A7B));
+            let record = encoder.encode_gap("topic", &gap, 42, 7).unwrap();
             let notice = read(record.value).unwrap_or_else(|| panic!("{format:?} tells of no gap"));
             assert_eq!((&*notice.cause, notice.user_events, &*notice.detail), ("no-space", Some(3), "why"));
         }
