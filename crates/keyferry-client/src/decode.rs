@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::event::Event;
 use crate::gap;
 use crate::headers::{Delivery, GAP_TYPE, HeaderError, Headers, Outcome, Place};
+use crate::schema::Framed;
 
 /// What a record tells, and what is said of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +65,16 @@ pub enum DecodeError {
         /// Why it is none.
         reason: String,
     },
+    /// The value was written by a schema that this release does not know.
+    #[error(
+        "the value was written by the schema {id} of the registry, which is not the one that is known here: {reason}"
+    )]
+    UnknownSchema {
+        /// The id that the registry gave to it.
+        id: u32,
+        /// How it shows.
+        reason: &'static str,
+    },
     /// Our headers are not as they should be.
     #[error(transparent)]
     Headers(#[from] HeaderError),
@@ -81,7 +92,8 @@ pub trait Format: Send + Sync {
     fn read(&self, headers: &Headers<'_>, value: &[u8]) -> Result<Message, DecodeError>;
 }
 
-/// Keycloak's own JSON, with everything else in headers: what Keyferry writes by default. A [structured CloudEvent](CloudEvents) is known by its form where no header tells.
+/// Keycloak's own JSON, with everything else in headers: what Keyferry writes by default. A [structured CloudEvent](CloudEvents) and a [value in a frame](Framed) are known by their form where no
+/// header tells.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Keycloak;
 
@@ -91,6 +103,9 @@ impl Format for Keycloak {
     }
 
     fn read(&self, headers: &Headers<'_>, value: &[u8]) -> Result<Message, DecodeError> {
+        if Framed::is(value) {
+            return Framed.read(headers, value);
+        }
         let fields: Map<String, Value> =
             serde_json::from_slice(value).map_err(|error| no_value("JSON object", error))?;
         if fields.contains_key("specversion") {
@@ -138,9 +153,9 @@ pub struct Decoder {
 }
 
 impl Default for Decoder {
-    /// It knows [`Keycloak`] and [`CloudEvents`].
+    /// It knows [`Keycloak`], [`CloudEvents`] and [`Framed`].
     fn default() -> Self {
-        Self { formats: vec![Box::new(Keycloak), Box::new(CloudEvents)] }
+        Self { formats: vec![Box::new(Keycloak), Box::new(CloudEvents), Box::new(Framed)] }
     }
 }
 
@@ -168,7 +183,7 @@ impl Decoder {
 }
 
 /// The event of these fields. The `ce_type` tells what it is, or else its form: only a gap record has our type, and only an admin event an operation.
-fn event(event_type: Option<&str>, fields: Map<String, Value>) -> Result<Event, DecodeError> {
+pub(crate) fn event(event_type: Option<&str>, fields: Map<String, Value>) -> Result<Event, DecodeError> {
     // The vocabularies of others have names of their own for everything, and would be taken for events without content.
     for (name, tell) in [("OCSF", ["class_uid", "metadata"]), ("ECS", ["ecs", "@timestamp"])] {
         if tell.iter().all(|member| fields.contains_key(*member)) {
@@ -193,7 +208,7 @@ fn typed<T: DeserializeOwned>(what: &'static str, fields: Map<String, Value>) ->
     serde_json::from_value(Value::Object(fields)).map_err(|error| no_value(what, error))
 }
 
-fn no_value(what: &'static str, reason: impl ToString) -> DecodeError {
+pub(crate) fn no_value(what: &'static str, reason: impl ToString) -> DecodeError {
     DecodeError::Value { what, reason: reason.to_string() }
 }
 
@@ -231,7 +246,8 @@ mod tests {
             (&[], "[]", "JSON object"),
             (&[], "{}", "neither `type` nor"),
             (&[], r#"{"type":7}"#, "user event"),
-            (&[("content-type", &b"application/avro"[..])], "x", "application/avro"),
+            (&[("content-type", &b"application/xml"[..])], "x", "application/xml"),
+            (&[("content-type", b"application/avro")], "x", "frame"),
             (&[("ce_outcome", b"committed")], r#"{"type":"LOGIN"}"#, "ce_node"),
             (&[("content-type", b"application/cloudevents+json")], r#"{"id":"e"}"#, "data"),
             (&[("ce_type", b"org.keycloak.event.LOGIN")], r#"{"class_uid":3002,"metadata":{}}"#, "OCSF"),

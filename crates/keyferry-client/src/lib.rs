@@ -47,6 +47,7 @@ mod event;
 mod gap;
 mod headers;
 mod ranges;
+mod schema;
 mod sequences;
 
 pub use decode::{CloudEvents, DecodeError, Decoder, Format, Keycloak, Message};
@@ -54,4 +55,5 @@ pub use duplicates::Duplicates;
 pub use event::{AdminEvent, AuthDetails, Event, UserEvent};
 pub use gap::{GapRecord, Span};
 pub use headers::{Delivery, Epoch, GAP_TYPE, HeaderError, Headers, Outcome, Place};
+pub use schema::Framed;
 pub use sequences::{Limits, Missing, Reason, Sequences, Start, Unseen};
