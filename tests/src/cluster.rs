@@ -58,6 +58,22 @@ impl Cluster {
         self.wait_until_replicated(name)
     }
 
+    /// Creates a topic whose partitions have no second copy: a broker that stops takes its part of them along.
+    ///
+    /// # Errors
+    /// Where the cluster refuses.
+    pub fn create_topic_without_copies(&self, name: &str, partitions: i32) -> Result<()> {
+        self.brokers[0].create_replicated(name, partitions, 1)
+    }
+
+    /// Stops a broker in order.
+    ///
+    /// # Errors
+    /// Where it does not end.
+    pub fn stop(&mut self, place: usize) -> Result<()> {
+        self.brokers[place].stop()
+    }
+
     /// Stops a broker in order, starts it again, and waits until it has every record of the topic: what an operator does with one after the other.
     ///
     /// # Errors

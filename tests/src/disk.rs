@@ -19,9 +19,21 @@ impl SmallDisk {
     /// # Errors
     /// Where the directory cannot be created.
     pub fn mount(place: &Path, mebibytes: u32) -> Result<Option<Self>> {
+        Self::mount_with(place, &format!("size={mebibytes}m"))
+    }
+
+    /// Mounts one that holds so many files and directories, whatever their size; nothing where that is not permitted.
+    ///
+    /// # Errors
+    /// Where the directory cannot be created.
+    pub fn mount_for_files(place: &Path, files: u32) -> Result<Option<Self>> {
+        Self::mount_with(place, &format!("size=1g,nr_inodes={files}"))
+    }
+
+    fn mount_with(place: &Path, options: &str) -> Result<Option<Self>> {
         fs::create_dir_all(place).map_err(Error::io("create", place))?;
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "keyferry-test"]).arg(place);
+        mount.args(["-t", "tmpfs", "-o", options, "keyferry-test"]).arg(place);
         let mounted = mount.status().is_ok_and(|status| status.success());
         Ok(mounted.then(|| Self { place: place.to_owned() }))
     }

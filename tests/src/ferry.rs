@@ -23,6 +23,7 @@ pub struct Plan {
     agent_servers: String,
     reader_servers: String,
     topic: String,
+    node: Option<String>,
     settings: String,
     rate: u32,
     users: u64,
@@ -49,6 +50,7 @@ impl Plan {
             agent_servers: agent_servers.to_owned(),
             reader_servers: reader_servers.to_owned(),
             topic: topic.to_owned(),
+            node: None,
             settings: String::new(),
             rate: 200,
             users: 50,
@@ -83,6 +85,12 @@ impl Plan {
     pub fn settings(mut self, lines: &str) -> Self {
         self.settings = format!("{}{lines}\n", self.settings);
         self
+    }
+
+    /// The agent's node has a name.
+    #[must_use]
+    pub fn node(self, name: &str) -> Self {
+        Self { node: Some(name.to_owned()), ..self }
     }
 
     /// Writes so many transactions a second, instead of 200.
@@ -122,7 +130,8 @@ impl Plan {
 
     /// The agent's configuration.
     pub fn configuration(&self) -> String {
-        agent::destination(&self.agent_servers, [&self.topic, &self.topic]) + &self.settings
+        let node = self.node.as_ref().map(|name| format!("node = \"{name}\"\n")).unwrap_or_default();
+        node + &agent::destination(&self.agent_servers, [&self.topic, &self.topic]) + &self.settings
     }
 
     /// Starts everything, and waits until the first events have arrived.

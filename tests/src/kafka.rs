@@ -323,7 +323,15 @@ impl Kafka {
     /// # Errors
     /// Where the broker refuses.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+        self.create_replicated(name, partitions, -1)
+    }
+
+    /// Creates a topic of which so many brokers keep each partition; -1 for as many as is usual.
+    ///
+    /// # Errors
+    /// Where the broker refuses.
+    pub(crate) fn create_replicated(&self, name: &str, partitions: i32, replicas: i32) -> Result<()> {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
         wait::try_until(&format!("the creation of the topic {name}"), CHANGE_LIMIT, || {
             let created = pollster::block_on(self.admin()?.create_topics([&topic], &options()))?;
             match checked(created) {

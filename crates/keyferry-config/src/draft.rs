@@ -26,6 +26,7 @@ pub(crate) struct AgentDraft {
     pub(crate) log: Log,
     pub(crate) alerts_file: Option<PathBuf>,
     pub(crate) probation: Option<Duration>,
+    pub(crate) config_topic: Option<TopicName>,
 }
 
 /// What the sources say of one destination, each value legal by itself.

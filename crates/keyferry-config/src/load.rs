@@ -71,11 +71,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         .enumerate()
         .map(|(number, (given, draft))| context.assemble(number, given, draft));
     let destinations = destinations.collect();
-    let AgentDraft { node, journal, api, metrics, log, alerts_file, probation } = context.agent;
+    let AgentDraft { node, journal, api, metrics, log, alerts_file, probation, config_topic } = context.agent;
     let probation = probation.unwrap_or(PROBATION);
     let api = api.assemble(&agent, &mut context.errors);
     ConfigErrors::check(context.errors)?;
-    let config = Config { node, journal, destinations, api, metrics, log, alerts_file, probation };
+    let config =
+        Config { node, journal, destinations, api, metrics, log, alerts_file, probation, config_topic };
     Ok(Loaded { config, warnings: context.warnings, origins, files: context.resolver.into_files() })
 }
 

@@ -40,6 +40,8 @@ pub struct Config {
     /// For how long it is watched whether a change of the configuration makes things worse.
     #[serde(serialize_with = "serialize_duration")]
     pub probation: Duration,
+    /// The topic, in the first destination's cluster, by which all nodes are changed at once; `None` is none.
+    pub config_topic: Option<TopicName>,
 }
 
 /// Where the journal is, how much of it is kept, and what the provider was told of it that the agent has to know.

@@ -1502,6 +1502,17 @@ pub static SETTINGS: &[Setting] = &[
         apply: Apply::Agent(|draft, input| set_some(&mut draft.probation, input.duration(0..=86_400_000))),
     },
     Setting {
+        key: "config.topic",
+        option: Some("config-topic"),
+        takes: || "name of a topic".into(),
+        default: "none: each node is changed by itself",
+        purpose: "The topic, in the first destination's cluster, by which all nodes that name it are changed at once (`keyferry config set --all-nodes`) and \
+                  tell what they run: docs/changes.md. It must be compacted; `destination.topics.create` lets Keyferry create it. Who may write to it changes every node.",
+        secret: false,
+        class: Class::Restart,
+        apply: Apply::Agent(|draft, input| set_some(&mut draft.config_topic, input.parse())),
+    },
+    Setting {
         key: "log.level",
         option: Some("log-level"),
         takes: one_of::<LogLevel>,

@@ -227,6 +227,10 @@ struct Course {
     pending: Vec<bool>,
     /// The next offset of each partition.
     positions: Vec<i64>,
+    /// Where each partition ended when the reader was opened.
+    present_ends: Vec<i64>,
+    /// The partitions not yet read to where they ended then.
+    behind: Vec<bool>,
     index: HashMap<(String, i32), usize>,
     passed: u64,
 }
@@ -275,11 +279,12 @@ impl TopicReader {
             find_partitions(&consumer, topic, patience, &mut partitions)?;
         }
         begin(&consumer, from, patience, &mut partitions)?;
+        let present_ends = partitions.iter().map(|partition| partition.end).collect();
         if until == Until::Forever {
             partitions.iter_mut().for_each(|partition| partition.end = i64::MAX);
         }
         assign(&consumer, &partitions)?;
-        Ok(Self { consumer, course: Course::of(partitions), patience })
+        Ok(Self { consumer, course: Course::of(partitions, present_ends), patience })
     }
 
     /// The partitions, in the order of the topics and of their numbers.
@@ -298,6 +303,12 @@ impl TopicReader {
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         !self.course.pending.contains(&true)
+    }
+
+    /// Whether everything was handed out that was there when the reader was opened, wherever the reading ends.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        !self.course.behind.contains(&true)
     }
 
     /// Reads everything and calls `visit` for each record, with how many offsets have been passed so far.
@@ -366,8 +377,11 @@ impl Silence {
 }
 
 impl Course {
-    fn of(partitions: Vec<Partition>) -> Self {
+    fn of(partitions: Vec<Partition>, present_ends: Vec<i64>) -> Self {
+        let begins = partitions.iter().map(|partition| partition.begin);
         Self {
+            behind: present_ends.iter().zip(begins).map(|(end, begin)| *end > begin).collect(),
+            present_ends,
             pending: partitions.iter().map(|partition| partition.end > partition.begin).collect(),
             positions: partitions.iter().map(|partition| partition.begin).collect(),
             index: partitions
@@ -395,6 +409,7 @@ impl Course {
         let next = message.offset() + 1;
         self.passed += (next - self.positions[partition]).unsigned_abs();
         self.positions[partition] = next;
+        self.behind[partition] &= next < self.present_ends[partition];
         if next >= end {
             self.finish(consumer, partition)?;
         }
@@ -421,7 +436,9 @@ impl Course {
             let Some(&partition) = self.index.get(&(element.topic().to_owned(), element.partition())) else {
                 continue;
             };
-            if matches!(element.offset(), Offset::Offset(at) if at >= self.partitions[partition].end) {
+            let Offset::Offset(at) = element.offset() else { continue };
+            self.behind[partition] &= at < self.present_ends[partition];
+            if at >= self.partitions[partition].end {
                 self.finish(consumer, partition)?;
             }
         }

@@ -71,7 +71,7 @@ pub fn topics(
     Err(explained(&sink, Failure::transient("the cluster does not answer")))
 }
 
-fn wait(sink: &KafkaSink) {
+pub(crate) fn wait(sink: &KafkaSink) {
     let Some(readiness) = sink.readiness() else { return };
     let mut descriptors = [PollFd::from_borrowed_fd(readiness, PollFlags::IN)];
     // A wait that is interrupted is only shorter.
@@ -79,7 +79,7 @@ fn wait(sink: &KafkaSink) {
 }
 
 /// What the client complains of tells more than that there was no answer.
-fn explained(sink: &KafkaSink, failure: Failure) -> Failure {
+pub(crate) fn explained(sink: &KafkaSink, failure: Failure) -> Failure {
     sink.trouble().unwrap_or(failure)
 }
 

@@ -7,14 +7,17 @@
 //!
 //! - [`pool`]: the connections to one destination, replaced without a gap: the sink that ships.
 //! - [`sink`]: one connection.
+//! - [`compacted`]: a topic that keeps the newest record of each key.
 //! - [`consume`]: topics read from one end to the other, to verify them.
 //! - [`examine`]: one look at a cluster, for who wants to know what is wrong with the way to it.
+//! - [`single`]: one record, by a producer that lives for it.
 //! - [`error`]: which of librdkafka's errors mean what.
 //! - [`security`]: credentials that librdkafka does not take as they are.
 //! - [`topics`]: what the cluster says of the topics.
 //! - [`tuner`]: batch size, linger, compression and connections, fitted to what flows.
 //! - `raw`: the few calls of the C client that the `rdkafka` crate does not offer as we need them; with `raw_admin`, `raw_token` and `raw_verify` the only `unsafe` code of the project.
 
+pub mod compacted;
 pub mod consume;
 pub mod error;
 pub mod examine;
@@ -25,6 +28,7 @@ mod raw_token;
 mod raw_verify;
 pub mod security;
 mod settings;
+pub mod single;
 pub mod sink;
 mod statistics;
 pub mod topics;

@@ -45,6 +45,12 @@ pub trait Configuration {
     /// # Errors
     /// There is no such version.
     fn difference(&self, from: u64, to: u64) -> Result<Vec<ConfigStep>, Refusal>;
+
+    /// What all nodes are to have, and what each of them runs.
+    ///
+    /// # Errors
+    /// Nothing is known of other nodes, or not yet.
+    fn nodes(&self) -> Result<ConfigNodes, Refusal>;
 }
 
 /// A change that is wanted.
@@ -65,6 +71,8 @@ pub struct Proposal {
 pub enum Wish {
     /// Values on top of everything else, by key; `None` takes one away.
     Set(BTreeMap<String, Option<String>>),
+    /// The same on all nodes.
+    SetEverywhere(BTreeMap<String, Option<String>>),
     /// What an earlier version said.
     Rollback(u64),
 }
@@ -73,10 +81,15 @@ pub enum Wish {
 impl std::fmt::Display for Wish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Set(changes) => f.write_str(&changes.keys().cloned().collect::<Vec<_>>().join(", ")),
+            Self::Set(changes) => f.write_str(&keys(changes)),
+            Self::SetEverywhere(changes) => write!(f, "{} of all nodes", keys(changes)),
             Self::Rollback(version) => write!(f, "rollback {version}"),
         }
     }
+}
+
+fn keys(changes: &BTreeMap<String, Option<String>>) -> String {
+    changes.keys().cloned().collect::<Vec<_>>().join(", ")
 }
 
 /// The configuration that runs.
@@ -131,7 +144,7 @@ pub struct ConfigVersion {
 /// What became of a change that was wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConfigChange {
-    /// `committed`, `unchanged` (it says what runs already), `planned` (a dry run) or `trying`.
+    /// `committed`, `unchanged` (it says what runs already), `planned` (a dry run), `trying`, or `announced` (to all nodes, of which each decides by itself).
     pub outcome: String,
     /// The version that runs now.
     pub version: u64,
@@ -139,8 +152,67 @@ pub struct ConfigChange {
     pub hash: String,
     /// Stands for the change, while it is being tried.
     pub ticket: Option<u64>,
-    /// What changes.
+    /// What the change is called, if it is for all nodes.
+    pub change: Option<String>,
+    /// What changes; of a change for all nodes, what it changes here.
     pub steps: Vec<ConfigStep>,
+}
+
+/// What all nodes are to have, and what each of them runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigNodes {
+    /// The topic by which they are told, and tell.
+    pub topic: String,
+    /// Why it cannot be read now, if it cannot.
+    pub trouble: Option<String>,
+    /// The latest change that is for all nodes.
+    pub change: Option<ConfigSharedChange>,
+    /// What all nodes are to have on top of everything else; `null` is nothing.
+    pub values: ConfigPatch,
+    /// Whether all that have ever reported have it.
+    pub agree: bool,
+    /// Every node that has ever reported.
+    pub nodes: Vec<ConfigNode>,
+}
+
+/// A change that is for all nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigSharedChange {
+    /// What it is called.
+    pub change: String,
+    /// Who wanted it.
+    pub author: String,
+    /// The node at which it was wanted.
+    pub node: String,
+    /// When, milliseconds since the Unix epoch.
+    pub time: u64,
+}
+
+/// What a node has reported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigNode {
+    /// Its name.
+    pub node: String,
+    /// The release of its agent.
+    pub agent: String,
+    /// When it reported, milliseconds since the Unix epoch: after each change, and once an hour.
+    pub time: u64,
+    /// The version that runs there. Each node counts its own.
+    pub version: u64,
+    /// Its hash.
+    pub hash: String,
+    /// Whether it has what all are to have.
+    pub agrees: bool,
+    /// Whether it has decided on everything that is for all nodes.
+    pub has_decided: bool,
+    /// The last change for all nodes that it has decided on.
+    pub change: Option<String>,
+    /// What became of that there: `applied`, `refused` or `taken-back`.
+    pub outcome: Option<String>,
+    /// Why it does not run there, if it does not.
+    pub reason: Option<String>,
+    /// The keys of which it has not what all are to have.
+    pub differs: Vec<String>,
 }
 
 /// A value that becomes another.
@@ -198,7 +270,9 @@ pub(crate) fn routes() -> Routes {
         .view(routes!(versions))
         .view(routes!(difference))
         .view(routes!(change))
+        .view(routes!(nodes))
         .administer(routes!(patch_config))
+        .administer(routes!(patch_nodes))
         .administer(routes!(rollback))
 }
 
@@ -220,7 +294,7 @@ async fn config(State(agent): State<Shared>) -> Result<Response, Problem> {
 
 /// Declares a handler that wants a change of the configuration.
 macro_rules! wish {
-    ($(#[$doc:meta])* $handler:ident($pattern:pat => $wish:expr), $method:ident, $path:literal, $request:ty, $unless:literal) => {
+    ($(#[$doc:meta])* $handler:ident($pattern:pat => $wish:expr), $method:ident, $path:literal, $request:ty, $then:literal, $unless:literal) => {
         $(#[$doc])*
         #[utoipa::path(
             $method,
@@ -229,7 +303,7 @@ macro_rules! wish {
             params(DryRun, ("If-Match" = Option<String>, Header, description = "The ETag of the version that this was thought out for.")),
             request_body = $request,
             responses(
-                (status = 200, description = "It holds, or would (`dry_run`).", body = ConfigChange),
+                (status = 200, description = $then, body = ConfigChange),
                 (status = 202, description = "It is still being tried.", body = ConfigChange),
                 (status = 400, description = "The request is no JSON, or its query is not understood.", body = Problem, content_type = "application/problem+json"),
                 (status = 408, description = "The request has not arrived in time.", body = Problem, content_type = "application/problem+json"),
@@ -255,13 +329,36 @@ macro_rules! wish {
 wish! {
     /// Changes values on top of everything else: judged, tried and committed as a whole, or refused with the reason. What is set outlives a restart.
     patch_config(ConfigPatch(changes) => Wish::Set(changes)), patch, "/config", ConfigPatch,
+    "It holds, or would (`dry_run`).",
     "It is not possible while the agent runs, or at all, or not of the right form."
 }
 
 wish! {
     /// Has back what an earlier version said. That is a version of its own.
     rollback(ConfigRollback { version } => Wish::Rollback(version)), post, "/config/rollback", ConfigRollback,
+    "It holds, or would (`dry_run`).",
     "There is no such version, or not while the agent runs, or not of the right form."
+}
+
+wish! {
+    /// Changes values on all nodes that follow the same topic (`config.topic`), this one among them. Judged by what runs here, and announced; each node then decides by itself, as on a change of its own.
+    patch_nodes(ConfigPatch(changes) => Wish::SetEverywhere(changes)), patch, "/config/nodes", ConfigPatch,
+    "It was announced to all nodes, or would be (`dry_run`).",
+    "There is no topic for all nodes, or it is not possible here while the agent runs, or at all, or not of the right form."
+}
+
+/// What all nodes are to have, and what each of them runs.
+#[utoipa::path(
+    get,
+    path = "/config/nodes",
+    tag = "configuration",
+    responses(
+        (status = 200, description = "What each node has reported.", body = ConfigNodes),
+        (status = 409, description = "There is no topic for all nodes, or it was not read to its end yet.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn nodes(State(agent): State<Shared>) -> Result<Json<ConfigNodes>, Problem> {
+    Ok(Json(of(&*agent)?.nodes()?))
 }
 
 /// How a change ended that took longer than its request.
@@ -361,8 +458,13 @@ fn answer(
         return Ok(tagged(&change.hash.clone(), StatusCode::OK, &change));
     }
     let ConfigVersion { version, hash, .. } = configuration.config().version;
-    let change =
-        ConfigChange { outcome: "trying".to_owned(), version, hash, ticket: Some(ticket), steps: Vec::new() };
+    let change = ConfigChange {
+        outcome: "trying".to_owned(),
+        version,
+        hash,
+        ticket: Some(ticket),
+        ..ConfigChange::default()
+    };
     Ok(tagged(&change.hash.clone(), StatusCode::ACCEPTED, &change))
 }
 

@@ -170,6 +170,24 @@ fn a_change_of_the_configuration_is_made_of_the_version_that_was_seen_or_not_at_
 }
 
 #[test]
+fn a_change_for_all_nodes_is_announced_and_what_they_run_is_told() {
+    let agent = Arc::new(Fake { configuration: Some(FakeConfiguration::default()), ..Fake::default() });
+    let body = json!({ LINGER: "5ms" }).to_string();
+    let planned = send(&agent, Method::PATCH, "/api/v1/config/nodes?dry_run=true", &body);
+    assert_eq!((planned.status, &planned.body["outcome"]), (StatusCode::OK, &json!("planned")));
+    let announced = send(&agent, Method::PATCH, "/api/v1/config/nodes", &body);
+    assert_eq!(
+        (announced.status, &announced.body["outcome"], &announced.body["change"]),
+        (StatusCode::OK, &json!("announced"), &json!("c1"))
+    );
+    let unknown = send(&agent, Method::PATCH, "/api/v1/config/nodes", r#"{"lingr": "1ms"}"#);
+    assert_problem(&unknown, 422, "invalid", "lingr");
+    let nodes = get(&agent, "/api/v1/config/nodes").body;
+    assert_eq!((&nodes["topic"], &nodes["values"]), (&json!("config"), &json!({ LINGER: null })));
+    assert_problem(&get(&two_destinations(), "/api/v1/config/nodes"), 409, "not-now", "no configuration yet");
+}
+
+#[test]
 fn a_change_that_is_refused_says_why_and_one_that_takes_long_can_be_asked_after() {
     let agent = Arc::new(Fake { configuration: Some(FakeConfiguration::default()), ..Fake::default() });
     assert_problem(&patch(&agent, "", None, "broken"), 409, "not-now", LINGER);
@@ -438,7 +456,15 @@ fn whatever_changes_something_takes_an_operator_or_an_admin_and_what_takes_nothi
         .filter(|(_, _, role)| *role == Some(Role::Admin))
         .map(|(method, path, _)| format!("{method} {path}"))
         .collect();
-    assert_eq!(of_admins, ["PATCH /api/v1/config", "POST /api/v1/config/rollback", "PUT /api/v1/log"]);
+    assert_eq!(
+        of_admins,
+        [
+            "PATCH /api/v1/config",
+            "PATCH /api/v1/config/nodes",
+            "POST /api/v1/config/rollback",
+            "PUT /api/v1/log"
+        ]
+    );
 }
 
 #[test]

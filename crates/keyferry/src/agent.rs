@@ -18,7 +18,7 @@ use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, run as run
 use crate::adoption;
 use crate::alerting;
 use crate::cli::{RunArguments, SinkKind};
-use crate::configuring::Beginning;
+use crate::configuring::{self, Beginning};
 use crate::control::Control;
 use crate::credentials;
 use crate::error::Error;
@@ -185,6 +185,7 @@ fn serve(
     let ended = std::thread::scope(|scope| {
         let _end = over.at_the_end();
         scope.spawn(|| changing.run(live, hangup, &over));
+        scope.spawn(|| configuring::follow(plan, live, &over));
         scope.spawn(|| tuning::run(live, &over));
         scope.spawn(|| {
             alerting::run(

@@ -312,9 +312,18 @@ pub enum ConfigCommand {
         /// Have back what the file, the environment or Keycloak say of this key. May be repeated.
         #[arg(long, value_name = "KEY", group = "changes")]
         unset: Vec<String>,
+        /// On all nodes that follow the same topic (`config.topic`), each of which decides by itself; `keyferry config nodes` tells what they run.
+        #[arg(long)]
+        all_nodes: bool,
         /// How.
         #[command(flatten)]
         how: ConfigHow,
+    },
+    /// Show what each node runs, and whether that is what was set for all of them.
+    Nodes {
+        /// By which agent; any of them knows.
+        #[command(flatten)]
+        of: ConfigOf,
     },
     /// Show in which values one version differs from another.
     Diff {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyferry_config::{
     Api, ByteSize, Config, Destination, Journal, Metrics, PressureLevel, Readiness, Settle, TopicCare,
-    librdkafka,
+    TopicName, librdkafka,
 };
 use keyferry_event::redaction::HashKey;
 use keyferry_event::{Content, Filter, Format, HeaderMode, Redaction, Routing, SchemaIds, Topics};
@@ -41,13 +41,15 @@ pub struct Plan {
     pub node: Option<String>,
     /// The file of rules, channels and playbooks.
     pub alerts_file: Option<PathBuf>,
+    /// The topic by which all nodes are changed at once.
+    pub config_topic: Option<TopicName>,
 }
 
 impl Plan {
     /// The plan that a configuration makes.
     pub fn of(config: Config) -> Self {
-        let Config { node, destinations, journal, api, metrics, alerts_file, .. } = config;
-        Self { destinations, journal, api, metrics, node, alerts_file }
+        let Config { node, destinations, journal, api, metrics, alerts_file, config_topic, .. } = config;
+        Self { destinations, journal, api, metrics, node, alerts_file, config_topic }
     }
 
     /// The destinations that can be used.

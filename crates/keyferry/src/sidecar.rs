@@ -14,7 +14,7 @@ use keyferry_pipeline::Ended;
 use crate::adoption::slots;
 use crate::agent::DRAIN;
 use crate::alerting;
-use crate::configuring::Beginning;
+use crate::configuring::{self, Beginning};
 use crate::control::Control;
 use crate::error::Error;
 use crate::live::Live;
@@ -51,6 +51,7 @@ pub fn serve(
     std::thread::scope(|scope| {
         let _end = over.at_the_end();
         scope.spawn(|| changing.run(live, hangup, &over));
+        scope.spawn(|| configuring::follow(plan, live, &over));
         scope.spawn(|| tuning::run(live, &over));
         scope.spawn(|| {
             alerting::run(

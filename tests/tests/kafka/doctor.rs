@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How long a check may take: long enough for a slow machine, and waited for only where a fault is that nobody answers.
 const PATIENCE: &str = "6";
 const TOPIC: &str = "events";
+/// All nodes are told by it.
+const NODES: &str = "nodes";
 /// Its broker tells when it stored a record.
 const PROBE: &str = "probe";
 /// So many examinations in a row must find a broker's new certificate.
@@ -69,9 +71,10 @@ impl Grounds {
         let directory = tempfile::tempdir().unwrap();
         let certificates = Certificates::new().unwrap();
         let kafka = SecureKafka::start_without_tokens(directory.path(), &certificates).unwrap();
-        for topic in [TOPIC, PROBE] {
+        for topic in [TOPIC, PROBE, NODES] {
             kafka.create_topic(topic).unwrap();
         }
+        kafka.configure_topic(NODES, "cleanup.policy", "compact").unwrap();
         kafka.configure_topic(PROBE, "message.timestamp.type", "LogAppendTime").unwrap();
         let mut ferry =
             Plan::new(&kafka.plain_servers(), &kafka.plain_servers(), TOPIC).rate(50).start().unwrap();
@@ -83,7 +86,7 @@ impl Grounds {
         ferry.agent.wait_for_state("idle", LIMIT).unwrap();
         let grounds = Self { kafka, certificates, ferry, directory };
         grounds.write("authority.pem", &grounds.certificates.authority.pem().unwrap());
-        grounds.write("keyferry.toml", &grounds.login(PLAIN_USER, TOPIC));
+        grounds.write("keyferry.toml", &(grounds.login(PLAIN_USER, TOPIC) + &shared_by(NODES)));
         keycloak(&grounds.path("keycloak"), env!("CARGO_PKG_VERSION"));
         grounds
     }
@@ -174,6 +177,11 @@ impl Grounds {
         );
         Found(found)
     }
+}
+
+/// Lines of a configuration.
+fn shared_by(topic: &str) -> String {
+    format!("[config]\ntopic = \"{topic}\"\n")
 }
 
 fn journal_of(ferry: &Ferry) -> &Path {
@@ -358,6 +366,14 @@ fn clusters(rounds: &mut Rounds<'_>) {
     rounds.expect("short retention", &short, &["topic.retention"], "retention.ms");
     grounds.topic("tiny", "max.message.bytes", "10");
     rounds.expect("refused record", &grounds.probing("tiny"), &["probe.round-trip"], "no better");
+    for (what, topic, found) in
+        [("no topic for all nodes", "no-such-topic", "not exist"), ("one that forgets", TOPIC, "delete")]
+    {
+        let visit = grounds.by(grounds.login(PLAIN_USER, TOPIC) + &shared_by(topic));
+        let told = grounds.examine(&visit).0.into_iter().find(|one| one["check"] == "config.topic").unwrap();
+        assert!(told["what"].as_str().unwrap().contains(found), "{told}");
+        rounds.expect(what, &visit, &["config.topic"], "cleanup.policy=compact");
+    }
     let wrong_clock = Visit { wrapper: with_wrong_clock(grounds), ..grounds.probing(PROBE) };
     rounds.expect("wrong clock", &wrong_clock, &["clock.skew"], "time service");
 }
@@ -442,6 +458,10 @@ fn disks(rounds: &mut Rounds<'_>) {
     let in_memory = grounds.of(&memory.place().join("journal"));
     copy(&grounds.path("delivered"), &in_memory.journal);
     rounds.expect("in memory", &in_memory, &["disk.kind"], "local disk");
+    let crowded = SmallDisk::mount_for_files(&grounds.path("crowded"), 64).unwrap().unwrap();
+    let on_crowded = grounds.of(&crowded.place().join("journal"));
+    copy(&grounds.path("delivered"), &on_crowded.journal);
+    rounds.expect("few files more", &on_crowded, &["disk.inodes", "disk.kind"], "more inodes");
     let full = SmallDisk::mount(&grounds.path("full"), 8).unwrap().unwrap();
     let on_full = grounds.of(&full.place().join("journal"));
     copy(&grounds.path("delivered"), &on_full.journal);
@@ -469,6 +489,17 @@ fn machines(rounds: &mut Rounds<'_>) {
     let mut tight = grounds.copied("tight");
     tight.arguments.extend(["--root".to_owned(), root.display().to_string()]);
     rounds.expect("little memory", &tight, &["machine.memory"], "memory limit");
+    let root = grounds.path("enterprise");
+    write_below(
+        &root,
+        "lib/libc.so.6",
+        "GNU C Library (GNU libc) stable release version 2.17, by Roland McGrath et al.\n",
+    );
+    let mapped = root.join("lib/libc.so.6").display().to_string();
+    write_below(&root, "proc/self/maps", &format!("7f00-7f01 r-xp 00000000 08:01 42 {mapped}\n"));
+    let mut old = grounds.copied("old-machine");
+    old.arguments.extend(["--root".to_owned(), root.display().to_string()]);
+    rounds.expect("old C library", &old, &["machine.glibc"], "glibc 2.28");
 }
 
 fn agents(rounds: &mut Rounds<'_>) {
@@ -486,13 +517,33 @@ fn agents(rounds: &mut Rounds<'_>) {
     order("open");
     wait_for(grounds, &grounds.visit(), |wrong| wrong.contains("agent.breaker"));
     rounds.expect("breaker forced open", &grounds.visit(), &["agent.breaker"], "keyferry breaker DIR auto");
-    // It closes when a record has got through.
+    let set = |values: &[&str]| {
+        let mut config = Command::new(ferry.agent.executable());
+        config.args(["config", "set"]).arg(ferry.agent.slot()).args(values);
+        xtask::tool::run_silently(&mut config).unwrap();
+    };
+    set(&["backpressure.elevated_backlog=1KiB"]);
     ferry.traffic.resume();
+    wait_for(grounds, &grounds.visit(), |wrong| wrong.contains("agent.backlog"));
+    let checks = ["agent.backlog", "agent.breaker"];
+    rounds.expect("backlog", &grounds.visit(), &checks, "give the journal more room");
+    set(&["--unset", "backpressure.elevated_backlog"]);
+    // It closes when a record has got through.
     order("auto");
     wait_for(grounds, &grounds.visit(), |wrong| wrong.is_empty());
+    let sound = fs::read_to_string(ferry.directory().join("keyferry.toml")).unwrap();
     ferry.agent.configure(&(plain(&grounds.kafka.plain_servers(), TOPIC) + "topic_evnts = \"x\"\n")).unwrap();
     wait_for(grounds, &grounds.visit(), |wrong| wrong.contains("config.in-use"));
     rounds.expect("file that is not taken up", &grounds.visit(), &["config.in-use"], "takes it up by itself");
+    ferry.agent.configure(&sound).unwrap();
+    wait_for(grounds, &grounds.visit(), |wrong| wrong.is_empty());
+    // The last, because an agent never forgets what it has laid aside.
+    grounds.kafka.configure_topic(TOPIC, "max.message.bytes", "100").unwrap();
+    wait_for(grounds, &grounds.visit(), |wrong| wrong.contains("agent.dead-letters"));
+    ferry.traffic.pause();
+    grounds.kafka.configure_topic(TOPIC, "max.message.bytes", "1048588").unwrap();
+    wait_for(grounds, &grounds.visit(), |wrong| wrong.len() == 1);
+    rounds.expect("dead letters", &grounds.visit(), &["agent.dead-letters"], "dead-letter retry");
 }
 
 /// Waits until an examination finds what `is_so` tells of: agents and brokers take a moment to change.

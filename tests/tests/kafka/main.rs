@@ -12,6 +12,7 @@ mod dead_letters;
 mod delivery;
 mod destinations;
 mod doctor;
+mod nodes;
 mod outages;
 mod pool;
 mod security;

@@ -107,7 +107,7 @@ impl Page {
 }
 
 /// What the command line says of the same agent.
-fn keyferry(ferry: &Ferry, words: [&str; 2], more: &[&str]) -> String {
+fn keyferry<const WORDS: usize>(ferry: &Ferry, words: [&str; WORDS], more: &[&str]) -> String {
     let mut command = Command::new(ferry.agent.executable());
     let output = command.args(words).arg(ferry.agent.slot()).args(more).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
@@ -179,6 +179,16 @@ fn the_page_shows_a_normal_run_an_outage_and_the_recovery_and_what_is_done_on_it
     page.chromium.wait_for("#incident-inc-1 h3", |title| title.contains("resolved")).unwrap();
     page.headline("Everything is being delivered");
     page.look("recovered");
+
+    // Somebody opens the breaker and knows that nothing is wrong: the incident is over because he says so.
+    keyferry(&ferry, ["breaker"], &["open"]);
+    page.press("Resolve inc-1");
+    page.chromium.wait_for("#notices", |text| text.contains("inc-1 is resolved")).unwrap();
+    page.chromium.wait_for("#incident-inc-1 h3", |title| title.contains("resolved")).unwrap();
+    let report = keyferry(&ferry, ["incident", "report"], &["inc-1"]);
+    assert!(report.contains("| state | resolved |") && report.contains("declared over"), "{report}");
+    keyferry(&ferry, ["breaker"], &["auto"]);
+    page.headline("Everything is being delivered");
 
     ferry.agent.stop().unwrap();
     page.headline("No word from the agent");

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::change::plan::Plan;
 use crate::change::probation::{Health, OnProbation, Probation};
+use crate::change::shared::{Decision, Due, Outcome, SharedValues};
 use crate::change::version::{Document, FileText, History, Version};
 use crate::error::ConfigErrors;
 use crate::given::{Given, Givens};
@@ -36,6 +37,13 @@ pub enum Wish {
     File(FileText),
     /// Values on top of everything else, by key; `None` takes one away.
     Live(BTreeMap<String, Option<String>>),
+    /// The same, by a change for all nodes.
+    Shared {
+        /// Its id.
+        change: String,
+        /// The values.
+        values: BTreeMap<String, Option<String>>,
+    },
     /// What an earlier version said.
     Version(u64),
 }
@@ -102,6 +110,22 @@ pub enum Refusal {
         /// What the trial found.
         reason: String,
     },
+    /// It is for all nodes, and there is nowhere to tell them.
+    #[error(
+        "there is no topic by which all nodes could be told: set `config.topic` for each of them, and start the agents anew"
+    )]
+    NoTopic,
+    /// All nodes could not be told.
+    #[error(
+        "the change of {} may not have reached the topic for all nodes, and may still do so: {reason}; `keyferry config nodes` tells what each of them runs",
+        list(keys)
+    )]
+    Unannounced {
+        /// The keys.
+        keys: Vec<String>,
+        /// What happened.
+        reason: String,
+    },
 }
 
 impl Refusal {
@@ -111,9 +135,10 @@ impl Refusal {
             Self::Stale { keys, .. }
             | Self::Restart { keys }
             | Self::Incomplete { keys, .. }
-            | Self::Failed { keys, .. } => keys.clone(),
+            | Self::Failed { keys, .. }
+            | Self::Unannounced { keys, .. } => keys.clone(),
             Self::Invalid(errors) => errors.errors().iter().filter_map(|error| error.key()).collect(),
-            Self::NoVersion { .. } | Self::Withheld { .. } => Vec::new(),
+            Self::NoVersion { .. } | Self::Withheld { .. } | Self::NoTopic => Vec::new(),
         }
     }
 }
@@ -242,6 +267,7 @@ impl Changes {
                     time_ms: now_ms,
                     keys,
                     holds_secret,
+                    change: None,
                     document,
                 });
             }
@@ -272,6 +298,7 @@ impl Changes {
             time_ms: 0,
             keys: Vec::new(),
             holds_secret: false,
+            change: None,
             document: Document::default(),
         });
         self.history.last().unwrap_or(&NOTHING)
@@ -322,7 +349,9 @@ impl Changes {
         if proposal.dry_run {
             return Ok(Next::WouldDo(plan));
         }
-        let version = self.next(document, &plan, &givens, (&proposal.author, proposal.wish.cause()), now_ms);
+        let by = (proposal.author.as_str(), proposal.wish.cause());
+        let change = proposal.wish.change().map(ToOwned::to_owned);
+        let version = Version { change, ..self.next(document, &plan, &givens, by, now_ms) };
         let set_aside = self.set_aside_by(&proposal.wish, &version.document);
         Ok(Next::Try(Box::new(Trial {
             plan,
@@ -338,10 +367,38 @@ impl Changes {
     /// The history as it would be written down with what is being tried. `health` is what was counted by now.
     pub fn with(&self, trial: &Trial, health: &Health, now_ms: u64) -> History {
         let mut history = self.history.clone();
+        if let Some(decision) = self.decision_by(trial) {
+            history.decided.decide(decision);
+        }
         history.add(trial.version.clone());
         history.set_aside.clone_from(&trial.set_aside);
         history.probation = self.probation_of(trial, health, now_ms);
         history
+    }
+
+    /// What is decided of a change for all nodes by committing `trial`.
+    fn decision_by(&self, trial: &Trial) -> Option<Decision> {
+        if trial.is_retreat {
+            let change = self.running().change.clone()?;
+            return Some(Decision {
+                change,
+                outcome: Outcome::TakenBack,
+                reason: Some(trial.version.cause.clone()),
+            });
+        }
+        let change = trial.version.change.clone()?;
+        Some(Decision { change, outcome: Outcome::Applied, reason: None })
+    }
+
+    /// The next change for all nodes that is to be decided on here. `shared` is all that the topic says.
+    pub fn due(&mut self, shared: &SharedValues) -> Option<Due> {
+        self.history.decided.keep_only_what_is_in(shared);
+        shared.due(&self.history.decided)
+    }
+
+    /// That a change for all nodes was decided on without a version that it would be.
+    pub fn decide(&mut self, decision: Decision) {
+        self.history.decided.decide(decision);
     }
 
     /// A way back is on no probation.
@@ -412,7 +469,7 @@ impl Changes {
         Ok(match wish {
             Wish::File(file) => Document { file: Some(file.clone()), live: running.live.clone() },
             Wish::Version(number) => self.version(*number)?.document.clone(),
-            Wish::Live(changes) => {
+            Wish::Live(changes) | Wish::Shared { values: changes, .. } => {
                 let mut document = running.clone();
                 for (key, value) in changes {
                     match value {
@@ -428,7 +485,7 @@ impl Changes {
     /// The keys that a wish is about, legal or not.
     fn wished_keys(&self, wish: &Wish) -> Vec<String> {
         match wish {
-            Wish::Live(changes) => changes.keys().cloned().collect(),
+            Wish::Live(changes) | Wish::Shared { values: changes, .. } => changes.keys().cloned().collect(),
             Wish::File(_) | Wish::Version(_) => {
                 let document = self.wished(wish).ok();
                 let givens = document.and_then(|document| document.over(&self.others).given().ok());
@@ -448,14 +505,14 @@ impl Changes {
         let number = self.running().number + 1;
         let (hash, keys, holds_secret) = (document.hash(), plan.keys(), holds_secret(givens));
         let author = author.to_owned();
-        Version { number, hash, author, cause, time_ms: now_ms, keys, holds_secret, document }
+        Version { number, hash, author, cause, time_ms: now_ms, keys, holds_secret, change: None, document }
     }
 
     /// The file that is taken back by a wish for an earlier version, if the file that is there is another one.
     fn set_aside_by(&self, wish: &Wish, document: &Document) -> Option<String> {
         match wish {
             Wish::File(_) => None,
-            Wish::Live(_) => self.history.set_aside.clone(),
+            Wish::Live(_) | Wish::Shared { .. } => self.history.set_aside.clone(),
             Wish::Version(_) => {
                 let present = self.running().document.file.as_ref().map(FileText::hash);
                 let wanted = document.file.as_ref().map(FileText::hash);
@@ -487,7 +544,16 @@ impl Wish {
         match self {
             Self::File(file) => format!("{} has changed", file.path.display()),
             Self::Live(_) => "set".to_owned(),
+            Self::Shared { change, .. } => format!("set for all nodes by change {change}"),
             Self::Version(number) => format!("back to what version {number} said"),
+        }
+    }
+
+    /// The change for all nodes that it is.
+    fn change(&self) -> Option<&str> {
+        match self {
+            Self::Shared { change, .. } => Some(change),
+            Self::File(_) | Self::Live(_) | Self::Version(_) => None,
         }
     }
 }

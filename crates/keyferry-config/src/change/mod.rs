@@ -10,15 +10,21 @@
 //! - [`plan`]: what a change consists of.
 //! - [`machine`]: from a wish to a version.
 //! - [`probation`]: whether a change has made things worse.
+//! - [`shared`]: changes that are for all nodes.
+//! - [`bulletin`]: the records by which nodes tell each other of them.
 
+pub mod bulletin;
 pub mod machine;
 pub mod plan;
 pub mod probation;
+pub mod shared;
 #[cfg(test)]
 mod tests;
 pub mod version;
 
+pub use bulletin::{Heard, Report, Unreadable, hear};
 pub use machine::{Begun, Changes, Fallback, Next, Proposal, Refusal, Trial, Wish};
 pub use plan::{Plan, Step};
 pub use probation::{Health, OnProbation, Tally};
+pub use shared::{Announcement, Decided, Decision, Due, Outcome, SharedChange, SharedValue, SharedValues};
 pub use version::{Document, FileText, History, Version};

@@ -395,3 +395,94 @@ fn where_the_version_before_is_not_known_any_more_there_is_no_way_back() {
     assert!(changes.look(&health(0, 0), 4_000).is_none() && changes.look(&health(1, 0), 5_000).is_none());
     assert_eq!(changes.running().number, 2);
 }
+
+fn for_all(change: &str, values: &[(&str, &str)]) -> Wish {
+    let Wish::Live(values) = set(values) else { unreachable!("that is what it makes") };
+    Wish::Shared { change: change.to_owned(), values }
+}
+
+fn last_decision(changes: &Changes) -> (String, Outcome, String) {
+    let Decision { change, outcome, reason } = changes.history().decided.last.clone().unwrap();
+    (change, outcome, reason.unwrap_or_default())
+}
+
+/// What the topic says after these changes.
+fn shared(wishes: &[(&str, &str)]) -> SharedValues {
+    let mut shared = SharedValues::default();
+    for (time_ms, (key, value)) in (0..).zip(wishes) {
+        let values = [((*key).to_owned(), Some((*value).to_owned()))].into();
+        let announcement = shared.announce(&values, "ada", "a", time_ms);
+        shared.take(announcement);
+    }
+    shared
+}
+
+#[test]
+fn a_change_for_all_nodes_is_decided_on_by_the_version_that_it_becomes_and_never_again() {
+    let mut changes = machine();
+    let shared = shared(&[(LINGER, "20ms")]);
+    let due = changes.due(&shared).unwrap();
+    let wish = Wish::Shared { change: due.change.clone(), values: due.values };
+    let trial = trial(&changes, wish, 2_000);
+    // What is written down before it is committed has both.
+    let written = changes.with(&trial, &health(0, 0), 2_000);
+    let anew = begin_with(Sources::new(), written, FILE).unwrap();
+    assert_eq!(linger_of(&anew.loaded), 20);
+    assert_eq!(anew.changes.history().decided.last.clone().unwrap().outcome, Outcome::Applied);
+    let mut anew = anew.changes;
+    assert_eq!(anew.due(&shared), None, "the agent died before anybody was told");
+    let version = changes.settle(trial, Ok(()), &health(0, 0), 2_000).unwrap().clone();
+    assert_eq!(version.change.as_deref(), Some(due.change.as_str()));
+    assert!(version.cause.contains(&due.change), "{version:?}");
+    assert_eq!(changes.due(&shared), None);
+    assert_eq!(shared.differing(&changes.running().document.live), [""; 0]);
+    // What is changed here afterwards stays, and is told.
+    commit(&mut changes, set(&[(LINGER, "30ms")]), 3_000);
+    assert_eq!(
+        (changes.due(&shared), shared.differing(&changes.running().document.live)),
+        (None, vec![LINGER.to_owned()])
+    );
+}
+
+#[test]
+fn a_change_for_all_nodes_that_fails_here_is_no_version_until_somebody_decides() {
+    let mut changes = machine();
+    let shared = shared(&[(LINGER, "20ms")]);
+    let due = changes.due(&shared).unwrap();
+    let trial =
+        trial(&changes, Wish::Shared { change: due.change.clone(), values: due.values.clone() }, 2_000);
+    let refusal = changes.settle(trial, Err("no answer".to_owned()), &health(0, 0), 2_000).unwrap_err();
+    assert_eq!(
+        (changes.running().number, changes.due(&shared)),
+        (1, Some(due.clone())),
+        "nothing is decided yet"
+    );
+    changes.decide(Decision {
+        change: due.change,
+        outcome: Outcome::Refused,
+        reason: Some(refusal.to_string()),
+    });
+    let written = serde_json::to_string(changes.history()).unwrap();
+    let mut anew = begin_with(Sources::new(), serde_json::from_str(&written).unwrap(), FILE).unwrap().changes;
+    assert_eq!(anew.due(&shared), None, "it is not tried again at the next start");
+    assert!(last_decision(&anew).2.contains("no answer"));
+}
+
+#[test]
+fn a_change_for_all_nodes_that_makes_things_worse_here_is_taken_back_and_told_so_even_after_a_restart() {
+    let mut changes = machine();
+    commit(&mut changes, for_all("c1", &[(LINGER, "20ms")]), 2_000);
+    let retreat = changes.look(&health(1, 0), 3_000).unwrap();
+    let written = changes.with(&retreat, &health(1, 0), 3_000);
+    let anew = begin_with(Sources::new(), written, FILE).unwrap().changes;
+    let (change, outcome, reason) = last_decision(&anew);
+    assert_eq!((change.as_str(), outcome), ("c1", Outcome::TakenBack));
+    assert!(reason.contains("circuit breaker"), "{reason}");
+    changes.settle(retreat, Ok(()), &health(1, 0), 3_000).unwrap();
+    assert_eq!(last_decision(&changes).1, Outcome::TakenBack);
+    // The way back of a change that was not for all nodes decides on none.
+    commit(&mut changes, set(&[(LINGER, "40ms")]), 4_000);
+    let retreat = changes.look(&health(2, 0), 5_000).unwrap();
+    changes.settle(retreat, Ok(()), &health(2, 0), 5_000).unwrap();
+    assert_eq!(last_decision(&changes).0, "c1");
+}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::change::probation::OnProbation;
+use crate::change::shared::Decided;
 use crate::sources::Sources;
 
 /// So many versions are kept; the oldest go first.
@@ -80,7 +81,7 @@ impl Document {
 }
 
 /// The first half of the sum: 128 bits are more than anybody mistakes.
-fn hex(sum: Sha256) -> String {
+pub(crate) fn hex(sum: Sha256) -> String {
     sum.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -101,6 +102,9 @@ pub struct Version {
     pub keys: Vec<String>,
     /// Whether a secret stands in its file as it is. Then the file is not written down.
     pub holds_secret: bool,
+    /// The change for all nodes that it is, if it is one.
+    #[serde(default)]
+    pub change: Option<String>,
     /// The document.
     pub document: Document,
 }
@@ -122,6 +126,9 @@ pub struct History {
     /// That the last version is on probation, or was when this was written down.
     #[serde(default)]
     pub probation: Option<OnProbation>,
+    /// Which changes for all nodes were decided on.
+    #[serde(default)]
+    pub decided: Decided,
 }
 
 impl History {

@@ -7,7 +7,7 @@ pub mod listener;
 use std::sync::{Mutex, MutexGuard};
 
 use keyferry_server::configuration::{
-    Config, ConfigChange, ConfigStep, ConfigVersion, Configuration, Proposal, Wish,
+    Config, ConfigChange, ConfigNodes, ConfigPatch, ConfigStep, ConfigVersion, Configuration, Proposal, Wish,
 };
 use keyferry_server::model::{About, Backlog, Breaker, Counts, Delivery, Pool, Shipment, State, Tuner};
 use keyferry_server::{Agent, Change, Exposition, Refusal};
@@ -115,8 +115,10 @@ impl FakeConfiguration {
         if proposal.expected.as_ref().is_some_and(|expected| *expected != running.hash) {
             return Some(Err(Refusal::Stale(format!("{LINGER}: {} runs", running.hash))));
         }
-        let Wish::Set(changes) = &proposal.wish else {
-            return Some(Err(Refusal::Invalid("there is no such version".to_owned())));
+        let (changes, is_for_all) = match &proposal.wish {
+            Wish::Set(changes) => (changes, false),
+            Wish::SetEverywhere(changes) => (changes, true),
+            Wish::Rollback(_) => return Some(Err(Refusal::Invalid("there is no such version".to_owned()))),
         };
         match changes.get(LINGER).map(Option::as_deref) {
             Some(Some("slow")) => None,
@@ -126,8 +128,10 @@ impl FakeConfiguration {
                     self.linger.lock().unwrap().push(value.to_owned());
                 }
                 let ConfigVersion { version, hash, .. } = self.version();
-                let outcome = if proposal.dry_run { "planned" } else { "committed" }.to_owned();
-                Some(Ok(ConfigChange { outcome, version, hash, ..ConfigChange::default() }))
+                let made = if is_for_all { "announced" } else { "committed" };
+                let outcome = if proposal.dry_run { "planned" } else { made }.to_owned();
+                let change = is_for_all.then(|| "c1".to_owned());
+                Some(Ok(ConfigChange { outcome, version, hash, change, ..ConfigChange::default() }))
             }
             _ => {
                 let keys: Vec<_> = changes.keys().cloned().collect();
@@ -165,5 +169,10 @@ impl Configuration for FakeConfiguration {
         }
         let step = ConfigStep { key: LINGER.to_owned(), ..ConfigStep::default() };
         Ok(if from == to { Vec::new() } else { vec![step] })
+    }
+
+    fn nodes(&self) -> Result<ConfigNodes, Refusal> {
+        let values = ConfigPatch([(LINGER.to_owned(), None)].into());
+        Ok(ConfigNodes { topic: "config".to_owned(), values, ..ConfigNodes::default() })
     }
 }

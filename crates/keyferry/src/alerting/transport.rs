@@ -4,15 +4,15 @@
 //! secret, nor what was sent.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keyferry_alert::Book;
 use keyferry_alert::channel::{Channel, Email, MailTls, Method, Parcel, Request};
 use keyferry_alert::notice::Notice;
 use keyferry_alert::outbox::Outcome;
 use keyferry_config::{Destination, Secret, Sources};
-use keyferry_event::{FailureClass, Record, Sink as _, Token};
-use keyferry_kafka::KafkaSink;
+use keyferry_event::{FailureClass, Record};
+use keyferry_kafka::single;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
@@ -104,33 +104,13 @@ impl Transport {
         let Some(destination) = &self.destination else {
             return failed("there is no destination whose cluster could have the topic".to_owned());
         };
-        let mut sink = match KafkaSink::new(kafka_settings(destination)) {
-            Ok(sink) => sink,
-            Err(failure) => return failed(failure.reason),
-        };
         let record = Record::of_parts(topic, key.as_bytes(), value, wall_ms(), &[]);
-        if let Err(error) = sink.send(Token(0), &record) {
-            return failed(format!("{error:?}"));
-        }
-        let (begun, mut outcome) = (Instant::now(), None);
-        while outcome.is_none() && begun.elapsed() < TIME_LIMIT {
-            std::thread::sleep(Duration::from_millis(20));
-            sink.poll(&mut |_, result| outcome = Some(result));
-        }
-        match outcome {
-            Some(Ok(())) => Outcome::Told,
-            Some(Err(failure)) if failure.class == FailureClass::Poison => {
+        match single::deliver(&kafka_settings(destination), &record, TIME_LIMIT) {
+            Ok(()) => Outcome::Told,
+            Err(failure) if failure.class == FailureClass::Poison => {
                 Outcome::Refused { reason: failure.reason }
             }
-            Some(Err(failure)) => failed(failure.reason),
-            None => {
-                let trouble = sink.trouble().map(|trouble| trouble.reason);
-                failed(
-                    trouble.unwrap_or_else(|| {
-                        format!("nothing was acknowledged for {} s", TIME_LIMIT.as_secs())
-                    }),
-                )
-            }
+            Err(failure) => failed(failure.reason),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The lock is never held while something is tried.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd as _;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use keyferry_config::change::{
 };
 use keyferry_monitor::metrics::ConfigurationStands;
 
+use super::board::Board;
 use crate::shipment::wall_ms;
 use crate::stop::{Bell, Broadcast, Hangup};
 
@@ -40,10 +41,21 @@ pub struct Desk {
     pub trying: Option<Vec<String>>,
     /// What has been counted.
     pub counts: Counts,
-    inbox: VecDeque<(u64, Proposal)>,
+    /// What is known of all nodes, if there is a topic for them.
+    pub board: Option<Board>,
+    inbox: VecDeque<(u64, Wanted)>,
     ended: VecDeque<(u64, Result<Done, Refusal>)>,
     tickets: u64,
     trials: u64,
+}
+
+/// A wish, and for whom it is.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// For this agent.
+    Here(Proposal),
+    /// For all nodes; of the kind that changes values.
+    Everywhere(Proposal, BTreeMap<String, Option<String>>),
 }
 
 /// Changes since the agent started, by what became of them.
@@ -66,6 +78,13 @@ pub enum Done {
     Planned(Plan),
     /// It has changed this.
     Committed(Plan),
+    /// It was written down for all nodes, of which this one is changed by it like this.
+    Announced {
+        /// What changes here.
+        plan: Plan,
+        /// What the change is called.
+        change: String,
+    },
 }
 
 /// How a wish ended.
@@ -93,6 +112,13 @@ impl Desk {
 }
 
 impl Desk {
+    /// What became of a wish.
+    pub(super) fn ended(&mut self, ticket: u64, result: Result<Done, Refusal>) {
+        self.ended.push_back((ticket, result));
+        let surplus = self.ended.len().saturating_sub(REMEMBERED);
+        self.ended.drain(..surplus);
+    }
+
     /// What is measured of it.
     pub fn stands(&self) -> ConfigurationStands {
         let Counts { committed, refused, retreated } = self.counts;
@@ -107,7 +133,13 @@ impl Desk {
 }
 
 impl Configuring {
-    pub(super) fn begin(&self, changes: Changes, fallback: Option<Fallback>, file: Option<&FileText>) {
+    pub(super) fn begin(
+        &self,
+        changes: Changes,
+        fallback: Option<Fallback>,
+        file: Option<&FileText>,
+        board: Option<Board>,
+    ) {
         match Bell::new() {
             Ok(bell) => drop(self.bell.set(bell)),
             Err(error) => {
@@ -121,6 +153,7 @@ impl Configuring {
             file_found: file.map(FileText::hash),
             trying: None,
             counts: Counts::default(),
+            board,
             inbox: VecDeque::new(),
             ended: VecDeque::new(),
             tickets: 0,
@@ -135,16 +168,21 @@ impl Configuring {
     }
 
     /// Leaves a wish behind; what is returned stands for it.
-    pub(super) fn post(&self, proposal: Proposal) -> u64 {
+    pub(super) fn post(&self, wanted: Wanted) -> u64 {
         let ticket = self.with_desk(|desk| {
             desk.tickets += 1;
-            desk.inbox.push_back((desk.tickets, proposal));
+            desk.inbox.push_back((desk.tickets, wanted));
             desk.tickets
         });
+        self.ring();
+        ticket.unwrap_or_default()
+    }
+
+    /// There is something to do for the thread that changes the configuration.
+    pub(super) fn ring(&self) {
         if let Some(bell) = self.bell.get() {
             bell.ring();
         }
-        ticket.unwrap_or_default()
     }
 
     /// What became of a wish, in the words of `told`.
@@ -156,6 +194,7 @@ impl Configuring {
         let ended = self.with_desk(|desk| match desk.ended.iter().find(|(of, _)| *of == ticket) {
             Some((_, result)) => Fate::Ended(told(desk, result)),
             None if ticket == 0 || ticket > desk.tickets => Fate::Unknown,
+            None if desk.board.as_ref().is_some_and(|board| board.is_pending(ticket)) => Fate::Pending,
             // Tickets are taken up in their order: what was before the oldest that is remembered is forgotten.
             None if desk.ended.front().is_some_and(|(oldest, _)| ticket < *oldest) => Fate::Unknown,
             None => Fate::Pending,
@@ -171,7 +210,7 @@ impl Configuring {
         }
     }
 
-    pub(super) fn take(&self) -> Option<(u64, Proposal)> {
+    pub(super) fn take(&self) -> Option<(u64, Wanted)> {
         self.with_desk(|desk| desk.inbox.pop_front()).flatten()
     }
 
@@ -232,11 +271,7 @@ impl Configuring {
     }
 
     pub(super) fn ended(&self, ticket: u64, result: Result<Done, Refusal>) {
-        self.with_desk(|desk| {
-            desk.ended.push_back((ticket, result));
-            let surplus = desk.ended.len().saturating_sub(REMEMBERED);
-            desk.ended.drain(..surplus);
-        });
+        self.with_desk(|desk| desk.ended(ticket, result));
     }
 
     /// The file says this now.

@@ -6,37 +6,45 @@
 //! - **What is committed is written down before anybody is told.** An agent that dies in a trial begins with what ran before.
 //!
 //! - [`desk`]: what runs and what is wished for, for any thread.
+//! - `board`: what the topic for all nodes says, and what is to be written to it.
+//! - `following`: the thread that reads and writes it.
 //! - `store`: what outlives the agent.
 //! - `trial`: how a change is put into effect, and taken back.
 //! - `health`: whether it has made things worse.
 //! - `served`: the same in the words of the API.
 //! - [`command`]: `keyferry config`.
 
+mod board;
 pub mod command;
 mod desk;
+mod following;
 mod health;
 mod served;
 mod store;
 mod trial;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use keyferry_config::change::{Begun, Changes, Fallback, FileText, Next, Proposal, Refusal, Trial, Wish};
+use keyferry_config::change::{
+    Begun, Changes, Decision, Due, Fallback, FileText, Next, Outcome, Plan, Proposal, Refusal, Trial, Wish,
+};
 use keyferry_config::{ConfigError, ConfigErrors, Loaded, Readiness, Sources};
 
 use crate::credentials::{self, Files, Watched};
 use crate::live::Live;
 use crate::log;
-use crate::shipment::{Plan, wall_ms};
+use crate::shipment::{self, wall_ms};
 use crate::stop::{Broadcast, Hangup};
-use desk::Done;
+use board::{Asked, Board};
+use desk::{Done, Wanted};
 use health::HealthBook;
 use store::Store;
 
 pub use desk::Configuring;
+pub use following::follow;
 
 /// How often it is looked at how things go.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,7 +54,7 @@ const BY_FILE: &str = "the file";
 /// A configuration to begin with, and what it takes to change it.
 pub struct Beginning {
     /// What is shipped and how.
-    pub plan: Plan,
+    pub plan: shipment::Plan,
     /// What it takes to change it.
     pub changing: Changing,
 }
@@ -95,7 +103,7 @@ impl Beginning {
         }
         let file = file.map(|path| WatchedFile::of(path.to_owned()));
         let watched = Watched::new(sources, &loaded);
-        let plan = Plan::of(loaded.config);
+        let plan = shipment::Plan::of(loaded.config);
         let keeper = Keeper { store, file, watched, book: HealthBook::default() };
         Ok(Self {
             plan,
@@ -106,7 +114,7 @@ impl Beginning {
 
 impl Changing {
     /// From now on the configuration is what this one says, and [`Self::run`] is to come.
-    pub fn take_effect(&mut self, plan: &Plan, live: &Live) {
+    pub fn take_effect(&mut self, plan: &shipment::Plan, live: &Live) {
         let Some(Start { changes, fallback, file }) = self.begun.take() else { return };
         if let Some(fallback) = &fallback {
             tracing::error!(
@@ -122,7 +130,9 @@ impl Changing {
         }
         live.configured_by(self.keeper.watched.sources().clone());
         live.adopt(plan.complete(), &plan.journal);
-        live.configuring.begin(changes, fallback, file.as_ref());
+        let board = plan.config_topic.as_ref();
+        let board = board.map(|topic| Board::new(topic.to_string(), following::node_name(plan)));
+        live.configuring.begin(changes, fallback, file.as_ref(), board);
     }
 
     /// Changes the configuration as it is wished for, until `over` is given.
@@ -143,10 +153,18 @@ impl Keeper {
             for destination in self.watched.look() {
                 live.renew(&destination, credentials::CAUSE);
             }
-            while let Some((ticket, proposal)) = live.configuring.take() {
-                let ended = self.fulfil(&proposal, live, over);
-                live.configuring.ended(ticket, ended);
+            while let Some((ticket, wanted)) = live.configuring.take() {
+                let ended = match wanted {
+                    Wanted::Here(proposal) => Some(self.fulfil(&proposal, live, over)),
+                    Wanted::Everywhere(proposal, values) => {
+                        announce(ticket, proposal, values, live).transpose()
+                    }
+                };
+                if let Some(ended) = ended {
+                    live.configuring.ended(ticket, ended);
+                }
             }
+            self.decide_on_what_is_for_all(live, over);
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_at_health(live, over);
@@ -222,6 +240,29 @@ impl Keeper {
         Ok(Done::Committed(plan))
     }
 
+    /// Puts what was announced for all nodes through the same as what is wished for here.
+    fn decide_on_what_is_for_all(&mut self, live: &Live, over: &Broadcast) {
+        while let Some(Due { change, author, values }) = live.configuring.due() {
+            let wish = Wish::Shared { change: change.clone(), values };
+            let proposal = Proposal { author, wish, expected: None, dry_run: false };
+            let (outcome, reason) = match self.fulfil(&proposal, live, over) {
+                // It is decided on by the version that it has become.
+                Ok(Done::Committed(_)) => continue,
+                Ok(_) => (Outcome::Applied, None),
+                // Whatever has failed, it is for the next start to decide.
+                Err(_) if over.is_given() => return,
+                Err(refusal) => (Outcome::Refused, Some(refusal.to_string())),
+            };
+            if let Some(reason) = &reason {
+                tracing::warn!("change {change}, which is for all nodes, is not made here: {reason}");
+            }
+            let history = live.configuring.decides(Decision { change, outcome, reason });
+            if let Err(error) = self.store.write(&history) {
+                tracing::error!("{error}; the next start decides once more on changes for all nodes");
+            }
+        }
+    }
+
     fn adopt(&mut self, live: &Live, loaded: Loaded, sources: Sources) {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
@@ -245,6 +286,25 @@ impl Keeper {
         // Committed whatever its trial finds, and so it cannot be refused.
         let _ = self.make(trial, "keyferry", live, over);
     }
+}
+
+/// Judges a change for all nodes by what runs here, and leaves it to be announced; answers nothing until it is.
+fn announce(
+    ticket: u64,
+    proposal: Proposal,
+    values: BTreeMap<String, Option<String>>,
+    live: &Live,
+) -> Result<Option<Done>, Refusal> {
+    let author = proposal.author.clone();
+    let plan = match live.configuring.propose(&Proposal { dry_run: true, ..proposal.clone() })? {
+        Next::WouldDo(plan) => plan,
+        Next::Unchanged | Next::Try(_) => Plan::default(),
+    };
+    if proposal.dry_run {
+        return Ok(Some(Done::Planned(plan)));
+    }
+    live.configuring.announces(Asked { ticket, author, values, plan })?;
+    Ok(None)
 }
 
 fn file_path(file: &Option<WatchedFile>) -> String {

@@ -1,12 +1,13 @@
 //! The configuration in the words of the API.
 
-use keyferry_config::change::{Plan, Proposal, Refusal, Step, Version, Wish};
+use keyferry_config::change::{Plan, Proposal, Refusal, Report, Step, Version, Wish};
 use keyferry_config::{Given, SETTINGS, Setting};
 use keyferry_server::configuration as model;
 use keyferry_server::{Configuration, Refusal as Refused};
 
 use super::Configuring;
-use super::desk::{Desk, Done, Fate};
+use super::board::Board;
+use super::desk::{Desk, Done, Fate, Wanted};
 
 impl Configuring {
     /// Whether there is a configuration.
@@ -22,11 +23,14 @@ impl Configuration for Configuring {
 
     fn submit(&self, proposal: model::Proposal) -> u64 {
         let model::Proposal { author, wish, expected, dry_run } = proposal;
-        let wish = match wish {
-            model::Wish::Set(changes) => Wish::Live(changes),
-            model::Wish::Rollback(version) => Wish::Version(version),
-        };
-        self.post(Proposal { author, wish, expected, dry_run })
+        let of = |wish| Proposal { author, wish, expected, dry_run };
+        self.post(match wish {
+            model::Wish::Set(changes) => Wanted::Here(of(Wish::Live(changes))),
+            model::Wish::SetEverywhere(changes) => {
+                Wanted::Everywhere(of(Wish::Live(changes.clone())), changes)
+            }
+            model::Wish::Rollback(version) => Wanted::Here(of(Wish::Version(version))),
+        })
     }
 
     fn outcome(&self, ticket: u64) -> Option<Result<model::ConfigChange, Refused>> {
@@ -48,6 +52,54 @@ impl Configuration for Configuring {
         let difference =
             self.with_desk(|desk| desk.changes.difference(from, to).as_ref().map(steps).map_err(refused));
         difference.unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    fn nodes(&self) -> Result<model::ConfigNodes, Refused> {
+        let nodes = self.with_desk(|desk| match &desk.board {
+            Some(board) if board.is_read() => Ok(nodes(board)),
+            Some(Board { topic, trouble, .. }) => {
+                let why = trouble.clone().unwrap_or_else(|| "it takes a moment".to_owned());
+                Err(Refused::NotNow(format!("{topic} was not read to its end yet: {why}")))
+            }
+            None => Err(Refused::NotNow(Refusal::NoTopic.to_string())),
+        });
+        nodes.unwrap_or_else(|| Err(Refused::NotNow(Refusal::NoTopic.to_string())))
+    }
+}
+
+fn nodes(board: &Board) -> model::ConfigNodes {
+    let hash = board.values.hash();
+    let node = |report: &Report| {
+        let (decision, differs) = (report.decision.clone(), report.differs.clone());
+        model::ConfigNode {
+            node: report.node.clone(),
+            agent: report.agent.clone(),
+            time: report.time_ms,
+            version: report.version,
+            hash: report.hash.clone(),
+            agrees: report.shared == hash && differs.is_empty(),
+            has_decided: report.shared == hash,
+            change: decision.as_ref().map(|decision| decision.change.clone()),
+            outcome: decision.as_ref().map(|decision| decision.outcome.word().to_owned()),
+            reason: decision.and_then(|decision| decision.reason),
+            differs,
+        }
+    };
+    let nodes: Vec<_> = board.reports.values().map(node).collect();
+    let change = board.values.newest_change().map(|(id, change)| model::ConfigSharedChange {
+        change: id.to_owned(),
+        author: change.author.clone(),
+        node: change.node.clone(),
+        time: change.time_ms,
+    });
+    let values = board.values.values().iter().map(|(key, value)| (key.clone(), value.value.clone()));
+    model::ConfigNodes {
+        topic: board.topic.clone(),
+        trouble: board.trouble.clone(),
+        change,
+        values: model::ConfigPatch(values.collect()),
+        agree: nodes.iter().all(|node| node.agrees),
+        nodes,
     }
 }
 
@@ -101,10 +153,11 @@ fn version(version: &Version) -> model::ConfigVersion {
 }
 
 fn change(desk: &Desk, done: &Done) -> model::ConfigChange {
-    let (outcome, plan) = match done {
-        Done::Unchanged => ("unchanged", None),
-        Done::Planned(plan) => ("planned", Some(plan)),
-        Done::Committed(plan) => ("committed", Some(plan)),
+    let (outcome, plan, change) = match done {
+        Done::Unchanged => ("unchanged", None, None),
+        Done::Planned(plan) => ("planned", Some(plan), None),
+        Done::Committed(plan) => ("committed", Some(plan), None),
+        Done::Announced { plan, change } => ("announced", Some(plan), Some(change.clone())),
     };
     let running = desk.changes.running();
     model::ConfigChange {
@@ -112,6 +165,7 @@ fn change(desk: &Desk, done: &Done) -> model::ConfigChange {
         version: running.number,
         hash: running.hash.clone(),
         ticket: None,
+        change,
         steps: plan.map(steps).unwrap_or_default(),
     }
 }
@@ -130,11 +184,12 @@ fn refused(refusal: &Refusal) -> Refused {
     let told = refusal.to_string();
     match refusal {
         Refusal::Stale { .. } => Refused::Stale(told),
-        Refusal::Failed { .. } => Refused::NotNow(told),
+        Refusal::Failed { .. } | Refusal::Unannounced { .. } => Refused::NotNow(told),
         Refusal::Invalid(_)
         | Refusal::Restart { .. }
         | Refusal::Incomplete { .. }
         | Refusal::NoVersion { .. }
+        | Refusal::NoTopic
         | Refusal::Withheld { .. } => Refused::Invalid(told),
     }
 }

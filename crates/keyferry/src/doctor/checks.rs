@@ -152,6 +152,8 @@ checks! {
         "Raise the topic's retention.ms.";
     TOPIC_CLEANUP = "topic.cleanup-policy": "The topics keep every event.",
         "Set the topic's cleanup.policy to delete.";
+    CONFIG_TOPIC = "config.topic": "The topic by which all nodes are changed at once exists, is compacted, and can be written.",
+        "Create it with one partition and cleanup.policy=compact, or set `destination.topics.create`; grant READ, WRITE, DESCRIBE and DESCRIBE_CONFIGS on it.";
     PROBE_ROUND_TRIP = "probe.round-trip": "A record that is sent is acknowledged (`--probe-topic`).",
         "Mend what the text names; the agent's records would fare no better.";
     CLOCK_SKEW = "clock.skew": "This machine's clock and the broker's agree (needs a probe topic with message.timestamp.type=LogAppendTime).",

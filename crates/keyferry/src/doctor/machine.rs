@@ -43,7 +43,7 @@ impl Machine {
             groups.iter().filter_map(|group| parse(&fs::read_to_string(group.join(file)).ok()?)).min()
         };
         Self {
-            glibc: glibc(&fs::read_to_string("/proc/self/maps").unwrap_or_default()),
+            glibc: glibc(&fs::read_to_string(root.join("proc/self/maps")).unwrap_or_default()),
             memory: [least("memory.max", number), least("memory.limit_in_bytes", number)]
                 .into_iter()
                 .flatten()
@@ -208,6 +208,7 @@ mod tests {
             "proc/self/limits",
             "Limit  Soft Limit  Hard Limit  Units\nMax open files            128                  4096                 files\n",
         );
+        write("proc/self/maps", &fs::read_to_string("/proc/self/maps").unwrap());
         write("sys/fs/cgroup/pod/memory.max", "67108864\n");
         write("sys/fs/cgroup/pod/agent/memory.max", "max\n");
         write("sys/fs/cgroup/pod/agent/cpu.max", "5000 100000\n");

@@ -26,11 +26,10 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use keyferry_config::{ConfigErrors, Destination, Journal as JournalSettings, Loaded, Readiness};
+use keyferry_config::{ConfigErrors, Destination, Journal as JournalSettings, Loaded, Readiness, TopicName};
 use keyferry_journal::LockHolder;
-use keyferry_kafka::ProducerSettings;
-use keyferry_kafka::examine;
 use keyferry_kafka::security::handshake::own_end_s;
+use keyferry_kafka::{ProducerSettings, compacted, examine};
 
 use crate::cli::{CheckArguments, DoctorArguments};
 use crate::credentials;
@@ -244,7 +243,18 @@ impl<'a> Doctor<'a> {
         let pool = pool_settings(destination);
         let examined = examine::topics(&settings, &pool.topics, pool.topic_policy, self.limit);
         report.tell(way::judge_cluster(destination, &examined, &of_servers))?;
+        if let (Some(topic), true) = (self.config_topic(destination), examined.is_ok()) {
+            let found = compacted::look(&settings, topic, self.limit);
+            report.tell([way::judge_config_topic(topic, destination.topics.create, &found)])?;
+        }
         report.tell(self.probe(&settings, examined.is_ok()))
+    }
+
+    /// The topic by which all nodes are changed at once, if it is in the cluster of `destination`: that of the first.
+    fn config_topic(&self, destination: &Destination) -> Option<&str> {
+        let config = &self.configured.loaded.as_ref().ok()?.config;
+        let is_first = config.destinations.first()?.name() == &destination.name;
+        config.config_topic.as_ref().filter(|_| is_first).map(TopicName::as_str)
     }
 
     fn probe(&self, settings: &ProducerSettings, answers: bool) -> Vec<Finding> {

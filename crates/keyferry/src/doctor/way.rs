@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use keyferry_config::{Destination, Server};
 use keyferry_event::{Failure, FailureClass};
+use keyferry_kafka::compacted::Found;
 use keyferry_kafka::examine::{Examined, Receipt};
 use keyferry_kafka::security::handshake::{Complaint, ComplaintKind, Handshake, HandshakeError, shake};
 use keyferry_kafka::topics::{Severity as Weight, Subject, TopicPresence, TopicSnapshot};
 use keyferry_kafka::{ProducerSettings, topics};
 
 use super::checks::{
-    CLOCK_SKEW, Check, KAFKA_ANSWERS, KAFKA_IDEMPOTENCE, KAFKA_LOGIN, NET_DNS, NET_TCP, PROBE_ROUND_TRIP,
-    TLS_AUTHORITY, TLS_CLIENT, TLS_HANDSHAKE, TLS_HOST_NAME, TLS_TIME, TOPIC_CLEANUP, TOPIC_DESCRIBE,
-    TOPIC_EXISTS, TOPIC_IN_SYNC, TOPIC_LEADERS, TOPIC_RETENTION, TOPIC_SIZE, TOPIC_WRITE,
+    CLOCK_SKEW, CONFIG_TOPIC, Check, KAFKA_ANSWERS, KAFKA_IDEMPOTENCE, KAFKA_LOGIN, NET_DNS, NET_TCP,
+    PROBE_ROUND_TRIP, TLS_AUTHORITY, TLS_CLIENT, TLS_HANDSHAKE, TLS_HOST_NAME, TLS_TIME, TOPIC_CLEANUP,
+    TOPIC_DESCRIBE, TOPIC_EXISTS, TOPIC_IN_SYNC, TOPIC_LEADERS, TOPIC_RETENTION, TOPIC_SIZE, TOPIC_WRITE,
 };
 use super::finding::{Finding, Severity};
 use super::within;
@@ -266,6 +267,20 @@ fn judge_finding(destination: &Destination, topic: &str, finding: &topics::Findi
     }
 }
 
+/// What follows from what was found of the topic by which all nodes are changed at once. Delivery depends on none of it.
+pub fn judge_config_topic(topic: &str, is_created: bool, found: &Result<Found, Failure>) -> Finding {
+    match found {
+        Err(failure) => CONFIG_TOPIC.warning(topic, failure.reason.clone()),
+        Ok(Found::Missing) if is_created => {
+            CONFIG_TOPIC.ok(topic, "it does not exist yet: the agent creates it")
+        }
+        Ok(found) => match found.lack() {
+            Some(lack) => CONFIG_TOPIC.warning(topic, lack),
+            None => CONFIG_TOPIC.ok(topic, "it is compacted"),
+        },
+    }
+}
+
 /// What follows from the record that was sent to `topic`.
 pub fn judge_probe(topic: &str, receipt: &Result<Receipt, Failure>) -> Vec<Finding> {
     match receipt {
@@ -394,6 +409,17 @@ mod tests {
             Some(keyferry_config::Readiness::Complete(destination)) => destination,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_topic_for_all_nodes_that_forgets_or_is_missing_is_worth_a_warning() {
+        let of = |is_created, found| judge_config_topic("config", is_created, &found).severity;
+        let present = |cleanup: &str| Ok(Found::Present { writable: None, cleanup: Ok(cleanup.to_owned()) });
+        assert_eq!(of(false, present("compact")), Severity::Ok);
+        assert_eq!(of(false, present("delete")), Severity::Warning);
+        assert_eq!(of(false, Ok(Found::Missing)), Severity::Warning);
+        assert_eq!(of(true, Ok(Found::Missing)), Severity::Ok);
+        assert_eq!(of(true, Err(Failure::transient("no"))), Severity::Warning);
     }
 
     #[test]
