@@ -144,6 +144,7 @@ fn fetch(cache: &Cache, all: bool) -> Result<()> {
     println!("{}", parts::schemathesis(cache)?.display());
     println!("{}", parts::format_readers(cache)?.display());
     println!("{}", parts::ecs(cache)?.display());
+    println!("{}", parts::asyncapi_parser(cache)?.display());
     println!("{}", CargoTool::Deny.fetch(cache)?.display());
     Ok(())
 }

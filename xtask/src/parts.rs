@@ -66,6 +66,8 @@ const FORMAT_READERS: [&str; 10] = [
 ];
 /// The fields of the Elastic Common Schema, as npm has them.
 const ECS: &str = "9.4.0";
+/// The parser of AsyncAPI documents, as npm has it.
+const ASYNCAPI_PARSER: &str = "3.6.6";
 
 /// A release of Keycloak that Keyferry supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,13 +202,26 @@ pub fn format_readers(cache: &Cache) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::ToolMissing`] for npm, [`Error::CommandFailed`] where npm cannot bring it.
 pub fn ecs(cache: &Cache) -> Result<PathBuf> {
-    let part = cache.part(&format!("ecs-{ECS}"), |place| {
-        progress::step(&format!("fetch the fields of ECS {ECS}"), || {
+    from_npm(cache, "ecs", "@elastic/ecs", ECS)
+}
+
+/// A directory of Node's modules with AsyncAPI's own parser, fetched if need be.
+///
+/// # Errors
+/// As of [`ecs`].
+pub fn asyncapi_parser(cache: &Cache) -> Result<PathBuf> {
+    from_npm(cache, "asyncapi-parser", "@asyncapi/parser", ASYNCAPI_PARSER)
+}
+
+/// The directory of modules that npm has installed a package into.
+fn from_npm(cache: &Cache, name: &str, package: &str, version: &str) -> Result<PathBuf> {
+    let part = cache.part(&format!("{name}-{version}"), |place| {
+        progress::step(&format!("fetch {name} {version}"), || {
             NPM.require()?;
             let mut npm = NPM.command();
             npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save", "--prefix"])
                 .arg(place);
-            run_silently(npm.arg(format!("@elastic/ecs@{ECS}")))
+            run_silently(npm.arg(format!("{package}@{version}")))
         })
     })?;
     Ok(part.join("node_modules"))

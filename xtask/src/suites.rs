@@ -93,6 +93,7 @@ impl Suite {
                 parts::schemathesis(&bench.cache)?;
                 parts::format_readers(&bench.cache)?;
                 parts::ecs(&bench.cache)?;
+                parts::asyncapi_parser(&bench.cache)?;
                 web_page::modules()?;
                 Ok(vec![end_to_end_test("monitoring", jar)])
             }

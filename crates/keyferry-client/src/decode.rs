@@ -4,9 +4,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::event::Event;
-use crate::gap;
 use crate::headers::{Delivery, GAP_TYPE, HeaderError, Headers, Outcome, Place};
 use crate::schema::Framed;
+use crate::{ecs, gap, ocsf};
 
 /// What a record tells, and what is said of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,8 +92,8 @@ pub trait Format: Send + Sync {
     fn read(&self, headers: &Headers<'_>, value: &[u8]) -> Result<Message, DecodeError>;
 }
 
-/// Keycloak's own JSON, with everything else in headers: what Keyferry writes by default. A [structured CloudEvent](CloudEvents) and a [value in a frame](Framed) are known by their form where no
-/// header tells.
+/// JSON: Keycloak's own with everything else in headers, which is what Keyferry writes by default. A [structured CloudEvent](CloudEvents) and a [value in a frame](Framed) of which no header tells are
+/// known by their form, and so are records in the vocabularies of OCSF and ECS, which are taken back into Keycloak's: an event comes out as it was, but for fields that were `null`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Keycloak;
 
@@ -110,6 +110,12 @@ impl Format for Keycloak {
             serde_json::from_slice(value).map_err(|error| no_value("JSON object", error))?;
         if fields.contains_key("specversion") {
             return structured(headers, fields);
+        }
+        if ocsf::is_it(&fields) {
+            return ocsf::read(headers, fields);
+        }
+        if ecs::is_it(&fields) {
+            return ecs::read(headers, fields);
         }
         Ok(Message::of(headers, event(headers.event_type(), fields)?)?)
     }
@@ -135,16 +141,22 @@ fn structured(headers: &Headers<'_>, mut members: Map<String, Value>) -> Result<
         Some(Value::Object(data)) => data,
         _ => return Err(no_value("CloudEvent", "its `data` is no JSON object")),
     };
-    // A header that was added later, such as `ce_replay`, stays beside the members.
+    let texts = members.into_iter().filter_map(|(name, value)| match value {
+        Value::String(text) => Some((format!("ce_{name}"), text)),
+        _ => None,
+    });
+    told(headers, &texts.collect::<Vec<_>>(), data)
+}
+
+/// A record that says itself what others say in headers. One that was added later, such as `ce_replay`, stays beside that.
+pub(crate) fn told<N: AsRef<str>>(
+    headers: &Headers<'_>,
+    attributes: &[(N, String)],
+    fields: Map<String, Value>,
+) -> Result<Message, DecodeError> {
     let mut all = *headers;
-    let attributes: Vec<(String, &Value)> =
-        members.iter().map(|(name, value)| (format!("ce_{name}"), value)).collect();
-    for (name, value) in &attributes {
-        if let Value::String(text) = value {
-            all.add(name, text.as_bytes());
-        }
-    }
-    Ok(Message::of(&all, event(all.event_type(), data)?)?)
+    attributes.iter().for_each(|(name, text)| all.add(name.as_ref(), text.as_bytes()));
+    Ok(Message::of(&all, event(all.event_type(), fields)?)?)
 }
 
 /// Reads records of every format that it knows.
@@ -153,7 +165,7 @@ pub struct Decoder {
 }
 
 impl Default for Decoder {
-    /// It knows [`Keycloak`], [`CloudEvents`] and [`Framed`].
+    /// It knows [`Keycloak`], the vocabularies of OCSF and ECS with it, [`CloudEvents`] and [`Framed`].
     fn default() -> Self {
         Self { formats: vec![Box::new(Keycloak), Box::new(CloudEvents), Box::new(Framed)] }
     }
@@ -184,12 +196,6 @@ impl Decoder {
 
 /// The event of these fields. The `ce_type` tells what it is, or else its form: only a gap record has our type, and only an admin event an operation.
 pub(crate) fn event(event_type: Option<&str>, fields: Map<String, Value>) -> Result<Event, DecodeError> {
-    // The vocabularies of others have names of their own for everything, and would be taken for events without content.
-    for (name, tell) in [("OCSF", ["class_uid", "metadata"]), ("ECS", ["ecs", "@timestamp"])] {
-        if tell.iter().all(|member| fields.contains_key(*member)) {
-            return Err(DecodeError::UnknownFormat(name.to_owned()));
-        }
-    }
     let told = event_type.unwrap_or_default();
     let is_gap = fields.get("type").is_some_and(|name| name == gap::TYPE);
     if told == GAP_TYPE || is_gap {
@@ -250,8 +256,13 @@ mod tests {
             (&[("content-type", b"application/avro")], "x", "frame"),
             (&[("ce_outcome", b"committed")], r#"{"type":"LOGIN"}"#, "ce_node"),
             (&[("content-type", b"application/cloudevents+json")], r#"{"id":"e"}"#, "data"),
-            (&[("ce_type", b"org.keycloak.event.LOGIN")], r#"{"class_uid":3002,"metadata":{}}"#, "OCSF"),
-            (&[], r#"{"ecs":{"version":"9"},"@timestamp":"","type":""}"#, "ECS"),
+            (&[], r#"{"class_uid":3002,"metadata":{},"raw_data":"x"}"#, "raw_data"),
+            (&[], r#"{"ecs":{"version":"9"},"@timestamp":"","type":""}"#, "@timestamp"),
+            (
+                &[],
+                r#"{"ecs":{},"@timestamp":"2026-11-28T20:40:37.637Z","event":{"original":"x"}}"#,
+                "event.original",
+            ),
         ] {
             let error = decode(headers, value).unwrap_err();
             assert!(error.contains(reason), "{error}");

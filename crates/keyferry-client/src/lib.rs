@@ -43,9 +43,12 @@
 
 mod decode;
 mod duplicates;
+mod ecs;
 mod event;
 mod gap;
+mod gathering;
 mod headers;
+mod ocsf;
 mod ranges;
 mod schema;
 mod sequences;

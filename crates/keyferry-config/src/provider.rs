@@ -61,6 +61,18 @@ pub static PROVIDER_OPTIONS: &[ProviderOption] = &[
          `event-store`, where realms save their events in Keycloak's database.",
     ),
     option(
+        "journal-enrich",
+        "`none`",
+        "Names that the provider writes beside the ids of events, under the key `keyferry`: `none`, `all`, or some of `username`, `client`, `roles`, \
+         `groups`, `impersonator` and `organization`, separated by commas ([events.md](events.md#names-beside-ids)).",
+    ),
+    option(
+        "journal-unwanted",
+        "`skip`",
+        "What becomes of events of types that the filters of no destination let pass: `skip` does not journal them, `keep` does, for a later replay \
+         under other filters ([events.md](events.md#what-nobody-wants-is-not-journaled)).",
+    ),
+    option(
         "agent",
         "`child`",
         "Who runs the agent: `child` is the provider, `external` is somebody else (a sidecar, a service).",

@@ -12,9 +12,11 @@
 //! - [`format`](mod@format): what the value looks like.
 //! - [`gap`]: word of what is missing.
 //! - [`record`]: topic, key, headers and value together.
+//! - [`contract`]: all of it for the machines of consumers.
 //! - [`sink`]: what a destination must do with a record.
 
 mod clock;
+pub mod contract;
 pub mod filter;
 pub mod format;
 pub mod gap;

@@ -1,8 +1,8 @@
 //! Which events pass.
 #![allow(clippy::unwrap_used)]
 
-use keyferry_event::Filter;
-use keyferry_event::filter::{Condition, Selection};
+use keyferry_event::filter::{Condition, Selection, Unwanted};
+use keyferry_event::{Filter, Topics};
 use keyferry_journal::EventKind;
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use proptest::prelude::*;
@@ -137,5 +137,120 @@ proptest! {
     #[test]
     fn nothing_panics(text in "[a-z!=~&|()'\"/\\[\\], ;*.]{0,40}") {
         let _ = (text.parse::<Condition>(), text.parse::<Selection>());
+    }
+}
+
+fn topics(admin: bool) -> Topics {
+    Topics { events: Some("events".to_owned()), admin_events: admin.then(|| "admin".to_owned()) }
+}
+
+fn unwanted(filters: &[(&str, &str, &str)]) -> Unwanted {
+    let of = |(include, exclude, condition): &(&str, &str, &str)| {
+        let condition: Option<Condition> = (!condition.is_empty()).then(|| condition.parse().unwrap());
+        let filter = Filter::new(&include.parse().unwrap(), &exclude.parse().unwrap(), condition.as_ref());
+        (filter, topics(true))
+    };
+    Unwanted::by_all(&filters.iter().map(of).collect::<Vec<_>>())
+}
+
+#[test]
+fn what_no_destination_wants_is_told_by_its_type_alone() {
+    let nothing = Unwanted::default();
+    let of = |filter: (&str, &str, &str)| unwanted(&[filter]);
+    assert_eq!(unwanted(&[]), nothing);
+    for wanted in [
+        ("", "", ""),
+        ("realm = shop", "", ""),
+        ("", "realm = shop; error = *", ""),
+        ("", "", r#"type == "LOGIN" || client == "web""#),
+        ("", "", r#"!(type == "LOGIN" && details.username)"#),
+    ] {
+        assert_eq!(of(wanted), nothing, "{wanted:?}");
+    }
+    assert_eq!(
+        of(("", "type = LOGOUT, refresh_*", "")).user,
+        ["LOGOUT", "REFRESH_TOKEN", "REFRESH_TOKEN_ERROR"]
+    );
+    assert_eq!(of(("", "resourceType = USER; operationType = ACTION", "")).admin.len(), 39 + 3);
+    assert_eq!(
+        of(("", "", r#"resourceType != "USER" || operationType == "DELETE""#)).admin,
+        ["USER.CREATE", "USER.UPDATE", "USER.ACTION"]
+    );
+    let logins = of(("type = LOGIN, LOGIN_ERROR; realm = shop", "", ""));
+    assert!(
+        !logins.user.iter().any(|name| name.starts_with("LOGIN"))
+            && logins.user.contains(&"LOGOUT".to_owned())
+    );
+    assert_eq!((logins.user.len(), logins.admin.len()), (132 - 2, 39 * 4));
+    // One destination that wants it is enough.
+    assert_eq!(unwanted(&[("type = LOGIN", "", ""), ("kind = admin", "", "")]).admin, Vec::<String>::new());
+    let both = unwanted(&[("type = LOGIN", "", ""), ("type = LOGOUT", "", "")]).user;
+    assert!(
+        both.contains(&"REGISTER".to_owned())
+            && !both.contains(&"LOGIN".to_owned())
+            && !both.contains(&"LOGOUT".to_owned())
+    );
+    // A kind that has no topic is not published, whatever the filter says.
+    let no_topic = Unwanted::by_all(&[(Filter::default(), topics(false))]);
+    assert_eq!((no_topic.user.len(), no_topic.admin.len()), (0, 39 * 4));
+}
+
+/// Filters over types and over other fields, which may contradict themselves.
+fn any_filter() -> impl Strategy<Value = Filter> {
+    let values = || {
+        prop::sample::select(vec![
+            "kind = user",
+            "kind = admin",
+            "type = LOGIN",
+            "type = LOG*",
+            "type = CREATE",
+            "type = /ERROR$/",
+            "operationType = CREATE, DELETE",
+            "resourceType = USER",
+            "resourceType = *",
+            "resourcePath = users/*",
+            "realm = shop",
+            "error = *",
+            "client = web",
+            "details.a = b",
+            "",
+        ])
+    };
+    let condition = prop::sample::select(vec![
+        "",
+        "error",
+        "!resourceType",
+        "type != 'LOGIN'",
+        "type in ['LOGIN', 'CREATE'] && realm == 'shop'",
+        "!(type ~ 'L*' || client == 'web')",
+        "kind == 'admin' || error",
+        "operationType && resourcePath",
+        "!(resourceType == 'USER') && !(realm == 'shop' && client)",
+    ]);
+    (values(), values(), values(), condition).prop_map(|(one, two, exclude, condition)| {
+        let condition: Option<Condition> = (!condition.is_empty()).then(|| condition.parse().unwrap());
+        Filter::new(&format!("{one}; {two}").parse().unwrap(), &exclude.parse().unwrap(), condition.as_ref())
+    })
+}
+
+proptest! {
+    /// What the provider leaves out, every destination would have dropped.
+    #[test]
+    fn nothing_that_a_filter_lets_pass_is_unwanted(
+        filters in prop::collection::vec((any_filter(), any::<bool>()), 1..3),
+        user in any::<bool>(),
+        of_type in prop::sample::select(vec!["LOGIN", "LOGOUT", "LOGIN_ERROR", "CREATE", "DELETE", "OF_NEXT_YEAR"]),
+        others in prop::array::uniform5(any::<bool>()),
+    ) {
+        let resource = ["USER", "GROUP"][usize::from(others[4])];
+        let mut fields = vec![(Field::Type, of_type)];
+        let more = [(Field::RealmName, "shop"), (Field::Client, "web"), (Field::ResourceType, resource), (Field::ResourcePath, "users/u"), (Field::Error, "e")];
+        fields.extend(more.into_iter().zip([others[0], others[1], !user, !user && others[2], others[3]]).filter_map(|(field, is_there)| is_there.then_some(field)));
+        let kind = if user { EventKind::User } else { EventKind::Admin };
+        let destinations: Vec<_> = filters.iter().map(|(filter, admin)| (filter.clone(), topics(*admin))).collect();
+        let unwanted = Unwanted::by_all(&destinations);
+        let is_unwanted = if user { unwanted.user.contains(&of_type.to_owned()) } else { unwanted.admin.contains(&format!("{resource}.{of_type}")) };
+        let is_published = destinations.iter().any(|(filter, topics)| topics.of(kind).is_some() && passes(filter, (kind, &fields, r#"{"details":{"a":"b"}}"#)));
+        prop_assert!(!(is_unwanted && is_published));
     }
 }

@@ -349,19 +349,56 @@ fn a_structured_cloudevent_has_the_attributes_of_the_binary_one() {
     }
 }
 
+/// Names that the provider has added stand where a format has a place for them, and whole among what is ours.
+#[test]
+fn names_beside_ids_are_told() {
+    let names = json!({"user": {"username": "carol"}, "impersonator": {"id": "a-1", "username": "boss"}, "roles": [{"id": "r-1", "name": "mate"}]});
+    let login = json!({"id": "e-1", "type": "REFRESH_TOKEN", "userId": "u-1", "details": {"username": "c@example.org"}, "keyferry": names});
+    let admin = json!({"id": "e-2", "operationType": "CREATE", "resourceType": "REALM_ROLE_MAPPING", "resourcePath": "users/u-1/role-mappings/realm",
+        "resourceTypeAsString": "REALM_ROLE_MAPPING", "authDetails": {"userId": "a-1"},
+        "keyferry": {"user": {"username": "carol"}, "administrator": {"username": "boss"}}});
+    let ocsf = read(Format::Ocsf, &login);
+    assert_eq!(ocsf["user"], json!({"uid": "u-1", "name": "carol"}));
+    assert_eq!(ocsf["actor"]["user"], json!({"uid": "a-1", "name": "boss"}));
+    let mut ours = names.clone();
+    ours.as_object_mut().unwrap().extend(ocsf_place());
+    assert_eq!(ocsf["unmapped"], json!({"details": {"username": "c@example.org"}, "keyferry": ours}));
+    let ocsf = read(Format::Ocsf, &admin);
+    assert_eq!(
+        (&ocsf["user"], &ocsf["actor"]["user"]),
+        (&json!({"uid": "u-1", "name": "carol"}), &json!({"uid": "a-1", "name": "boss"}))
+    );
+    let ecs = read(Format::Ecs, &login);
+    assert_eq!(ecs["user"], json!({"id": "u-1", "name": "carol"}));
+    assert_eq!(ecs["related"]["user"], json!(["u-1", "carol", "boss"]));
+    assert_eq!((&ecs["keyferry"]["roles"], ecs["keycloak"].get("keyferry")), (&names["roles"], None));
+    let ecs = read(Format::Ecs, &admin);
+    assert_eq!(ecs["user"], json!({"id": "a-1", "name": "boss", "target": {"id": "u-1", "name": "carol"}}));
+    assert_eq!(read(Format::CloudEvents, &login)["data"], login);
+    assert_eq!(read(Format::Keycloak, &login), login);
+}
+
+/// What `unmapped.keyferry` says of every record.
+fn ocsf_place() -> Map<String, Value> {
+    let place = json!({"node": "kc-1", "epoch": "0006447b0d1a2c00", "outcome": "committed"});
+    place.as_object().unwrap().clone()
+}
+
 #[test]
 fn a_format_tells_nothing_that_is_redacted() {
     let body = json!({"id": "e-1", "time": 1, "type": "LOGIN", "realmId": "r-1", "clientId": "web", "userId": "u-secret",
         "sessionId": "s-secret", "ipAddress": "192.0.2.77", "error": null,
-        "details": {"username": "alice-secret", "password": "p-secret", "auth_method": "openid-connect"}});
+        "details": {"username": "alice-secret", "password": "p-secret", "auth_method": "openid-connect"},
+        "keyferry": {"user": {"username": "alice-secret"}, "impersonator": {"id": "a-secret", "username": "boss-secret"}}});
     let admin = json!({"id": "e-2", "time": 1, "realmId": "r-1", "operationType": "CREATE", "resourceType": "REALM_ROLE_MAPPING",
         "resourcePath": "users/u-secret/role-mappings/realm", "resourceTypeAsString": "REALM_ROLE_MAPPING", "resourceId": null,
         "representation": "[{\"name\":\"captain-secret\"}]",
-        "authDetails": {"realmId": "master", "clientId": "c", "userId": "a-secret", "ipAddress": "192.0.2.77"}});
+        "authDetails": {"realmId": "master", "clientId": "c", "userId": "a-secret", "ipAddress": "192.0.2.77"},
+        "keyferry": {"user": {"username": "alice-secret"}, "administrator": {"username": "boss-secret"}}});
     let key = HashKey::new(&[7; 32]).ok();
     let redaction = Redaction::new(true, Some(Preset::GdprPseudonymous), &FieldRules::default(), key);
     for mode in [HeaderMode::CloudEvents, HeaderMode::None] {
-        for (format, name) in FORMATS.into_iter().chain(BY_SCHEMA) {
+        for (format, name) in [(Format::Keycloak, "keycloak")].into_iter().chain(FORMATS).chain(BY_SCHEMA) {
             let mut encoder = Encoder::new(mode).redacting(redaction.clone()).formatting(format);
             encoder.learn("topic", SchemaId(7));
             for body in [&body, &admin] {

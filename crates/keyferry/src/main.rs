@@ -64,6 +64,7 @@ mod tail;
 mod terminal;
 mod top;
 mod tuning;
+mod unwanted;
 mod verify;
 
 use std::process::ExitCode;

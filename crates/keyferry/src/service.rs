@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::live::{Entry, Live, Shipment, Standing};
 use crate::shipment::{Plan, Route, lack, sink, wall_ms};
 use crate::stop::{Bell, Broadcast};
+use crate::unwanted::UnwantedFile;
 
 /// How often a destination that cannot be used looks whether what it waits for has come (a certificate file, say).
 const CONFIGURATION_INTERVAL: Duration = Duration::from_secs(5);
@@ -67,9 +68,17 @@ impl<'a> Service<'a> {
     pub fn run(&self, stop: &mut dyn Stop, at_stop: &mut dyn FnMut()) -> Result<Ended, Error> {
         self.tell_of_others();
         let (over, bell, status) = (Broadcast::new()?, Bell::new()?, SlotStatus::of(self));
+        let unwanted = (self.tenure == Tenure::Own).then(|| UnwantedFile::begin(self.slot, self.plan));
         let members = self.members();
         let (sender, outcomes) = channel();
-        let context = Context { service: self, over: &over, bell: &bell, status: &status, outcomes: &sender };
+        let context = Context {
+            service: self,
+            over: &over,
+            bell: &bell,
+            status: &status,
+            unwanted: unwanted.as_ref(),
+            outcomes: &sender,
+        };
         let ended = std::thread::scope(|scope| {
             let _end = over.at_the_end();
             if let Some(Member { share, .. }) = members.first() {
@@ -83,6 +92,7 @@ impl<'a> Service<'a> {
                 bell.wait(&stop.descriptors(), crew.next_due());
                 crew.settle(&outcomes)?;
                 if stop.is_given() {
+                    unwanted.iter().for_each(UnwantedFile::withdraw);
                     at_stop();
                     over.give();
                     return crew.finish(&outcomes);
@@ -142,6 +152,7 @@ struct Context<'env, 'a> {
     over: &'env Broadcast,
     bell: &'env Bell,
     status: &'env SlotStatus<'a>,
+    unwanted: Option<&'env UnwantedFile>,
     outcomes: &'env Sender<(usize, Outcome)>,
 }
 
@@ -158,6 +169,7 @@ impl Context<'_, '_> {
         route.ship(sink, &mut self.over.listener(), limits, &mut |report, phase, handles| {
             member.entry.runs(report, phase, handles);
             self.status.tell();
+            self.unwanted.into_iter().for_each(UnwantedFile::keep);
         })
     }
 

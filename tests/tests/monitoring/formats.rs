@@ -1,11 +1,12 @@
-//! The formats, read by others than their author: what `testdata/events` expects of each is given to the CloudEvents SDK, to OCSF's own schema and to ECS' own list of fields.
+//! The formats, read by others than their author: what `testdata/events` expects of each is given to the CloudEvents SDK, to OCSF's own schema, to ECS' own list of fields, and to the schemas that consumers get; the AsyncAPI document to its own parser.
 //!
 //! That the encoder makes what is expected is tested in `keyferry-event`.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -229,4 +230,98 @@ fn ecs_has_nothing_but_fields_of_ecs_and_our_own() {
     let found = complaints(&schema, &broken);
     assert_eq!(found.len(), 4, "{found:#?}");
     println!("{read} events are valid ECS {}", schema.version);
+}
+
+/// Each value is as its schema says, every field of it is described there, and what is broken is refused.
+#[test]
+fn values_are_as_the_json_schemas_say() {
+    const SCRIPT: &str = r#"
+import json, pathlib, sys
+from jsonschema import Draft202012Validator
+def strict(node):
+    # Consumers must take fields that the schema does not name. Here there must be none: each release's fields are described.
+    if isinstance(node, dict):
+        if "properties" in node:
+            node = {**node, "additionalProperties": False}
+        return {key: strict(value) for key, value in node.items()}
+    return [strict(value) for value in node] if isinstance(node, list) else node
+read, found, broken = 0, [], []
+for name in ["keycloak", "cloudevents"]:
+    schema = json.loads((pathlib.Path(sys.argv[1]) / f"{name}.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    validator, exact = Draft202012Validator(schema), Draft202012Validator(strict(schema))
+    events = {path.name: json.loads(path.read_text()) for path in sorted((pathlib.Path(sys.argv[2]) / name).glob("*.json"))}
+    gap = json.loads((pathlib.Path(sys.argv[2]) / "cloudevents" / "org.keyferry.gap.json").read_text())
+    events["gap"] = gap if name == "cloudevents" else gap["data"]
+    read += len(events)
+    for event, value in events.items():
+        found += [f"{name} {event}: {e.json_path}: {e.message[:200]}" for e in [*validator.iter_errors(value), *exact.iter_errors(value)]]
+    login = events["LOGIN.json"]
+    data = login if name == "keycloak" else login["data"]
+    names = {"user": {"username": "carol"}, "roles": [{"id": "r", "name": "mate"}]}
+    def whole(data):
+        return data if name == "keycloak" else {**login, "data": data}
+    found += [f"{name} with names: {e.message[:200]}" for e in exact.iter_errors(whole({**data, "keyferry": names}))]
+    found += [f"{name} of a later Keycloak: {e.message[:200]}" for e in validator.iter_errors(whole({**data, "later": 1}))]
+    for wrong in [{"time": "yesterday"}, {"type": 7}, {"details": "x"}, {"operationType": "CREATE"}, {"type": "KEYFERRY_GAP"}, {"keyferry": {"roles": {}}}]:
+        broken += [f"{name} {wrong}"] if validator.is_valid(whole({**data, **wrong})) else []
+print(json.dumps({"read": read, "complaints": found, "of_broken": broken}))
+"#;
+    let finding =
+        python(SCRIPT, &[&workspace::root().join("schemas"), &workspace::root().join("testdata/events")]);
+    assert_eq!(finding.read, count(&expected("keycloak")) + 1 + count(&expected("cloudevents")) + 1);
+    assert!(finding.complaints.is_empty(), "{:#?}", finding.complaints);
+    assert!(finding.of_broken.is_empty(), "what is broken is not refused: {:#?}", finding.of_broken);
+    println!("{} values are as their schemas say", finding.read);
+}
+
+/// What AsyncAPI's own parser says of a document: the messages of each channel, and what is wrong with it.
+#[derive(Debug, Deserialize)]
+struct Parsed {
+    messages: BTreeMap<String, Vec<String>>,
+    errors: Vec<String>,
+}
+
+fn parse_asyncapi(document: &str) -> Parsed {
+    const SCRIPT: &str = r#"
+const { Parser, DiagnosticSeverity } = require('@asyncapi/parser');
+new Parser().parse(require('fs').readFileSync(0, 'utf8')).then(({ document, diagnostics }) => {
+    const errors = diagnostics.filter((one) => one.severity <= 1 && one.code !== 'asyncapi-latest-version');
+    const messages = {};
+    for (const channel of document ? document.channels().all() : []) {
+        messages[channel.id()] = channel.messages().all().map((one) => one.id());
+    }
+    console.log(JSON.stringify({ messages, errors: errors.map((one) => `${one.path.join('.')}: ${one.message}`) }));
+});"#;
+    let modules = parts::asyncapi_parser(&Cache::from_environment().unwrap()).unwrap();
+    let mut node = Command::new("node");
+    node.args(["-e", SCRIPT]).env("NODE_PATH", modules).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut node = node.spawn().unwrap();
+    node.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
+    let output = node.wait_with_output().unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_asyncapi_document_is_taken_by_its_own_parser() {
+    let document = fs::read_to_string(workspace::root().join("docs/asyncapi.json")).unwrap();
+    let parsed = parse_asyncapi(&document);
+    assert!(parsed.errors.is_empty(), "{:#?}", parsed.errors);
+    for (channel, messages) in [
+        ("events", ["userEvent.keycloak", "gap.ecs"]),
+        ("adminEvents", ["adminEvent.ocsf", "gap.cloudevents"]),
+    ] {
+        for message in messages {
+            assert!(parsed.messages[channel].iter().any(|one| one == message), "{:?}", parsed.messages);
+        }
+    }
+    let broken = document.replace("\"action\": \"send\"", "\"action\": \"shout\"");
+    assert_ne!(broken, document);
+    assert!(!parse_asyncapi(&broken).errors.is_empty());
+    println!(
+        "{} messages of {} channels",
+        parsed.messages.values().map(Vec::len).sum::<usize>(),
+        parsed.messages.len()
+    );
 }

@@ -13,5 +13,6 @@ mod formats;
 mod latency;
 mod login;
 mod metrics;
+mod names;
 mod page;
 mod rules;

@@ -8,6 +8,7 @@
 mod expression;
 mod field;
 mod pattern;
+mod unwanted;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use expression::Expression;
 pub(crate) use field::name_of_kind;
 use field::{Field, NAMES};
 use pattern::Pattern;
+pub use unwanted::Unwanted;
 
 /// Which events pass. The default lets all pass.
 #[derive(Clone, Debug, Default)]

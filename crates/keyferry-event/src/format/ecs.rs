@@ -1,6 +1,6 @@
 //! The [Elastic Common Schema](https://www.elastic.co/docs/reference/ecs): `event.*`, `user.*`, `source.*`, `organization.*`, `group.*`, `service.*`, `error.*`, `trace.*`, `related.*`.
 //!
-//! A realm is an `organization`. Fields that ECS has no place for stand under `keycloak` by Keycloak's names; node, epoch and outcome under `keyferry`.
+//! A realm is an `organization`. Fields that ECS has no place for stand under `keycloak` by Keycloak's names; node, epoch, outcome and the names that the provider has added under `keyferry`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -68,12 +68,12 @@ pub(super) fn write(told: &Told<'_>, reading: &mut Reading, value: &mut Vec<u8>)
     let mut related = Related::default();
     match event.kind() {
         EventKind::User => {
-            related.users = [parts.event.content("userId"), parts.detail("username")];
-            let [id, name] = related.users;
-            if id.is_some() || name.is_some() {
-                let mut user = record.object("user");
-                id.into_iter().for_each(|id| user.content("id", id));
-                name.into_iter().for_each(|name| user.content("name", name));
+            let (id, name) = (parts.event.content("userId"), parts.detail("username"));
+            let name = parts.added("user", "username").or(name);
+            related.users = [id, name, parts.added("impersonator", "username"), None];
+            let user = User { id, name };
+            if !user.is_nobody() {
+                user.write(&mut record.object("user"));
             }
             related.address = parts.event.address("ipAddress");
         }
@@ -84,8 +84,10 @@ pub(super) fn write(told: &Told<'_>, reading: &mut Reading, value: &mut Vec<u8>)
                 related.address = administrator.address("ipAddress");
                 administrator.content("userId")
             });
-            related.users = [acting, user_in(path)];
-            users_of_change(related.users, &mut record);
+            let acting = User { id: acting, name: parts.added("administrator", "username") };
+            let target = User { id: user_in(path), name: parts.added("user", "username") };
+            related.users = [acting.id, target.id, acting.name, target.name];
+            users_of_change(&acting, &target, &mut record);
             if let Some(group) = group_in(path) {
                 record.object("group").content("id", group);
             }
@@ -94,6 +96,7 @@ pub(super) fn write(told: &Told<'_>, reading: &mut Reading, value: &mut Vec<u8>)
     related.write(&mut record);
     parts.write_left_over(&mut record.object("keycloak"));
     let mut keyferry = record.object("keyferry");
+    parts.write_added(&mut keyferry);
     keyferry.plain("epoch", envelope.epoch);
     keyferry.plain("outcome", outcome(event, envelope));
 }
@@ -161,19 +164,38 @@ fn trace(parent: Option<&str>, record: &mut ObjectWriter<'_>) {
 }
 
 /// The administrator, and the user whom the change concerns.
-fn users_of_change([acting, target]: [Option<&[u8]>; 2], record: &mut ObjectWriter<'_>) {
-    if acting.is_none() && target.is_none() {
+fn users_of_change(acting: &User<'_>, target: &User<'_>, record: &mut ObjectWriter<'_>) {
+    if acting.is_nobody() && target.is_nobody() {
         return;
     }
     let mut user = record.object("user");
-    acting.into_iter().for_each(|id| user.content("id", id));
-    target.into_iter().for_each(|id| user.object("target").content("id", id));
+    acting.write(&mut user);
+    if !target.is_nobody() {
+        target.write(&mut user.object("target"));
+    }
+}
+
+/// What is known of a user.
+struct User<'a> {
+    id: Option<&'a [u8]>,
+    name: Option<&'a [u8]>,
+}
+
+impl User<'_> {
+    fn is_nobody(&self) -> bool {
+        self.id.is_none() && self.name.is_none()
+    }
+
+    fn write(&self, object: &mut ObjectWriter<'_>) {
+        self.id.into_iter().for_each(|id| object.content("id", id));
+        self.name.into_iter().for_each(|name| object.content("name", name));
+    }
 }
 
 /// What one looks for over all fields.
 #[derive(Default)]
 struct Related<'a> {
-    users: [Option<&'a [u8]>; 2],
+    users: [Option<&'a [u8]>; 4],
     address: Option<&'a [u8]>,
 }
 

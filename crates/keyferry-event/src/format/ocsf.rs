@@ -10,7 +10,7 @@
 //! | 3006 Group Management | groups, their members and roles |
 //! | 0 Base Event | a [gap record](crate::gap) |
 //!
-//! Fields that OCSF has no place for stand under `unmapped` by Keycloak's names; node, epoch and outcome under `unmapped.keyferry`.
+//! Fields that OCSF has no place for stand under `unmapped` by Keycloak's names; node, epoch, outcome and the names that the provider has added under `unmapped.keyferry`.
 
 use keyferry_journal::event::EventKind;
 
@@ -35,6 +35,8 @@ const GROUP_MANAGEMENT: u64 = 3006;
 const OTHER: u64 = 99;
 /// What an account or a resource is where OCSF has no name for it.
 const UNKNOWN: &[u8] = b"unknown";
+/// The service that somebody authenticates at where it is no client.
+const NO_SERVICE: &[u8] = b"Keycloak";
 
 /// The class and the activity in it.
 fn class_of(meaning: Meaning) -> (u64, u64) {
@@ -137,6 +139,8 @@ fn metadata(told: &Told<'_>, parts: &mut Parts<'_>, record: &mut ObjectWriter<'_
     }
     metadata.number("sequence", envelope.sequence);
     product(&mut metadata);
+    metadata
+        .plain("log_name", if event.kind() == EventKind::User { "keycloak.user" } else { "keycloak.admin" });
     if let Some(event_type) = event.event_type() {
         metadata.text("event_code", event_type.as_bytes());
         ["type", "operationType"].iter().for_each(|name| parts.event.is_told_as(name, event_type));
@@ -158,18 +162,25 @@ fn product(metadata: &mut ObjectWriter<'_>) {
 /// What a user did.
 fn user_event(meaning: Meaning, class: u64, parts: &mut Parts<'_>, record: &mut ObjectWriter<'_>) {
     source(&mut parts.event, record);
-    let client = parts.event.content("clientId");
+    // A client that is called like what stands in for none keeps its name among what is unmapped.
+    let client = match class {
+        AUTHENTICATION => parts.event.content_but("clientId", NO_SERVICE),
+        ENTITY_MANAGEMENT => parts.event.content_but("clientId", UNKNOWN),
+        _ => parts.event.content("clientId"),
+    };
     match class {
         AUTHENTICATION => {
             user(parts, record);
             session(&mut parts.event, record);
-            record.object("service").content("name", client.unwrap_or(b"Keycloak"));
+            record.object("service").content("name", client.unwrap_or(NO_SERVICE));
             protocol(parts, record);
             if meaning == Meaning::Impersonation {
                 record.number("account_switch_type_id", 2);
                 if let Some(impersonator) = parts.detail("impersonator") {
                     record.object("actor").object("user").content("name", impersonator);
                 }
+            } else {
+                impersonator(parts, record);
             }
         }
         AUTHORIZE_SESSION => {
@@ -197,7 +208,8 @@ fn user_event(meaning: Meaning, class: u64, parts: &mut Parts<'_>, record: &mut 
 
 /// The user who acted.
 fn user(parts: &mut Parts<'_>, record: &mut ObjectWriter<'_>) {
-    let (uid, name) = (parts.event.content("userId"), parts.detail("username"));
+    let name = parts.added("user", "username").or(parts.detail("username"));
+    let uid = parts.event.content("userId");
     let mut user = record.object("user");
     match (uid, name) {
         // A login of somebody whom Keycloak does not know names nobody.
@@ -213,6 +225,18 @@ fn user(parts: &mut Parts<'_>, record: &mut ObjectWriter<'_>) {
     if let Some(realm) = parts.event.content("realmName") {
         user.content("domain", realm);
     }
+}
+
+/// The administrator who acts as the user.
+fn impersonator(parts: &Parts<'_>, record: &mut ObjectWriter<'_>) {
+    let (uid, name) = (parts.added("impersonator", "id"), parts.added("impersonator", "username"));
+    if uid.is_none() && name.is_none() {
+        return;
+    }
+    let mut actor = record.object("actor");
+    let mut user = actor.object("user");
+    uid.into_iter().for_each(|uid| user.content("uid", uid));
+    name.into_iter().for_each(|name| user.content("name", name));
 }
 
 fn session(event: &mut Object<'_>, record: &mut ObjectWriter<'_>) {
@@ -251,17 +275,21 @@ fn source(object: &mut Object<'_>, record: &mut ObjectWriter<'_>) {
 
 /// What an administrator did.
 fn admin_event(meaning: Meaning, class: u64, parts: &mut Parts<'_>, record: &mut ObjectWriter<'_>) {
+    let name = parts.added("administrator", "username");
     if let Some(administrator) = &mut parts.administrator {
         source(administrator, record);
-        administrator_as_actor(administrator, record);
+        administrator_as_actor(administrator, name, record);
     }
+    let username = parts.added("user", "username");
     let path = parts.event.peek_content("resourcePath").unwrap_or_default();
     match class {
         ENTITY_MANAGEMENT => entity(&mut parts.event, record),
         GROUP_MANAGEMENT => {
             record.object("group").content("uid", group_in(path).unwrap_or(UNKNOWN));
-            if let Some(user) = user_in(path) {
-                record.object("user").content("uid", user);
+            if let Some(uid) = user_in(path) {
+                let mut user = record.object("user");
+                user.content("uid", uid);
+                username.into_iter().for_each(|name| user.content("name", name));
             }
             if matches!(meaning, Meaning::GroupPrivilegesAssigned | Meaning::GroupPrivilegesRevoked) {
                 record.contents("privileges", parts.names_in_representation());
@@ -270,9 +298,10 @@ fn admin_event(meaning: Meaning, class: u64, parts: &mut Parts<'_>, record: &mut
         _ => {
             let mut user = record.object("user");
             // The path may be redacted.
-            match user_in(path) {
-                Some(uid) => user.content("uid", uid),
-                None => user.content("name", UNKNOWN),
+            let uid = user_in(path);
+            uid.into_iter().for_each(|uid| user.content("uid", uid));
+            if let Some(name) = username.or(uid.is_none().then_some(UNKNOWN)) {
+                user.content("name", name);
             }
             drop(user);
             if class == USER_ACCESS {
@@ -282,7 +311,11 @@ fn admin_event(meaning: Meaning, class: u64, parts: &mut Parts<'_>, record: &mut
     }
 }
 
-fn administrator_as_actor(administrator: &mut Object<'_>, record: &mut ObjectWriter<'_>) {
+fn administrator_as_actor(
+    administrator: &mut Object<'_>,
+    name: Option<&[u8]>,
+    record: &mut ObjectWriter<'_>,
+) {
     let (user, client) = (administrator.content("userId"), administrator.content("clientId"));
     if user.is_none() && client.is_none() {
         return;
@@ -292,20 +325,25 @@ fn administrator_as_actor(administrator: &mut Object<'_>, record: &mut ObjectWri
     if let Some(uid) = user {
         let mut user = actor.object("user");
         user.content("uid", uid);
+        name.into_iter().for_each(|name| user.content("name", name));
         administrator.content("realmName").into_iter().for_each(|realm| user.content("domain", realm));
     }
 }
 
 /// What an administrator acted on.
 fn entity(event: &mut Object<'_>, record: &mut ObjectWriter<'_>) {
-    let (uid, name, kind) =
-        (event.content("resourceId"), event.content("resourcePath"), event.content("resourceType"));
+    let (uid, kind) = (event.content("resourceId"), event.content("resourceType"));
+    let stand_in = kind.unwrap_or(UNKNOWN);
+    let name = match uid {
+        Some(_) => event.content("resourcePath"),
+        None => event.content_but("resourcePath", stand_in),
+    };
     let mut entity = record.object("entity");
     kind.into_iter().for_each(|kind| entity.content("type", kind));
     entity.number("type_id", OTHER);
     match (uid, name) {
         // The realm itself.
-        (None, None) => entity.content("name", kind.unwrap_or(UNKNOWN)),
+        (None, None) => entity.content("name", stand_in),
         (uid, name) => {
             uid.into_iter().for_each(|uid| entity.content("uid", uid));
             name.into_iter().for_each(|name| entity.content("name", name));
@@ -318,6 +356,7 @@ fn unmapped(told: &Told<'_>, parts: &Parts<'_>, record: &mut ObjectWriter<'_>) {
     let mut unmapped = record.object("unmapped");
     parts.write_left_over(&mut unmapped);
     let mut keyferry = unmapped.object("keyferry");
+    parts.write_added(&mut keyferry);
     keyferry.text("node", told.envelope.node.as_bytes());
     keyferry.plain("epoch", told.envelope.epoch);
     keyferry.plain("outcome", outcome(told.event, told.envelope));

@@ -12,6 +12,9 @@ use crate::json::{self, DEEPEST, NotJson, skip_space};
 #[derive(Debug, Default)]
 pub(super) struct Members(Vec<Member>);
 
+/// The member that the provider adds to an event where it is asked for names beside ids.
+const ENRICHMENT: &str = "keyferry";
+
 #[derive(Debug)]
 struct Member {
     /// The content of its name.
@@ -57,6 +60,11 @@ impl<'a> Object<'a> {
     /// The content of a member that is a text and not empty.
     pub(super) fn content(&mut self, name: &str) -> Option<&'a [u8]> {
         self.content_if(name, |_| true)
+    }
+
+    /// The content of a member that is a text, not empty and not this one, which would not be known for what it is.
+    pub(super) fn content_but(&mut self, name: &str, reserved: &[u8]) -> Option<&'a [u8]> {
+        self.content_if(name, |text| text != reserved)
     }
 
     /// The content of a member that is the address of a host.
@@ -140,6 +148,7 @@ pub(super) struct Reading {
     event: Members,
     details: Members,
     administrator: Members,
+    enrichment: Members,
     /// The representation without its escapes.
     representation: Vec<u8>,
     names: Vec<Range<usize>>,
@@ -152,6 +161,8 @@ pub(super) struct Parts<'a> {
     pub(super) details: Option<Object<'a>>,
     /// `authDetails`: who made a change, and from where.
     pub(super) administrator: Option<Object<'a>>,
+    /// `keyferry`: the names that the provider has added.
+    enrichment: Option<Object<'a>>,
     /// The JSON itself where it is none, so that nothing could be taken apart.
     pub(super) unreadable: Option<&'a [u8]>,
     representation: &'a mut Vec<u8>,
@@ -161,7 +172,7 @@ pub(super) struct Parts<'a> {
 impl Reading {
     /// Takes `body` apart. What is not UTF-8 is no JSON either.
     pub(super) fn of<'a>(&'a mut self, body: &'a [u8]) -> Parts<'a> {
-        let Self { event, details, administrator, representation, names } = self;
+        let Self { event, details, administrator, enrichment, representation, names } = self;
         let is_readable = std::str::from_utf8(body).is_ok() && event.read(body).is_ok();
         let unreadable = (!is_readable).then_some(body);
         let text: &[u8] = if unreadable.is_some() { b"{}" } else { body };
@@ -180,7 +191,14 @@ impl Reading {
         if administrator.is_some() {
             event.is_told("authDetails");
         }
-        Parts { event, details, administrator, unreadable, representation, names }
+        let enrichment = match event.peek(ENRICHMENT) {
+            Some(value) => enrichment.read(value).ok(),
+            None => None,
+        };
+        if enrichment.is_some() {
+            event.is_told(ENRICHMENT);
+        }
+        Parts { event, details, administrator, enrichment, unreadable, representation, names }
     }
 }
 
@@ -188,6 +206,17 @@ impl<'a> Parts<'a> {
     /// The content of a detail that is a text and not empty.
     pub(super) fn detail(&self, name: &str) -> Option<&'a [u8]> {
         self.details.as_ref()?.peek_content(name)
+    }
+
+    /// A text that the provider has added beside an id: of `impersonator`, say, its `username`.
+    pub(super) fn added(&self, to: &str, name: &str) -> Option<&'a [u8]> {
+        json::member(self.enrichment.as_ref()?.peek(to)?, name).and_then(content)
+    }
+
+    /// Writes everything that the provider has added to `object`, which is our own. It stays whole, as details do.
+    pub(super) fn write_added(&self, object: &mut ObjectWriter<'_>) {
+        let added = self.enrichment.iter().flat_map(Object::left);
+        added.for_each(|(name, value)| object.as_written(name, value));
     }
 
     /// Writes what is not told elsewhere to `object`, by Keycloak's names.

@@ -256,7 +256,7 @@ impl Preset {
     }
 }
 
-/// The fields and details in which Keycloak 26.7 writes who somebody is.
+/// The fields and details in which Keycloak 26.7, and the provider beside it, write who somebody is.
 const GDPR_PSEUDONYMOUS: &str = "\
     userId = hash; sessionId = hash; ipAddress = truncate-ip; authDetails.userId = hash; authDetails.ipAddress = truncate-ip; \
     details.username = hash; details.email = hash; details.previous_email = hash; details.updated_email = hash; \
@@ -265,7 +265,7 @@ const GDPR_PSEUDONYMOUS: &str = "\
     details.identity_provider_user_id = hash; details.impersonator = hash; details.previous_user = hash; details.code_id = hash; \
     details.refresh_token_sub = hash; details.requested_subject = hash; details.verifiable_credential_target_user_id = hash; \
     details.x509_cert_subject_distinguished_name = hash; details.credential_user_label = mask; \
-    representation = drop; resourceId = hash; resourcePath = hash-user";
+    keyferry.*.username = hash; keyferry.impersonator.id = hash; representation = drop; resourceId = hash; resourcePath = hash-user";
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! Failures of a real Keycloak and of the agent that its provider runs: somebody tries passwords, and the agent dies. Between them people use the page of that agent.
+//! Failures of a real Keycloak and of the agent that its provider runs: somebody tries passwords, and the agent dies. Between them people use the page of that agent, and what it adds to events is read.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,6 +18,7 @@ use xtask::parts;
 use super::LIMIT;
 use super::watch::{Audience, Failure, table};
 use crate::login::LoginPage;
+use crate::names::Names;
 
 const ATTACKED: Failure = Failure {
     name: "keycloak",
@@ -72,6 +73,7 @@ fn passwords_that_are_tried_are_told_and_users_log_in_to_the_page_and_an_agent_t
         .listener_option("topic-events", &topic)
         .listener_option("alerts-file", audience.inform(&[ATTACKED, DIED]).display().to_string());
     let page = LoginPage::of(&mut keycloak, REALM);
+    let names = Names::of(&mut keycloak, kafka, &topic);
     keycloak.start().unwrap();
     let started = Instant::now();
     let (executable, slot) = (agent::under_test().unwrap(), keycloak.journal().join("slot-0"));
@@ -106,6 +108,7 @@ fn passwords_that_are_tried_are_told_and_users_log_in_to_the_page_and_an_agent_t
     });
 
     page.is_used(&admin, REALM, audience.directory());
+    names.are_told(&keycloak, kafka, &admin, REALM);
     thread::sleep(KEYCLOAK_IS_OLD.saturating_sub(started.elapsed()));
     let first = keycloak.wait_for_agent(LIMIT).unwrap();
     let kill = || process::signal(first, Signal::KILL).unwrap();

@@ -24,7 +24,7 @@ use xtask::cache::Cache;
 
 use watch::{Audience, Failure, Seen, table};
 
-const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(120);
 /// Events a second.
 const RATE: u32 = 50;
 

@@ -51,6 +51,8 @@ public class ListenerBenchmark {
   public static class Journal {
     Path directory;
     Options options;
+    UnwantedTypes unwanted;
+    Enricher enricher;
     EventJournal journal;
     FullSegments full;
 
@@ -73,7 +75,13 @@ public class ListenerBenchmark {
                   options.maxSize(),
                   options.minFree(),
                   OutcomeStore.NONE));
-      journal.open(slot -> full = new FullSegments(slot));
+      unwanted = new UnwantedTypes();
+      enricher = new Enricher(options.enrich());
+      journal.open(
+          slot -> {
+            unwanted.listen(slot);
+            full = new FullSegments(slot);
+          });
     }
 
     /** Makes sure that every event was written: an append that is refused is cheap. */
@@ -114,7 +122,12 @@ public class ListenerBenchmark {
 
     void run(Journal journal) {
       session.manager(new DefaultKeycloakTransactionManager(session.session())).begun();
-      new KeyferryEventListener(session.session(), journal.journal, journal.options)
+      new KeyferryEventListener(
+              session.session(),
+              journal.journal,
+              journal.options,
+              journal.unwanted,
+              journal.enricher)
           .onEvent(nextEvent());
       session.manager().commit();
     }
@@ -164,7 +177,7 @@ public class ListenerBenchmark {
   @Threads(1)
   public int encoding(Request request) throws IOException {
     EventBuffer buffer = EventBuffer.take();
-    EventEncoder.encode(request.nextEvent(), null, buffer);
+    EventEncoder.encode(request.nextEvent(), null, null, buffer);
     int size = buffer.size();
     buffer.recycle();
     return size;
@@ -196,7 +209,7 @@ public class ListenerBenchmark {
     /** Encodes it; not measured. */
     @Setup(Level.Invocation)
     public void encode() throws IOException {
-      EventEncoder.encode(event, null, buffer);
+      EventEncoder.encode(event, null, null, buffer);
     }
   }
 }

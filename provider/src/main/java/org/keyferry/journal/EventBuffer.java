@@ -124,6 +124,18 @@ public final class EventBuffer {
     end += json.length;
   }
 
+  /**
+   * Adds a member at the end of the body that was written, which is a JSON object with members.
+   *
+   * @param json its value
+   */
+  public void addMember(String name, String json) {
+    body.finish();
+    end--; // The closing brace comes again.
+    char[] member = (",\"" + name + "\":" + json + "}").toCharArray();
+    body.write(member, 0, member.length);
+  }
+
   /** Encodes what is written to it as UTF-8, in place. */
   private final class Body extends Writer {
     /** The first half of a surrogate pair whose other half is to come; 0 if there is none. */

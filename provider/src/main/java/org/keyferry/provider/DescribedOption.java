@@ -84,6 +84,15 @@ record DescribedOption(
               "Who is asked at the start for the outcome of transactions that the last process left without one: nobody, or Keycloak's event store.",
               "none",
               "event-store"),
+          text(
+              "journal-enrich",
+              "Names that are written beside the ids of events: none, all, or some of username, client, roles, groups, impersonator and organization, separated by commas.",
+              "none"),
+          choice(
+              "journal-unwanted",
+              "What becomes of events of types that no destination of the agent wants: they are not journaled, or they are.",
+              "skip",
+              "keep"),
           choice(
               "agent",
               "Who runs the agent: the provider as its child, or somebody else.",

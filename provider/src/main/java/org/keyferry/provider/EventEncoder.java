@@ -28,6 +28,9 @@ import org.keyferry.journal.Field;
 final class EventEncoder {
   private static final String REPRESENTATION = "representation";
 
+  /** The member of the event that is ours. */
+  private static final String NAMES = "keyferry";
+
   private static final ObjectMapper MAPPER =
       JsonSerialization.mapper.copy().setDefaultPropertyInclusion(JsonInclude.Include.ALWAYS);
 
@@ -65,9 +68,11 @@ final class EventEncoder {
    * Adds a user event to the buffer.
    *
    * @param traceparent may be {@code null}
+   * @param names what {@link Enricher} has found; may be {@code null}
    * @throws IOException if the event has no JSON form; nothing is added then
    */
-  static void encode(Event event, String traceparent, EventBuffer buffer) throws IOException {
+  static void encode(Event event, String traceparent, String names, EventBuffer buffer)
+      throws IOException {
     buffer.begin(EventKind.USER, event.getTime());
     buffer.field(Field.ID, event.getId());
     buffer.field(Field.TYPE, nameOf(event.getType()));
@@ -77,7 +82,7 @@ final class EventEncoder {
     buffer.field(Field.USER_ID, event.getUserId());
     buffer.field(Field.ERROR, event.getError());
     buffer.field(Field.TRACEPARENT, traceparent);
-    end(buffer, WHOLE, event);
+    end(buffer, WHOLE, event, names);
   }
 
   /**
@@ -86,10 +91,15 @@ final class EventEncoder {
    * @param includeRepresentation whether the realm wants the representation to be part of its
    *     events
    * @param traceparent may be {@code null}
+   * @param names what {@link Enricher} has found; may be {@code null}
    * @throws IOException if the event has no JSON form; nothing is added then
    */
   static void encode(
-      AdminEvent event, boolean includeRepresentation, String traceparent, EventBuffer buffer)
+      AdminEvent event,
+      boolean includeRepresentation,
+      String traceparent,
+      String names,
+      EventBuffer buffer)
       throws IOException {
     AuthDetails auth = event.getAuthDetails();
     buffer.begin(EventKind.ADMIN, event.getTime());
@@ -103,7 +113,7 @@ final class EventEncoder {
     buffer.field(Field.RESOURCE_PATH, event.getResourcePath());
     buffer.field(Field.ERROR, event.getError());
     buffer.field(Field.TRACEPARENT, traceparent);
-    end(buffer, includeRepresentation ? WHOLE : WITHOUT_REPRESENTATION, event);
+    end(buffer, includeRepresentation ? WHOLE : WITHOUT_REPRESENTATION, event, names);
   }
 
   private static String nameOf(Enum<?> constant) {
@@ -113,12 +123,15 @@ final class EventEncoder {
   /**
    * Writes the body. As characters, because Jackson writes those beyond the Basic Multilingual
    * Plane to a stream of bytes in another form; half of a surrogate pair, as a client may send it,
-   * becomes a question mark.
+   * becomes a question mark. What is not Keycloak's own stands at the end, under a key of ours.
    */
-  private static void end(EventBuffer buffer, ObjectWriter writer, Object event)
+  private static void end(EventBuffer buffer, ObjectWriter writer, Object event, String names)
       throws IOException {
     try {
       writer.writeValue(buffer.body(), event);
+      if (names != null) {
+        buffer.addMember(NAMES, names);
+      }
     } catch (IOException | RuntimeException e) {
       buffer.discard();
       throw e;

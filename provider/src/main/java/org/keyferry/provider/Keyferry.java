@@ -27,6 +27,8 @@ final class Keyferry {
   private final Options options;
   private final boolean server;
   private final EventJournal journal;
+  private final UnwantedTypes unwanted = new UnwantedTypes();
+  private final Enricher enricher;
   private Meters meters;
   private volatile boolean started;
   private volatile AgentSupervisor supervisor;
@@ -39,6 +41,7 @@ final class Keyferry {
   Keyferry(Options options, boolean server, OutcomeStore outcomes) {
     this.options = options;
     this.server = server;
+    this.enricher = new Enricher(options.enrich());
     this.journal =
         new EventJournal(
             new EventJournal.Settings(
@@ -70,7 +73,15 @@ final class Keyferry {
           String.join(" and ", options.missing()));
     }
     meters = new Meters(this);
-    journal.open(this::startAgent);
+    journal.open(this::opened);
+  }
+
+  /** Before an agent can have said anything, what earlier ones have said is forgotten. */
+  private void opened(Path slot) {
+    if (options.unwanted() == Options.Unwanted.SKIP) {
+      unwanted.listen(slot);
+    }
+    startAgent(slot);
   }
 
   private void startAgent(Path slot) {
@@ -92,6 +103,14 @@ final class Keyferry {
 
   EventJournal journal() {
     return journal;
+  }
+
+  UnwantedTypes unwanted() {
+    return unwanted;
+  }
+
+  Enricher enricher() {
+    return enricher;
   }
 
   private Optional<AgentStatus> agentStatus() {
@@ -125,6 +144,11 @@ final class Keyferry {
     info.put(
         "dropped events",
         counts(journal.dropped(EventKind.USER), journal.dropped(EventKind.ADMIN)));
+    info.put(
+        "unwanted events", counts(unwanted.count(EventKind.USER), unwanted.count(EventKind.ADMIN)));
+    if (!options.enrich().isEmpty()) {
+      info.put("names not found for a failure", Long.toString(enricher.failures()));
+    }
     if (status.lastLoss() != null) {
       info.put("last loss", status.lastLoss());
     }

@@ -7,25 +7,37 @@ import org.keycloak.models.KeycloakSession;
 import org.keyferry.journal.EventJournal;
 import org.keyferry.journal.EventKind;
 
-/** Records a session's events. Never throws: what goes wrong is counted as lost. */
+/**
+ * Records a session's events, but for those that nobody wants. Never throws: what goes wrong is
+ * counted as lost.
+ */
 final class KeyferryEventListener implements EventListenerProvider {
   private final KeycloakSession session;
   private final EventJournal journal;
   private final Options options;
+  private final UnwantedTypes unwanted;
+  private final Enricher enricher;
 
-  KeyferryEventListener(KeycloakSession session, EventJournal journal, Options options) {
+  KeyferryEventListener(
+      KeycloakSession session,
+      EventJournal journal,
+      Options options,
+      UnwantedTypes unwanted,
+      Enricher enricher) {
     this.session = session;
     this.journal = journal;
     this.options = options;
+    this.unwanted = unwanted;
+    this.enricher = enricher;
   }
 
   @Override
   public void onEvent(Event event) {
-    if (!options.filter().types().contains(event.getType())) {
+    if (!options.filter().types().contains(event.getType()) || unwanted.include(event)) {
       return;
     }
     try {
-      recorder().record(event, TraceContext.of(session));
+      recorder().record(event, TraceContext.of(session), enricher.of(event, session));
     } catch (RuntimeException e) {
       journal.loseUnrecordable(EventKind.USER, event.getTime(), e);
     }
@@ -33,11 +45,16 @@ final class KeyferryEventListener implements EventListenerProvider {
 
   @Override
   public void onEvent(AdminEvent event, boolean includeRepresentation) {
-    if (!options.filter().adminEvents()) {
+    if (!options.filter().adminEvents() || unwanted.include(event)) {
       return;
     }
     try {
-      recorder().record(event, includeRepresentation, TraceContext.of(session));
+      recorder()
+          .record(
+              event,
+              includeRepresentation,
+              TraceContext.of(session),
+              enricher.of(event, session));
     } catch (RuntimeException e) {
       journal.loseUnrecordable(EventKind.ADMIN, event.getTime(), e);
     }

@@ -68,7 +68,8 @@ public final class KeyferryEventListenerFactory
   public EventListenerProvider create(KeycloakSession session) {
     Keyferry running = keyferry;
     running.start();
-    return new KeyferryEventListener(session, running.journal(), options);
+    return new KeyferryEventListener(
+        session, running.journal(), options, running.unwanted(), running.enricher());
   }
 
   @Override

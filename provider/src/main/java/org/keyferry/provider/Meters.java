@@ -42,7 +42,17 @@ final class Meters implements AutoCloseable {
               .description("Events that were lost because they could not be written to the journal")
               .tag("kind", tag)
               .register(Metrics.globalRegistry));
+      meters.add(
+          FunctionCounter.builder(
+                  "keyferry.events.unwanted", keyferry.unwanted(), u -> u.count(kind))
+              .description("Events that were not journaled because no destination wants their type")
+              .tag("kind", tag)
+              .register(Metrics.globalRegistry));
     }
+    meters.add(
+        FunctionCounter.builder("keyferry.names.failures", keyferry.enricher(), Enricher::failures)
+            .description("Names that are missing in events because looking them up has failed")
+            .register(Metrics.globalRegistry));
     meters.add(
         FunctionCounter.builder("keyferry.transactions.refused", journal, EventJournal::refused)
             .description("Transactions that failed because their events could not be journaled")

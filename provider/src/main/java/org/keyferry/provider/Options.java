@@ -38,6 +38,8 @@ record Options(
     long minFree,
     Overflow overflow,
     Settle settle,
+    Set<Enricher.Part> enrich,
+    Unwanted unwanted,
     AgentMode agentMode,
     Path agentPath,
     Duration drainTimeout,
@@ -70,6 +72,20 @@ record Options(
     private final String option;
 
     Settle(String option) {
+      this.option = option;
+    }
+  }
+
+  /** What becomes of events of types that no destination wants. */
+  enum Unwanted {
+    /** They are not journaled. */
+    SKIP("skip"),
+    /** They are journaled like others. */
+    KEEP("keep");
+
+    private final String option;
+
+    Unwanted(String option) {
       this.option = option;
     }
   }
@@ -152,6 +168,16 @@ record Options(
               Settle.NONE,
               text -> choice(Settle.values(), settle -> settle.option, text)),
           value(
+              "journal-enrich",
+              "none, all, or some of " + Enricher.Part.names() + " separated by commas",
+              Set.of(),
+              Reader::enrich),
+          value(
+              "journal-unwanted",
+              "skip or keep",
+              Unwanted.SKIP,
+              text -> choice(Unwanted.values(), unwanted -> unwanted.option, text)),
+          value(
               "agent",
               "child or external",
               AgentMode.CHILD,
@@ -196,6 +222,19 @@ record Options(
         throw new IllegalArgumentException(text);
       }
       return size;
+    }
+
+    private static Set<Enricher.Part> enrich(String text) {
+      return switch (text) {
+        case "none" -> Set.of();
+        case "all" -> Enricher.Part.all();
+        default ->
+            Stream.of(text.split(","))
+                .map(String::strip)
+                .filter(name -> !name.isEmpty())
+                .map(name -> choice(Enricher.Part.values(), Enricher.Part::option, name))
+                .collect(Collectors.toUnmodifiableSet());
+      };
     }
 
     private static Duration drain(String text) {

@@ -90,9 +90,9 @@ final class SessionRecorder {
     }
   }
 
-  void record(Event event, String traceparent) {
+  void record(Event event, String traceparent, String names) {
     try {
-      EventEncoder.encode(event, traceparent, buffer);
+      EventEncoder.encode(event, traceparent, names, buffer);
     } catch (IOException | RuntimeException e) {
       journal.loseUnrecordable(EventKind.USER, event.getTime(), e);
       return;
@@ -100,9 +100,10 @@ final class SessionRecorder {
     recorded();
   }
 
-  void record(AdminEvent event, boolean includeRepresentation, String traceparent) {
+  void record(
+      AdminEvent event, boolean includeRepresentation, String traceparent, String names) {
     try {
-      EventEncoder.encode(event, includeRepresentation, traceparent, buffer);
+      EventEncoder.encode(event, includeRepresentation, traceparent, names, buffer);
     } catch (IOException | RuntimeException e) {
       journal.loseUnrecordable(EventKind.ADMIN, event.getTime(), e);
       return;

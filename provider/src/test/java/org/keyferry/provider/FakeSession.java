@@ -13,8 +13,8 @@ import org.keycloak.services.DefaultKeycloakTransactionManager;
 import org.keycloak.tracing.TracingProvider;
 
 /**
- * A session with attributes, Keycloak's own transaction manager, a request's header and a span.
- * What else is asked of it fails.
+ * A session with attributes, Keycloak's own transaction manager, a request's header, a span, and
+ * perhaps models. What else is asked of it fails.
  */
 final class FakeSession {
   private final Map<String, Object> attributes = new HashMap<>();
@@ -25,6 +25,7 @@ final class FakeSession {
   private KeycloakTransactionManager manager = new DefaultKeycloakTransactionManager(session);
   private Span span = Span.getInvalid();
   private String traceparent;
+  private Models models;
 
   /** What a proxy answers. */
   interface Answer {
@@ -51,10 +52,22 @@ final class FakeSession {
       case "getAttribute" -> attributes.get(arguments[0]);
       case "setAttribute" -> attributes.put((String) arguments[0], arguments[1]);
       case "getTransactionManager" -> manager;
-      case "getProvider" -> arguments[0] == TracingProvider.class ? tracing : null;
+      case "getProvider" -> provider(arguments[0]);
       case "getContext" -> context;
-      default -> throw new UnsupportedOperationException(method);
+      default -> {
+        if (models == null) {
+          throw new UnsupportedOperationException(method);
+        }
+        yield models.answer(method);
+      }
     };
+  }
+
+  private Object provider(Object type) {
+    if (type == TracingProvider.class) {
+      return tracing;
+    }
+    return models == null ? null : models.provider(type);
   }
 
   private Object answerTracing(String method, Object[] arguments) {
@@ -74,10 +87,13 @@ final class FakeSession {
   }
 
   private Object answerContext(String method, Object[] arguments) {
-    if (!method.equals("getRequestHeaders")) {
+    if (method.equals("getRequestHeaders")) {
+      return headers;
+    }
+    if (models == null) {
       throw new UnsupportedOperationException(method);
     }
-    return headers;
+    return models.context(method);
   }
 
   private Object answerHeaders(String method, Object[] arguments) {
@@ -104,6 +120,11 @@ final class FakeSession {
 
   FakeSession span(Span current) {
     span = current;
+    return this;
+  }
+
+  FakeSession models(Models known) {
+    models = known;
     return this;
   }
 

@@ -46,6 +46,7 @@ class ListenerTest {
   @TempDir Path temporary;
 
   private final FakeSession session = new FakeSession();
+  private final UnwantedTypes unwanted = new UnwantedTypes(() -> 0);
   private EventJournal journal;
   private Path slot;
 
@@ -68,10 +69,9 @@ class ListenerTest {
   }
 
   private EventListenerProvider listener(Map<String, String> options) {
+    Options read = Options.read(MapScope.options(options), Map.of(), System::getProperty);
     return new KeyferryEventListener(
-        session.session(),
-        journal,
-        Options.read(MapScope.options(options), Map.of(), System::getProperty));
+        session.session(), journal, read, unwanted, new Enricher(read.enrich()));
   }
 
   private EventListenerProvider listener() {
@@ -434,6 +434,32 @@ class ListenerTest {
     assertEquals(Arrays.asList(null, "USER"), Journals.field(slot, Field.RESOURCE_TYPE));
     assertEquals(Arrays.asList(null, "users/42"), Journals.field(slot, Field.RESOURCE_PATH));
     assertEquals(Arrays.asList("user_not_found", null), Journals.field(slot, Field.ERROR));
+  }
+
+  @Test
+  void whatTheAgentSaysThatNobodyWantsIsNotJournaled() throws Exception {
+    unwanted.listen(slot);
+    Files.writeString(
+        slot.resolve("unwanted.json"),
+        "{\"version\":1,\"user\":[\"LOGOUT\"],\"admin\":[\"USER.CREATE\"]}");
+    listener().onEvent(event(EventType.LOGOUT));
+    listener().onEvent(adminEvent(), true);
+    listener().onEvent(event(EventType.LOGIN));
+    assertEquals(List.of("e-LOGIN"), Journals.field(slot, Field.ID));
+    assertEquals(1, unwanted.count(EventKind.USER));
+    assertEquals(1, unwanted.count(EventKind.ADMIN));
+  }
+
+  @Test
+  void namesStandBehindWhatIsKeycloaksByteForByte() throws Exception {
+    Event event = event(EventType.LOGIN);
+    listener().onEvent(event);
+    String without = Journals.bodies(slot).get(0);
+    session.models(Models.withUser("user-id", "zoë 😀"));
+    listener(Map.of("journal-enrich", "username")).onEvent(event);
+    String with = Journals.bodies(slot).get(1);
+    String prefix = without.substring(0, without.length() - 1);
+    assertEquals(prefix + ",\"keyferry\":{\"user\":{\"username\":\"zoë 😀\"}}}", with);
   }
 
   @Test

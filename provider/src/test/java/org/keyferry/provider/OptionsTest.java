@@ -70,6 +70,8 @@ class OptionsTest {
                 Map.entry("journal-fsync", "commit"),
                 Map.entry("journal-fsync-interval", "250ms"),
                 Map.entry("journal-settle", "event-store"),
+                Map.entry("journal-enrich", "username, roles"),
+                Map.entry("journal-unwanted", "keep"),
                 Map.entry("in-doubt", "publish"),
                 Map.entry("agent", "external"),
                 Map.entry("agent-path", "/usr/bin/keyferry"),
@@ -85,6 +87,8 @@ class OptionsTest {
         new Durability(Durability.Fsync.COMMIT, Duration.ofMillis(250), false),
         options.durability());
     assertEquals(Options.Settle.EVENT_STORE, options.settle());
+    assertEquals(Options.Unwanted.KEEP, options.unwanted());
+    assertEquals(Set.of(Enricher.Part.USERNAME, Enricher.Part.ROLES), options.enrich());
     assertEquals(Options.Overflow.REFUSE, options.overflow());
     assertEquals(Options.AgentMode.EXTERNAL, options.agentMode());
     assertEquals(Path.of("/usr/bin/keyferry"), options.agentPath());
@@ -136,6 +140,8 @@ class OptionsTest {
     "journal-max-size, 255MiB, none or a size of at least 4 times journal-segment-size",
     "journal-min-free, none, size",
     "journal-settle, events, none or event-store",
+    "journal-unwanted, drop, skip or keep",
+    "journal-enrich, names, 'username, client, roles, groups, impersonator, organization'",
     "agent, sidecar, child or external",
     "drain-timeout, 10, duration",
     "drain-timeout, 2h, duration"
