@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use crate::near;
 
 /// The text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +32,22 @@ pub(crate) fn expect(text: &[u8], at: usize, byte: u8) -> Result<usize, NotJson>
 /// Where the content of the string ends whose content begins at `at`: the place of its closing quote.
 pub(crate) fn end_of_string(text: &[u8], mut at: usize) -> Result<usize, NotJson> {
     loop {
-        at += memchr2(b'"', b'\\', text.get(at..).ok_or(NotJson)?).ok_or(NotJson)?;
+        at += near::find_either(b'"', b'\\', text.get(at..).ok_or(NotJson)?).ok_or(NotJson)?;
         if text[at] == b'"' {
             return Ok(at);
         }
         at += 2;
     }
+}
+
+/// The name whose content begins at `at`, and the place of its closing quote.
+pub(crate) fn name(text: &[u8], at: usize) -> Result<(Cow<'_, [u8]>, usize), NotJson> {
+    let end = near::find_either(b'"', b'\\', text.get(at..).ok_or(NotJson)?).ok_or(NotJson)? + at;
+    if text[end] == b'"' {
+        return Ok((Cow::Borrowed(&text[at..end]), end));
+    }
+    let end = end_of_string(text, end)?;
+    Ok((decoded(&text[at..end]), end))
 }
 
 /// Where the number, `true`, `false` or `null` ends that begins at `at`.
@@ -141,7 +151,7 @@ pub(crate) fn string(value: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// What the content of a string stands for.
 pub(crate) fn decoded(content: &[u8]) -> Cow<'_, [u8]> {
-    if memchr(b'\\', content).is_none() {
+    if near::find(b'\\', content).is_none() {
         return Cow::Borrowed(content);
     }
     let mut text = Vec::with_capacity(content.len());
@@ -153,8 +163,9 @@ pub(crate) fn decoded(content: &[u8]) -> Cow<'_, [u8]> {
 ///
 /// What is no escape stays as it is: the caller compares or searches, and must find it.
 pub(crate) fn decode(content: &[u8], decoded: &mut Vec<u8>, mut note: impl FnMut(usize, usize)) {
+    decoded.reserve(content.len());
     let mut at = 0;
-    while let Some(plain) = memchr(b'\\', &content[at..]) {
+    while let Some(plain) = near::find(b'\\', &content[at..]) {
         decoded.extend_from_slice(&content[at..at + plain]);
         at += plain;
         at += match content.get(at + 1) {

@@ -23,6 +23,7 @@ pub mod gap;
 pub mod headers;
 mod json;
 pub mod key;
+mod near;
 pub mod record;
 pub mod redaction;
 pub mod routing;

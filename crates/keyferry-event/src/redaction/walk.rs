@@ -9,7 +9,7 @@ use super::edit::{Edits, MASK};
 use super::hash::HashKey;
 use super::rule::{Action, Places, Rules};
 use super::secret::{Suspicion, VALUE, in_shape, is_harmless, is_secret_name, is_type_of_credential};
-use crate::json::{DEEPEST, NotJson, decoded, end_of_literal, end_of_string, expect, skip_space};
+use crate::json::{self, DEEPEST, NotJson, decoded, end_of_literal, end_of_string, expect, skip_space};
 
 /// So many strings within strings are read: a representation, a text of its attributes that is JSON, and one in that.
 const MOST_LEVELS: usize = 3;
@@ -130,10 +130,8 @@ impl Walk<'_> {
         under: Under,
         credential: &mut Credential,
     ) -> Result<usize, NotJson> {
-        let begin = expect(text, at, b'"')?;
-        let end = end_of_string(text, begin)?;
+        let (name, end) = json::name(text, expect(text, at, b'"')?)?;
         let value = skip_space(text, expect(text, end + 1, b':')?);
-        let name = decoded(&text[begin..end]);
         let (places, rule) = self.rules.follow(under.places, &name);
         let secret = || (self.suspicion.of_name && is_secret_name(&name)).then_some(Why::Secret);
         let action = rule.map(Why::Rule).or(under.action).or_else(secret);
