@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use keyferry_event::headers::MAX_HEADERS;
 use keyferry_event::{Failure, Header, Record, Token};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_vtype_t as vtype;
@@ -88,7 +89,7 @@ impl RawProducer {
         let queue = NonNull::new(queue)
             .ok_or_else(|| KafkaError::ClientCreation("the producer has no main queue".to_owned()))?;
         let mut producer =
-            Self { topics: Vec::new(), queue, values: Vec::with_capacity(32), client, wake, is_muted: true };
+            Self { topics: Vec::new(), queue, values: Vec::with_capacity(8), client, wake, is_muted: true };
         producer.unmute();
         Ok(producer)
     }
@@ -149,19 +150,16 @@ impl RawProducer {
             u.ptr = ptr::without_provenance_mut(token.0 as usize)
         }));
         let mark = mark.map(|mark| Header { name: mark.name, value: mark.value.as_bytes() });
-        for header in record.headers().chain(mark) {
-            values.push(value(vtype::RD_KAFKA_VTYPE_HEADER, |u| {
-                u.header = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2 {
-                    name: header.name.as_ptr(),
-                    val: header.value.as_ptr().cast(),
-                    size: header.value.len().cast_signed(),
-                };
-            }));
+        let headers = Headers::of(record.headers().chain(mark));
+        if let Some(headers) = &headers {
+            values.push(value(vtype::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = headers.0.as_ptr()));
         }
-        // SAFETY: every pointer in `values` is valid for the duration of the call, and librdkafka copies what they point to.
+        // SAFETY: every pointer in `values` is valid for the duration of the call, and librdkafka copies what they point to, but for the headers.
         let error =
             unsafe { sys::rd_kafka_produceva(self.client.native_ptr(), values.as_ptr(), values.len()) };
         if error.is_null() {
+            // They are the message's now.
+            std::mem::forget(headers);
             return Ok(());
         }
         // SAFETY: `error` is a live error object that is ours to destroy.
@@ -223,6 +221,42 @@ impl RawProducer {
         let handle = NonNull::new(handle).ok_or(RDKafkaErrorCode::InvalidTopic)?;
         self.topics.push((name.to_owned(), Topic(handle)));
         Ok(handle.as_ptr())
+    }
+}
+
+/// The headers of a message that is not handed over yet.
+struct Headers(NonNull<sys::rd_kafka_headers_t>);
+
+impl Headers {
+    /// So many find place without moving those before: all of an encoder, and the mark.
+    const COUNT: usize = MAX_HEADERS + 1;
+
+    /// `None` if there are none.
+    fn of<'a>(headers: impl Iterator<Item = Header<'a>>) -> Option<Self> {
+        let mut headers = headers.peekable();
+        headers.peek()?;
+        // SAFETY: librdkafka copies names and values, and ends the process where there is no memory, so that what it returns is never null.
+        unsafe {
+            let added = Self(NonNull::new_unchecked(sys::rd_kafka_headers_new(Self::COUNT)));
+            for Header { name, value } in headers {
+                // Fails only for headers that must not be changed any more.
+                sys::rd_kafka_header_add(
+                    added.0.as_ptr(),
+                    name.as_ptr(),
+                    name.count_bytes().cast_signed(),
+                    value.as_ptr().cast(),
+                    value.len().cast_signed(),
+                );
+            }
+            Some(added)
+        }
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        // SAFETY: no message has taken them.
+        unsafe { sys::rd_kafka_headers_destroy(self.0.as_ptr()) }
     }
 }
 

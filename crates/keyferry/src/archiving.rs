@@ -13,7 +13,7 @@ use crate::live::Live;
 use crate::stop::Broadcast;
 
 /// How often it is looked whether there is something to move.
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// One slot and its archive.
 pub struct Archiving<'a> {
