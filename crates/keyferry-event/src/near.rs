@@ -7,8 +7,8 @@
 
 use memchr::{memchr, memchr2};
 
-/// What is farther away is left to a vector search.
-const NEAR: usize = 32;
+/// What is farther away is left to a vector search: an identifier of Keycloak, of 36 characters, ends before that.
+const NEAR: usize = 40;
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const HIGHEST_BITS: u64 = ONES << 7;
