@@ -13,6 +13,7 @@ use crate::model::{
     Tuner,
 };
 use crate::names::{BootstrapServers, DestinationName, TopicName};
+use crate::registry::RegistryDraft;
 use crate::secret::Secret;
 use crate::stores::StoreFormat;
 
@@ -44,6 +45,7 @@ pub(crate) struct DestinationDraft {
     pub(crate) breaker: Breaker,
     pub(crate) security: SecurityDraft,
     pub(crate) content: Content,
+    pub(crate) registry: RegistryDraft,
     pub(crate) headers: Headers,
     pub(crate) in_doubt: InDoubt,
     pub(crate) dead_letter_topic: Option<TopicName>,
@@ -113,6 +115,7 @@ impl Default for DestinationDraft {
             breaker: Breaker::default(),
             security: SecurityDraft::default(),
             content: Content::default(),
+            registry: RegistryDraft::default(),
             headers: Headers::CloudEvents,
             in_doubt: InDoubt::Publish,
             dead_letter_topic: None,

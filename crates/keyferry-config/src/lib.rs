@@ -32,6 +32,7 @@ mod names;
 mod origin;
 mod provider;
 pub mod reference;
+mod registry;
 pub mod schema;
 mod secret;
 mod security;
@@ -53,7 +54,8 @@ pub use model::{
     ClientCredentials, ClientIdentity, Compression, Config, Credentials, Delivery, Destination, Format,
     Headers, InDoubt, Journal, Log, LogFormat, LogLevel, Mechanism, Metrics, MissingOption, Otlp, Overflow,
     PlainText, Pool, PressureLevel, PropertyValue, Protocol, Readiness, RedactionPreset, Sasl, Secrets,
-    Security, Settle, Tls, TopicCare, TopicConfig, Trust, Tuner, TunerPreset, TunerProfile,
+    Security, Settle, SubjectNameStrategy, Tls, TopicCare, TopicConfig, Trust, Tuner, TunerPreset,
+    TunerProfile,
 };
 pub use names::{
     BootstrapServers, DestinationName, IllegalDestinationName, IllegalServers, IllegalTopicName, Server,
@@ -61,6 +63,7 @@ pub use names::{
 };
 pub use origin::Origin;
 pub use provider::{PROVIDER_OPTIONS, ProviderOption};
+pub use registry::{Registry, RegistryLogin, RegistryUrls};
 pub use secret::{REDACTED, Secret};
 pub use settings::{SETTINGS, Setting};
 pub use sources::Sources;

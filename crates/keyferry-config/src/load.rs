@@ -15,6 +15,7 @@ use crate::librdkafka;
 use crate::model::{Config, Destination, Journal, MissingOption, PropertyValue, Readiness};
 use crate::names::DestinationName;
 use crate::origin::Origin;
+use crate::registry;
 use crate::security;
 use crate::settings::{Apply, DESTINATION_NAME, Setting};
 use crate::sources::{Assignment, Assignments, Collected, GivenDestination, Sources, Target, most_similar};
@@ -258,6 +259,7 @@ impl Context<'_> {
         self.check_names_in(&draft.content.filter);
         self.check_hash_key(&draft.content.redaction);
         let mut missing = Vec::new();
+        let registry = registry::assemble(draft.registry, draft.content.format, self, &mut missing);
         if draft.bootstrap_servers.is_none() {
             missing.extend(missing_option("destination.bootstrap_servers", "the servers to connect to"));
         }
@@ -289,6 +291,7 @@ impl Context<'_> {
             breaker: draft.breaker,
             security,
             content: draft.content,
+            registry,
             headers: draft.headers,
             in_doubt: draft.in_doubt,
             dead_letter_topic: draft.dead_letter_topic,

@@ -17,6 +17,7 @@ use crate::api::Api;
 use crate::content::Content;
 use crate::flow::{Backpressure, Breaker};
 use crate::names::{BootstrapServers, DestinationName, TopicName};
+use crate::registry::Registry;
 use crate::secret::{REDACTED, Secret};
 use crate::units::{ByteSize, serialize_duration};
 
@@ -186,6 +187,8 @@ pub struct Destination {
     pub security: Security,
     /// What of the events it gets, and what of an event a record tells.
     pub content: Content,
+    /// The schema registry. There is one where the format needs it.
+    pub registry: Option<Registry>,
     /// Which headers a record carries.
     pub headers: Headers,
     /// What becomes of events whose transaction has no known outcome.
@@ -448,6 +451,27 @@ keyword! {
         Protobuf = "protobuf",
         /// JSON, by a schema of a registry.
         JsonSchema = "json-schema",
+    }
+}
+
+impl Format {
+    /// Whether consumers read its values by a schema that a registry has.
+    pub const fn needs_registry(self) -> bool {
+        matches!(self, Self::Avro | Self::Protobuf | Self::JsonSchema)
+    }
+}
+
+keyword! {
+    /// What the subjects of a schema registry are named after.
+    #[derive(Default)]
+    SubjectNameStrategy {
+        /// The topic.
+        #[default]
+        Topic = "topic",
+        /// The record.
+        Record = "record",
+        /// Both.
+        TopicRecord = "topic-record",
     }
 }
 

@@ -69,13 +69,14 @@ const AGENT_OPTIONS_INTRODUCTION: &str = "\
 ";
 
 /// The sections of the configuration page: title, and the key's part before its last dot.
-const SECTIONS: [(&str, &str); 23] = [
+const SECTIONS: [(&str, &str); 24] = [
     ("General", ""),
     ("Journal", "journal"),
     ("Destination", "destination"),
     ("Filter", "destination.filter"),
     ("Routing", "destination.routing"),
     ("Redaction", "destination.redaction"),
+    ("Schema registry", "destination.registry"),
     ("Topics", "destination.topics"),
     ("Connections", "destination.pool"),
     ("Tuning", "destination.tuner"),

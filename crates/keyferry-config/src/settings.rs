@@ -15,8 +15,10 @@ use crate::draft::{AgentDraft, DestinationDraft};
 use crate::input::{Dialect, Input, ParseResult, Parsed, Rejected, expected, one_of};
 use crate::model::{
     Compression, Format, Headers, InDoubt, LogFormat, LogLevel, Mechanism, Overflow, PlainText,
-    PressureLevel, Protocol, RedactionPreset, Secrets, Settle, TunerPreset, TunerProfile, pairs,
+    PressureLevel, Protocol, RedactionPreset, Secrets, Settle, SubjectNameStrategy, TunerPreset,
+    TunerProfile, pairs,
 };
+use crate::registry::{self, is_url};
 use crate::secret::Secret;
 use crate::stores::StoreFormat;
 use crate::substitution::has_reference;
@@ -73,7 +75,7 @@ impl Setting {
 
     /// Whether the configuration file may give it as a list of texts.
     pub fn takes_list(&self) -> bool {
-        const LISTS: [&str; 9] = [
+        const LISTS: [&str; 10] = [
             api::ORIGINS,
             api::TOKENS[0],
             api::TOKENS[1],
@@ -83,6 +85,7 @@ impl Setting {
             content::INCLUDE,
             content::EXCLUDE,
             content::FIELDS,
+            registry::URL,
         ];
         LISTS.contains(&self.key)
     }
@@ -460,6 +463,90 @@ pub static SETTINGS: &[Setting] = &[
         class: Class::Live,
         apply: Apply::Destination(|draft, input| {
             set(&mut draft.settle_delay, input.duration(0..=LONGEST_SETTLE_DELAY_MS))
+        }),
+    },
+    Setting {
+        key: registry::URL,
+        option: Some("registry-url"),
+        takes: || "list of URLs, `https://` or `http://`".into(),
+        default: "none",
+        purpose: "The servers of one schema registry with Confluent's API, each with the path below which that is (of Apicurio `/apis/ccompat/v7`). When one fails the next is asked. Needed by the formats `avro`, `protobuf` and `json-schema`:                   docs/schema-registry.md. A registry of another URL is another registry: its ids are asked for anew.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.registry.url, input.parse())),
+    },
+    Setting {
+        key: "destination.registry.username",
+        option: Some("registry-username"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The user at the registry, for basic authentication.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.registry.username, input.text())),
+    },
+    Setting {
+        key: "destination.registry.password",
+        option: Some("registry-password"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "The password at the registry, for basic authentication.",
+        secret: true,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.registry.password, input.secret())),
+    },
+    Setting {
+        key: "destination.registry.token",
+        option: Some("registry-token"),
+        takes: || "text".into(),
+        default: "none",
+        purpose: "A bearer token for the registry, in place of user and password.",
+        secret: true,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.registry.token, input.secret())),
+    },
+    Setting {
+        key: "destination.registry.ca_file",
+        option: Some("registry-ca-file"),
+        takes: || "path".into(),
+        default: "the system's authorities",
+        purpose: "The certificate authorities that are believed, in PEM. It is read for each question, so a new one takes effect by itself.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| set_some(&mut draft.registry.ca_file, input.path())),
+    },
+    Setting {
+        key: "destination.registry.subject_name_strategy",
+        option: Some("registry-subject-name-strategy"),
+        takes: one_of::<SubjectNameStrategy>,
+        default: "`topic`",
+        purpose: "What the subject of a schema is named after: `<topic>-value`, `io.keyferry.Event`, or `<topic>-io.keyferry.Event`.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.registry.subject_name_strategy, input.keyword())
+        }),
+    },
+    Setting {
+        key: "destination.registry.register",
+        option: Some("registry-register"),
+        takes: || "`true` or `false`".into(),
+        default: "`true`",
+        purpose: "Whether a schema that is not there is registered. Otherwise it is only looked up, and somebody else registers the files in `schemas/`; the events wait until it is there.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| set(&mut draft.registry.register, input.boolean())),
+    },
+    Setting {
+        key: "destination.registry.timeout",
+        option: Some("registry-timeout"),
+        takes: || "duration".into(),
+        default: "`5s`",
+        purpose: "How long a server of the registry may take to answer: from `100ms` to `5m`. Nothing but its question waits for it.",
+        secret: false,
+        class: Class::Live,
+        apply: Apply::Destination(|draft, input| {
+            set(&mut draft.registry.timeout, input.duration(100..=300_000))
         }),
     },
     Setting {
@@ -1566,13 +1653,10 @@ fn hash_key(input: Input<'_>) -> ParseResult<Secret> {
 
 fn url(input: Input<'_>) -> ParseResult<String> {
     let text = input.text()?;
-    let host = text.value.strip_prefix("https://").or_else(|| text.value.strip_prefix("http://"));
-    match host {
-        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) && !host.contains('@') => {
-            Ok(text)
-        }
-        _ => Err(expected("a URL that begins with `https://` or `http://` and carries no credentials")),
+    if is_url(&text.value) {
+        return Ok(text);
     }
+    Err(expected("a URL that begins with `https://` or `http://` and carries no credentials"))
 }
 
 /// `off`, or a URL.

@@ -659,3 +659,53 @@ fn a_name_that_keycloak_does_not_know_is_warned_of_with_the_nearest() {
         assert!(texts.iter().any(|text| text.ends_with(end)), "{expected}: {texts:?}");
     }
 }
+
+#[test]
+fn a_format_that_needs_a_registry_has_one_or_is_refused_by_both_names() {
+    let of = |options: &[(&str, &str)]| {
+        let needed = [("bootstrap-servers", "kafka:9092"), ("topic-events", "events")];
+        Sources::new().with_options(needed.iter().chain(options).copied())
+    };
+    for format in ["avro", "protobuf", "json-schema"] {
+        let told = errors(&of(&[("format", format)]));
+        assert!(told.contains("format") && told.contains("destination.registry.url"), "{told}");
+        assert!(told.contains(&format!("`{format}` needs a schema registry")), "{told}");
+        let registry =
+            complete(&of(&[("format", format), ("registry-url", "http://a/x, https://b")])).registry;
+        assert_eq!(registry.unwrap().url.urls(), ["http://a/x", "https://b"]);
+    }
+    assert_eq!(complete(&of(&[("format", "ocsf")])).registry, None);
+    for (options, told) in [
+        (&[("registry-url", "registry:8081")][..], "URLs that begin with"),
+        (&[("registry-url", "http://u:p@registry")], "no credentials"),
+        (&[("registry-url", " , ")], "URLs that begin with"),
+        (
+            &[
+                ("registry-url", "http://r"),
+                ("registry-username", "u"),
+                ("registry-password", "p"),
+                ("registry-token", "t"),
+            ],
+            "either those or the token",
+        ),
+        (&[("registry-url", "http://r"), ("registry-timeout", "1ms")], "100ms"),
+        (&[("registry-url", "http://r"), ("registry-subject-name-strategy", "id")], "`topic-record`"),
+    ] {
+        let found = errors(&of(options));
+        assert!(found.contains(told), "{options:?}: {found}");
+        assert!(!found.contains("u:p"), "{found}");
+    }
+    for (given, lacking) in
+        [("username", "destination.registry.password"), ("password", "destination.registry.username")]
+    {
+        let half = of(&[("registry-url", "http://r"), (&format!("registry-{given}"), "x")]);
+        let Loaded { config, .. } = load(&half).unwrap_or_else(|errors| panic!("{errors}"));
+        match &config.destinations[..] {
+            [Readiness::Incomplete { missing, .. }] => assert_eq!(missing[0].key, lacking),
+            other => panic!("{other:?}"),
+        }
+    }
+    let secrets =
+        of(&[("registry-url", "http://r"), ("registry-username", "u"), ("registry-password", "hidden")]);
+    assert!(!format!("{:?}", complete(&secrets)).contains("hidden"));
+}

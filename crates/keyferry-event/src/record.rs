@@ -117,6 +117,11 @@ impl Encoder {
         self.formatter.schema_ids().learn(topic, id);
     }
 
+    /// No id of a schema is known any more, because those that were learnt are another registry's.
+    pub fn forget_schema_ids(&mut self) {
+        *self.formatter.schema_ids() = SchemaIds::default();
+    }
+
     /// The same, with values of `format`.
     #[must_use]
     pub fn formatting(mut self, format: Format) -> Self {

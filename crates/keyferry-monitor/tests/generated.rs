@@ -100,6 +100,7 @@ fn every_metric_is_on_the_dashboard_or_in_a_rule() {
         "keyferry_journal_used_ratio",
         "keyferry_in_flight_bytes",
         "keyferry_breaker_consecutive_failures",
+        "keyferry_registry_ids",
         "keyferry_kafka_pool_generation",
         "keyferry_kafka_pool_resets_total",
         "keyferry_kafka_requests_in_flight",

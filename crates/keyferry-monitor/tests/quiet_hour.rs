@@ -118,6 +118,7 @@ fn settings(meter: &Arc<Meter>) -> Settings {
         low_priority: LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::clone(meter),
+        schemas: Arc::new(keyferry_pipeline::schemas::NoSchemas),
         seed: 1,
     }
 }
@@ -134,6 +135,13 @@ fn pool() -> PoolSnapshot {
         ..ConnectionSnapshot::default()
     };
     PoolSnapshot { generation: 1, size: 1, connections: vec![connection], ..PoolSnapshot::default() }
+}
+
+/// A registry that has answered once.
+fn registry() -> keyferry_registry::Report {
+    let failures = keyferry_registry::Kind::ALL.map(|kind| (kind, 0)).to_vec();
+    let url = Some("http://registry:8081".to_owned());
+    keyferry_registry::Report { url, known: 1, requests: 1, failures, ..Default::default() }
 }
 
 /// An agent and its alerts.
@@ -165,6 +173,7 @@ impl World {
             meter,
             pool: pool(),
             tuner: KafkaPerformanceTuner::new(TunerSettings::default()).state(),
+            registry: registry(),
             certificates: Certificates { client_until_s: Some(year_s), authority_until_s: Some(year_s) },
         })));
         let collector = MetricsCollector::new(Arc::clone(&seen) as _, System::new("/".as_ref(), None));

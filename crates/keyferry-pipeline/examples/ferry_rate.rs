@@ -17,6 +17,7 @@ use keyferry_event::{Content, Filter, Format, HeaderMode, NullSink, Redaction, S
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
+use keyferry_pipeline::schemas::NoSchemas;
 use keyferry_pipeline::{
     Credit, InDoubt, Nowhere, Pipeline, Retention, Settings, Start, SystemClock, backpressure, breaker,
 };
@@ -132,6 +133,7 @@ fn settings(content: &Content) -> Settings {
         low_priority: keyferry_pipeline::LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
+        schemas: Arc::new(NoSchemas),
         seed: 1,
     }
 }

@@ -28,6 +28,7 @@ mod recovery;
 mod report;
 mod retention;
 mod runner;
+pub mod schemas;
 mod sender;
 mod settling;
 mod shedding;

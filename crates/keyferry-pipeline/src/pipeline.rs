@@ -18,6 +18,7 @@ use crate::in_flight::{Credit, Progress};
 use crate::ledger::{Removal, Share};
 use crate::meter::Meter;
 use crate::retention::{Kept, Position, Retention};
+use crate::schemas::{SchemaSource, Schemas};
 use crate::sender::{Sender, Sent};
 use crate::settling::Settling;
 use crate::shedding::LowPriority;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub controls: Arc<Controls>,
     /// Where it is counted what passes. Of one pipeline only.
     pub meter: Arc<Meter>,
+    /// Who knows the ids of schemas, for formats that have one.
+    pub schemas: Arc<dyn SchemaSource>,
     /// Seeds the jitter of the pauses.
     pub seed: u64,
 }
@@ -127,6 +130,7 @@ pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
     pub(crate) sender: Sender<K, A>,
     pub(crate) breaker: CircuitBreaker,
     pub(crate) settling: Settling,
+    pub(crate) schemas: Schemas,
     /// Whether the sink must be reset before anything is sent.
     pub(crate) is_broken: bool,
     pub(crate) backpressure: BackpressureMonitor,
@@ -166,12 +170,14 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         let breaker = CircuitBreaker::new(settings.breaker.clone(), settings.seed);
         let backpressure = BackpressureMonitor::new(settings.backpressure);
         let settling = Settling::new(settings.settle_delay);
+        let schemas = Schemas::of(Arc::clone(&settings.schemas));
         let Start { checkpoint, settled, positions, given_up, passed_over } = start;
         Self {
             feed,
             sender: Sender::new(sink, aside, settings, settled).passing_over(passed_over),
             breaker,
             settling,
+            schemas,
             is_broken: false,
             backpressure,
             checkpoint,
@@ -208,6 +214,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     pub fn turn(&mut self, clock: Clock) -> Result<Turn, Error> {
         self.settling.observe(clock);
         self.heed_controls(clock);
+        self.heed_schemas();
         self.collect(clock)?;
         self.recover(clock);
         self.stay_below_ceiling(clock)?;
@@ -266,6 +273,10 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             return Ok(sent_all);
         }
         match self.sender.tell_of_passed_over(clock) {
+            Sent::Unregistered(topic) => {
+                self.get_schema_id(&topic, clock);
+                Ok(false)
+            }
             Sent::Failed(failure) => {
                 self.begin_anew(&failure, clock)?;
                 Ok(false)
@@ -282,7 +293,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             self.lose_sight(clock);
         }
         for _ in 0..TRANSACTIONS_A_TURN {
-            if !self.may_send(clock) {
+            if !self.may_send(clock) || self.schemas.waits(clock) {
                 return Ok(false);
             }
             if !self.send_gaps(clock)? {
@@ -310,6 +321,12 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
                     Sent::Full => {
                         self.feed.seek(before.as_ref())?;
                         return Ok(false);
+                    }
+                    Sent::Unregistered(topic) => {
+                        self.feed.seek(before.as_ref())?;
+                        if !self.get_schema_id(&topic, clock) {
+                            return Ok(false);
+                        }
                     }
                     Sent::Failed(failure) => {
                         self.begin_anew(&failure, clock)?;
@@ -342,6 +359,10 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             Sent::All => Ok(true),
             Sent::Failed(failure) => {
                 self.begin_anew(&failure, clock)?;
+                Ok(false)
+            }
+            Sent::Unregistered(topic) => {
+                self.get_schema_id(&topic, clock);
                 Ok(false)
             }
             Sent::Full | Sent::Instead(_) => Ok(false),
@@ -427,11 +448,12 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     fn what_next(&self, clock: Clock, sent_all: bool) -> Turn {
         let can_send = self.may_send(clock) && !self.sender.outbox.sink_is_full;
         let old_enough = self.settling.waits_until_ms().filter(|_| can_send);
-        let can_send = can_send && !self.settling.is_waiting_at(clock);
+        let schema = self.schemas.waits_until_ms().filter(|_| can_send);
+        let can_send = can_send && !self.settling.is_waiting_at(clock) && !self.schemas.is_waiting_at(clock);
         let at_once = (can_send && !sent_all).then_some(clock.monotonic_ms);
         let checkpoint = self.unsaved.then_some(self.saved_at_ms + CHECKPOINT_INTERVAL_MS);
         let breaker = self.breaker.wake_at_ms(clock.monotonic_ms);
-        let wake_at_ms = [at_once, old_enough, checkpoint, breaker].into_iter().flatten().min();
+        let wake_at_ms = [at_once, old_enough, schema, checkpoint, breaker].into_iter().flatten().min();
         Turn { wake_at_ms, journal: can_send, found: self.found, segment: self.feed.segment() }
     }
 }

@@ -3,7 +3,8 @@
 //! The invariant: **a record has the same number whenever it is sent**, and the next one has the next. One that is passed over ([`shedding`](crate::shedding)) has its number too.
 
 use keyferry_event::{
-    Encoder, Envelope, Failure, FailureClass, Format, HeaderMode, Record, SendError, Sink, Token,
+    Encoder, Envelope, Failure, FailureClass, Format, HeaderMode, Record, SchemaId, SchemaUnknown, SendError,
+    Sink, Token,
 };
 use keyferry_journal::event::EventView;
 use keyferry_journal::{Epoch, EventKind, Outcome, Resume, Transaction};
@@ -34,6 +35,14 @@ pub(crate) enum Sent {
     Failed(Failure),
     /// A gap record is to be sent in its place.
     Instead(Box<PendingGap>),
+    /// For this topic the id of the schema is not known, and so there is no record yet. What was sent is remembered, as for `Full`.
+    Unregistered(String),
+}
+
+impl From<SchemaUnknown<'_>> for Sent {
+    fn from(SchemaUnknown { topic }: SchemaUnknown<'_>) -> Self {
+        Self::Unregistered(topic.to_owned())
+    }
 }
 
 /// What became of one record.
@@ -109,6 +118,16 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         (self.settings.headers, self.settings.content.format) = (mode, format);
         self.encoder.set_mode(mode);
         self.encoder.set_format(format);
+    }
+
+    /// From now on records for `topic` name the schema of their format by `id`.
+    pub(crate) fn learn_schema_id(&mut self, topic: &str, id: SchemaId) {
+        self.encoder.learn(topic, id);
+    }
+
+    /// No id of a schema is known any more.
+    pub(crate) fn forget_schema_ids(&mut self) {
+        self.encoder.forget_schema_ids();
     }
 
     /// The same, where it was decided before what is passed over.
@@ -223,7 +242,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             let begun = self.settings.meter.begin_encoding();
             let record = match self.encoder.encode(topic, &event, &envelope) {
                 Ok(record) => record,
-                Err(unknown) => return Ok(Sent::Failed(unknown.into())),
+                Err(unknown) => return Ok(unknown.into()),
             };
             self.settings.meter.end_encoding(begun);
             let size = record.size();
@@ -272,7 +291,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             }
             let record = match encoder.encode_gap(topic, gap, id.sequence, *time_ms) {
                 Ok(record) => record,
-                Err(unknown) => return Sent::Failed(unknown.into()),
+                Err(unknown) => return unknown.into(),
             };
             match self.outbox.offer(id, Content::Gap, &record, clock) {
                 Offered::Taken => {}
@@ -299,7 +318,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     ) -> Sent {
         let record = match self.encoder.encode_gap(topic, &given_up.gap, sequence, given_up.time_ms) {
             Ok(record) => record,
-            Err(unknown) => return Sent::Failed(unknown.into()),
+            Err(unknown) => return unknown.into(),
         };
         let id = RecordId { epoch: given_up.gap.epoch, sequence, origin: Origin::Gap };
         match self.outbox.offer(id, Content::Gap, &record, clock) {
@@ -335,7 +354,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         let gap = run.gap();
         let record = match self.encoder.encode_gap(topic, &gap, id.sequence, run.times.to) {
             Ok(record) => record,
-            Err(unknown) => return Sent::Failed(unknown.into()),
+            Err(unknown) => return unknown.into(),
         };
         match self.outbox.offer(id, Content::Gap, &record, clock) {
             Offered::Taken => {}
@@ -458,9 +477,7 @@ impl<K: Sink, A: DeadLetters> Outbox<K, A> {
     }
 
     fn send(&mut self, id: RecordId, content: Content, record: &Record<'_>, clock: Clock) -> Offered {
-        if self.in_flight.is_empty() && self.last_failure.is_none() {
-            self.settled_at_ms = clock.monotonic_ms;
-        }
+        self.begin_to_wait(clock);
         match self.sink.send(self.in_flight.next_token(), record) {
             Ok(()) => {
                 self.in_flight.sent(id, content, record.size(), clock.monotonic_ms);
@@ -511,6 +528,21 @@ impl<K: Sink, A: DeadLetters> Outbox<K, A> {
         }
         self.condemned.laid_aside(id);
         Offered::Taken
+    }
+
+    /// What is to be sent next has no schema, for this reason if one is known.
+    pub(crate) fn withhold(&mut self, failure: Option<&Failure>, clock: Clock) {
+        self.begin_to_wait(clock);
+        if let Some(failure) = failure {
+            self.note_failure(failure);
+        }
+    }
+
+    /// With nothing in flight before, the time without an acknowledgement begins now.
+    fn begin_to_wait(&mut self, clock: Clock) {
+        if self.in_flight.is_empty() && self.last_failure.is_none() {
+            self.settled_at_ms = clock.monotonic_ms;
+        }
     }
 
     /// What went wrong last and has not gone well since.

@@ -7,19 +7,20 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyferry_event::filter::Selection;
 use keyferry_event::{
-    Content, Failure, FailureClass, Filter, Format, HeaderMode, Record, Routing, SendError, Sink, Token,
-    Topics,
+    Content, Failure, FailureClass, Filter, Format, HeaderMode, Record, Routing, Schema, SchemaId, SendError,
+    Sink, Token, Topics,
 };
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::format::{GapCause, GapPayload};
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
 use keyferry_pipeline::backpressure::Thresholds;
+use keyferry_pipeline::schemas::{NoSchemas, SchemaLookup, SchemaSource};
 use keyferry_pipeline::{
     BreakerState, Ceiling, Clock, Credit, Forced, HeldFile, InDoubt, Level, LowPriority, Overflow, Pipeline,
     Report, Retention, Settings, SideFiles, Start, State, Trip, Tunables, Turn, backpressure, breaker,
@@ -167,6 +168,7 @@ fn settings(admin_events: Option<&str>) -> Settings {
         low_priority: LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
+        schemas: Arc::new(NoSchemas),
         seed: 1,
     }
 }
@@ -1279,4 +1281,177 @@ fn the_format_of_the_destination_is_that_of_its_records_from_the_next_on() {
     let ocsf: serde_json::Value = serde_json::from_str(ocsf).unwrap();
     assert_eq!((&ocsf["class_uid"], &ocsf["unmapped"]["later"]), (&3002.into(), &1.into()));
     assert_eq!(own, r#"{"id":"b","later":1}"#);
+}
+
+/// Ids of schemas, as a test has them.
+#[derive(Debug, Default)]
+struct Ids(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// By topic; what is not there is being asked for.
+    topics: BTreeMap<&'static str, SchemaLookup>,
+    generation: u64,
+    looked_up: u64,
+}
+
+impl SchemaSource for Ids {
+    fn look_up(&self, schema: &Schema, topic: &str) -> SchemaLookup {
+        assert_eq!(Some(*schema), Format::JsonSchema.schema());
+        let mut known = self.0.lock().unwrap();
+        known.looked_up += 1;
+        known.topics.get(topic).cloned().unwrap_or(SchemaLookup::Asked)
+    }
+
+    fn generation(&self) -> u64 {
+        self.0.lock().unwrap().generation
+    }
+}
+
+impl Ids {
+    fn set(&self, topic: &'static str, lookup: SchemaLookup) {
+        self.0.lock().unwrap().topics.insert(topic, lookup);
+    }
+
+    fn refuse(&self, topic: &'static str, class: FailureClass) {
+        self.set(topic, SchemaLookup::Refused(Failure { class, reason: "no id".to_owned() }));
+    }
+
+    fn know(&self, topic: &'static str, id: u32) {
+        self.set(topic, SchemaLookup::Known(SchemaId(id)));
+    }
+
+    fn looked_up(&self) -> u64 {
+        self.0.lock().unwrap().looked_up
+    }
+}
+
+fn registered() -> (Bench, Arc<Ids>) {
+    let ids = Arc::new(Ids::default());
+    let content = Content { format: Format::JsonSchema, ..Content::default() };
+    let settings = Settings { content, schemas: Arc::clone(&ids) as _, ..settings(Some("admin")) };
+    (Bench::with(settings, WriterOptions::default().segment_size), ids)
+}
+
+/// The numbers of what was sent since the last call, each with the id of its schema.
+fn framed(bench: &Bench) -> Vec<(u64, u8)> {
+    let id = |value: &str| match value.as_bytes() {
+        [0, 0, 0, 0, id, b'{', ..] => *id,
+        other => panic!("{other:?}"),
+    };
+    bench.sink.log().iter().map(|(number, value)| (*number, id(value))).collect()
+}
+
+#[test]
+fn what_has_no_schema_yet_is_held_with_all_behind_it_and_looked_for_soon() {
+    let (mut bench, ids) = registered();
+    ids.know("admin", 7);
+    for number in 0..3 {
+        bench.commit(EventKind::Admin, &format!("{{\"id\":\"a{number}\"}}"));
+    }
+    bench.commit(EventKind::User, r#"{"id":"u"}"#);
+    bench.commit(EventKind::Admin, r#"{"id":"b"}"#);
+    let turn = bench.at(1_000, 1_000_000);
+    assert_eq!(framed(&bench), [(1, 7), (2, 7), (3, 7)], "what is behind it has a schema, and waits");
+    assert!(turn.wake_at_ms.is_some_and(|at_ms| (1_001..=1_050).contains(&at_ms)), "{turn:?}");
+    assert!(!turn.journal, "news in the journal are no reason to look");
+    let looked_up = ids.looked_up();
+    bench.at(1_001, 1_000_001);
+    assert_eq!(ids.looked_up(), looked_up, "it was looked for a moment ago");
+    let report = bench.report_at(1_001, 1_000_001);
+    assert_eq!((report.state, report.breaker.state), (State::Delivering, BreakerState::Closed));
+    ids.know("events", 8);
+    bench.at(1_100, 1_000_100);
+    assert_eq!(framed(&bench), [(4, 8), (5, 7)]);
+    assert_eq!(bench.sink.0.borrow().resets, 0);
+}
+
+#[test]
+fn a_registry_that_refuses_opens_the_breaker_loses_nothing_and_is_over_by_itself() {
+    for class in [FailureClass::Transient, FailureClass::Authentication, FailureClass::Configuration] {
+        let (mut bench, ids) = registered();
+        ids.know("events", 7);
+        bench.commit(EventKind::User, r#"{"id":"1"}"#);
+        assert_eq!(bench.deliver().state, State::Idle);
+        ids.refuse("admin", class);
+        bench.commit(EventKind::Admin, r#"{"id":"2"}"#);
+        bench.commit(EventKind::User, r#"{"id":"3"}"#);
+        for _ in 0..100 {
+            let report = bench.after(500);
+            assert_eq!(report.state, State::Blocked);
+            assert_eq!(report.reason.as_deref(), Some("no id"));
+            let breaker = report.breaker;
+            assert_eq!((breaker.state, breaker.reason), (BreakerState::Open, Some(Trip::SchemaRegistry)));
+            assert_eq!(breaker.detail.as_deref(), Some("no id"));
+        }
+        // A pause of 3 s at most, of 1.5 s on average: each is one look.
+        assert!((15..100).contains(&ids.looked_up()), "{}", ids.looked_up());
+        assert!(bench.pipeline.stalled_ms(clock_at(bench.now_ms, 0)) > 40_000, "it counts as failing");
+        ids.know("admin", 8);
+        let report = bench.deliver();
+        assert_eq!((report.state, report.breaker.state), (State::Idle, BreakerState::Closed), "{class}");
+        assert_eq!(framed(&bench), [(1, 7), (2, 8), (3, 7)], "in order, and each once");
+        assert_eq!((report.published, bench.sink.0.borrow().resets), (3, 0));
+    }
+}
+
+#[test]
+fn what_is_in_flight_arrives_while_the_rest_has_no_schema() {
+    let (mut bench, ids) = registered();
+    ids.know("events", 7);
+    ids.refuse("admin", FailureClass::Transient);
+    bench.commit(EventKind::User, r#"{"id":"1"}"#);
+    bench.commit(EventKind::Admin, r#"{"id":"2"}"#);
+    assert_eq!(bench.after(1).breaker.state, BreakerState::Open);
+    bench.sink.acknowledge_all();
+    let report = bench.after(200);
+    assert_eq!((report.published, report.state), (1, State::Blocked));
+    bench.restart();
+    ids.know("admin", 8);
+    framed(&bench);
+    bench.deliver();
+    assert_eq!(framed(&bench), [(2, 8)], "the checkpoint is before what was held");
+}
+
+#[test]
+fn ids_of_another_registry_are_asked_for_anew_and_a_gap_record_has_one_as_well() {
+    let (mut bench, ids) = registered();
+    ids.know("events", 7);
+    bench.commit(EventKind::User, r#"{"id":"1"}"#);
+    bench.deliver();
+    bench.commit(EventKind::User, r#"{"id":"2"}"#);
+    bench.deliver();
+    assert_eq!(ids.looked_up(), 1, "an id is looked up once");
+    ids.set("events", SchemaLookup::Asked);
+    ids.0.lock().unwrap().generation = 1;
+    let gap =
+        GapPayload { cause: GapCause::NoSpace, user_events: 1, admin_events: 0, first_ms: 1, last_ms: 2 };
+    bench.writer.as_mut().unwrap().gap(&gap).unwrap();
+    bench.commit(EventKind::User, r#"{"id":"4"}"#);
+    bench.deliver();
+    assert_eq!(framed(&bench), [(1, 7), (2, 7)]);
+    ids.know("events", 9);
+    let report = bench.deliver();
+    assert_eq!(framed(&bench), [(3, 9), (4, 9)]);
+    assert_eq!((report.gap_records, report.state), (1, State::Idle));
+}
+
+#[test]
+fn a_format_without_a_schema_asks_nobody_and_a_change_to_one_that_has_it_does() {
+    let (mut bench, ids) = registered();
+    bench.commit(EventKind::User, r#"{"id":"1"}"#);
+    bench.after(1);
+    let controls = Arc::clone(&bench.settings.controls);
+    let change = |bench: &Bench, format| {
+        let tunables = Tunables { format, ..Tunables::of(&bench.settings) };
+        controls.retune(tunables);
+    };
+    change(&bench, Format::Keycloak);
+    bench.deliver();
+    assert_eq!(bench.sink.log(), [(1, r#"{"id":"1"}"#.to_owned())], "it was held, and needs no schema now");
+    ids.know("events", 5);
+    change(&bench, Format::JsonSchema);
+    bench.commit(EventKind::User, r#"{"id":"2"}"#);
+    bench.deliver();
+    assert_eq!(framed(&bench), [(2, 5)]);
 }

@@ -15,6 +15,7 @@ use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::storage::Segment;
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, SegmentName, Storage, Writer};
+use keyferry_pipeline::schemas::NoSchemas;
 use keyferry_pipeline::{
     Archive, Clock, Credit, Found, InDoubt, LowPriority, Nowhere, Pipeline, Retention, Settings, Share,
     Start, State, backpressure, breaker, move_oldest,
@@ -123,6 +124,7 @@ fn settings() -> Settings {
         low_priority: LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
+        schemas: Arc::new(NoSchemas),
         seed: 1,
     }
 }

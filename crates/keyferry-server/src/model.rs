@@ -106,6 +106,27 @@ pub struct Delivery {
     pub backlog: Backlog,
     /// Whether anything is sent.
     pub breaker: Breaker,
+    /// The schema registry, where one is configured.
+    #[serde(default)]
+    pub registry: Option<Registry>,
+}
+
+/// A schema registry, as one slot on its way to one destination uses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Registry {
+    /// The first of its servers.
+    pub url: String,
+    /// Subjects whose schema has an id.
+    pub ids: u64,
+    /// Subjects without one that records wait for.
+    pub waiting: u64,
+    /// The kind of what keeps them from having one: `unreachable`, `slow`, `failing`, `insecure`, `unauthenticated`, `forbidden`, `incompatible`, `invalid`, `missing` or `unintelligible`; `null`
+    /// while nothing does.
+    pub cause: Option<String>,
+    /// The same for people, with what the registry said.
+    pub reason: Option<String>,
+    /// Since when that is so.
+    pub since: Option<u64>,
 }
 
 /// Counts since the agent has begun to ship a slot.
@@ -216,7 +237,7 @@ pub struct Breaker {
     /// Whether anything is sent.
     pub state: BreakerState,
     /// The kind of cause that has opened it: `consecutive-failures`, `failure-rate`, `slow-calls`, `oldest-unacknowledged`, `authentication`, `authorisation`,
-    /// `configuration` or `forced`; `null` while it is closed.
+    /// `configuration`, `schema-registry` or `forced`; `null` while it is closed.
     pub cause: Option<String>,
     /// The same for people, with what the destination said.
     pub reason: Option<String>,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
+use keyferry_event::format::gap_in;
 use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
 use keyferry_journal::event::EventKind;
 use serde_json::Value;
@@ -109,12 +110,11 @@ impl GapRecord {
     /// What `record` says; `None` if its value is not that of a gap record.
     #[must_use]
     pub fn of(record: &Consumed) -> Option<Self> {
-        let value: Value = serde_json::from_str(&record.value).ok()?;
+        let value: Value = serde_json::from_slice(gap_in(record.value.as_bytes())?).ok()?;
         let count = |name: &str| value.get(name).map(Value::as_u64);
         let sequences = value.get("sequences")?;
         let sequences =
             sequences.get("from").and_then(Value::as_u64).zip(sequences.get("to").and_then(Value::as_u64));
-        (value.get("type")?.as_str()? == "KEYFERRY_GAP").then_some(())?;
         (value.get("epoch")?.as_str()? == record.epoch).then_some(())?;
         Some(Self {
             kind: if record.topic == TOPICS[0] { EventKind::User } else { EventKind::Admin },

@@ -5,7 +5,7 @@
 //! breaks a promise breaks it every time, and can be followed step by step.
 //!
 //! What happens to a history is in [`world`], with which mixture of faults in [`profile`]; the disk that forgets and fails is [`disk`], the provider's protocol [`keycloak`], the brokers
-//! [`kafka`]. What must hold nevertheless is in [`oracle`], which knows only what Keycloak's clients and Kafka's consumers see, and which faults there were.
+//! [`kafka`], the schema registry `registry`. What must hold nevertheless is in [`oracle`], which knows only what Keycloak's clients and Kafka's consumers see, and which faults there were.
 //!
 //! The idea is that of FoundationDB's and TigerBeetle's simulators: W. Wilson, "Testing Distributed Systems w/ Deterministic Simulation" (Strange Loop, 2014).
 
@@ -16,6 +16,7 @@ pub mod kafka;
 pub mod keycloak;
 pub mod oracle;
 pub mod profile;
+mod registry;
 mod settlement;
 pub mod trace;
 pub mod world;

@@ -39,6 +39,8 @@ pub struct Profile {
     pub settles: bool,
     /// The settle delay in milliseconds.
     pub settle_delay_ms: u64,
+    /// Whether the format has a schema, whose ids a registry gives.
+    pub has_registry: bool,
 }
 
 impl Profile {
@@ -52,6 +54,12 @@ impl Profile {
     #[must_use]
     pub fn delayed(self, random: &mut fastrand::Rng) -> Self {
         Self { settle_delay_ms: if random.u32(..4) == 0 { random.u64(1..2_000) } else { 0 }, ..self }
+    }
+
+    /// The same, where the format may have a schema. Drawn apart as well.
+    #[must_use]
+    pub fn registered(self, random: &mut fastrand::Rng) -> Self {
+        Self { has_registry: random.u32(..4) == 0, ..self }
     }
 
     /// Draws a mixture.
@@ -84,6 +92,7 @@ impl Profile {
             settles: random.u32(..4) == 0,
             low_priority: None,
             settle_delay_ms: 0,
+            has_registry: false,
             dead_letter_topic: random.u32(..2) == 0,
             dead_letter_topic_missing: random.u32(..4) == 0,
         }

@@ -19,6 +19,7 @@
 //! | no new producer | a reset fails |
 //! | poison | a record is refused for good, at once or by the broker, and by the dead-letter topic too or not |
 //! | no dead-letter topic | it is configured and was not created |
+//! | schema registry | it is silent, refuses, or another one with other ids is in its place |
 //! | pressure | events of low priority are passed over while the backlog is large |
 //!
 //! Which of these a history has is decided by its seed ([`profile`](crate::profile)), so that many are simple enough to be held against the strictest promise.
@@ -27,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_event::{HeaderMode, Sink as _, Topics};
+use keyferry_event::{Content, Format, HeaderMode, Sink as _, Topics};
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::{EventKind, Feed, FeedOptions, SegmentName};
 use keyferry_pipeline::backpressure::Thresholds;
@@ -43,6 +44,7 @@ use crate::kafka::{DEAD_LETTER_TOPIC, SimulatedKafka, TOPICS};
 use crate::keycloak::{self, Fsync, Keycloak, Prepare, Raised, SEGMENT_SIZE};
 use crate::oracle::{self, DoubtPolicy, Fate, Oracle, Seen, Violation};
 use crate::profile::Profile;
+use crate::registry::SimulatedRegistry;
 use crate::settlement::{self, Late};
 use crate::trace::Trace;
 
@@ -147,6 +149,9 @@ type Agent = Pipeline<SimulatedDisk, SimulatedKafka, SimulatedFiles>;
 
 struct World {
     random: fastrand::Rng,
+    /// What becomes of the schema registry is drawn from this one.
+    registries: fastrand::Rng,
+    registry: SimulatedRegistry,
     /// Draws which events are of low priority.
     priorities: fastrand::Rng,
     profile: Profile,
@@ -184,7 +189,9 @@ impl World {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut priorities = fastrand::Rng::with_seed(!seed);
         let mut delays = fastrand::Rng::with_seed(seed.rotate_left(32));
+        let mut registries = fastrand::Rng::with_seed(seed.rotate_left(16));
         let profile = Profile::of(&mut random).under_pressure(&mut priorities).delayed(&mut delays);
+        let profile = profile.registered(&mut registries);
         trace.line(format_args!("seed {seed}: {profile:?}"));
         let kafka = SimulatedKafka::new(random.u64(..), trace.clone());
         kafka.set_forgetful(profile.forgetful_brokers);
@@ -193,6 +200,8 @@ impl World {
         disk.set_failure_rates(profile.failure_rates);
         Self {
             random,
+            registries,
+            registry: SimulatedRegistry::default(),
             priorities,
             profile,
             step: 0,
@@ -282,6 +291,10 @@ impl World {
         self.kafka.set_login(login);
         self.kafka.set_available(available);
         self.kafka.set_topics(topics);
+        if self.profile.has_registry {
+            let happened = self.registry.come_or_go(&mut self.registries);
+            self.trace.line(format_args!("schema registry: {happened}"));
+        }
     }
 
     /// An operator forces the circuit breaker, or leaves it to itself.
@@ -595,6 +608,7 @@ impl World {
             return Ok(None);
         }
         let (mut storage, mut files) = (self.disk.clone(), self.files.clone());
+        self.registry.begin_anew();
         let settings = self.settings();
         let start = Start::find(&mut storage, &mut files, DESTINATION, &settings.topics, self.wall_ms)?;
         let options = FeedOptions { wait_for_settlement: self.profile.settles, ..FeedOptions::default() };
@@ -612,7 +626,10 @@ impl World {
         let ceiling = |max_bytes| Ceiling { max_bytes, segment_bytes, policy };
         Settings {
             topics: Topics { events: Some(TOPICS[0].to_owned()), admin_events: Some(TOPICS[1].to_owned()) },
-            content: keyferry_event::Content::default(),
+            content: Content {
+                format: if self.profile.has_registry { Format::JsonSchema } else { Format::Keycloak },
+                ..Content::default()
+            },
             headers: HeaderMode::CloudEvents,
             in_doubt: match self.profile.in_doubt {
                 DoubtPolicy::Publish => InDoubt::Publish,
@@ -642,6 +659,7 @@ impl World {
             }),
             controls: Arc::clone(&self.controls),
             meter: Arc::default(),
+            schemas: Arc::new(self.registry.clone()),
             seed: self.random.u64(..),
         }
     }
@@ -731,6 +749,7 @@ impl World {
         self.kafka.set_available(true);
         self.kafka.set_topics(true);
         self.kafka.set_login(true);
+        self.registry.heal();
         self.controls.force_breaker(None);
         self.paused = false;
         if self.profile.settles {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyferry_config::Sources;
+use keyferry_event::Format;
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Storage as _, Watch};
 use keyferry_monitor::{Status, StatusFile};
 use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, run as run_pipeline};
@@ -312,6 +313,10 @@ fn print(slot: &Path, task: &Task, stop: &mut StopSources) -> Result<(), Error> 
         first.map_or_else(shipment::default_settings, |first| shipment::settings(first, &plan.journal));
     // Nothing is given up or kept for the sake of a look.
     settings.ceiling = None;
+    if settings.content.format.schema().is_some() {
+        tracing::info!("what is printed is Keycloak's JSON: the configured format is not one for reading");
+        settings.content.format = Format::Keycloak;
+    }
     settings.topics.admin_events.get_or_insert_with(|| "admin-events".to_owned());
     let storage = ReadOnly::new(SlotDirectory::open(slot)?);
     let feed = Feed::open(storage, None, FeedOptions::default())?;

@@ -6,14 +6,16 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use keyferry_event::NullSink;
+use keyferry_event::{NullSink, SchemaId};
 use keyferry_journal::event::{EventEncoder, EventKind, Field};
 use keyferry_journal::slot::OwnedSlot;
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Writer};
+use keyferry_pipeline::schemas::FixedId;
 use keyferry_pipeline::{Nowhere, Pipeline, RunError, Settings, Start, SystemClock};
 use serde::Serialize;
 
@@ -57,7 +59,10 @@ fn shipped(arguments: &BenchArguments) -> Result<Settings, Error> {
     let plan = Plan::of(keyferry_config::load(&credentials::sources().with_file(file)?)?.config);
     let first = plan.complete().next().ok_or_else(|| Error::Incomplete(plan.lacks()))?;
     // Nothing is given up, and nothing waits for time to pass.
-    Ok(Settings { ceiling: None, settle_delay: Duration::ZERO, ..settings(first, &plan.journal) })
+    // They are shipped to nobody, and so no registry is asked.
+    let schemas = Arc::new(FixedId(SchemaId(1)));
+    let settings = settings(first, &plan.journal);
+    Ok(Settings { ceiling: None, settle_delay: Duration::ZERO, schemas, ..settings })
 }
 
 /// A directory that is removed when it is dropped.

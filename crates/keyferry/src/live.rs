@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use keyferry_config::{Destination, Journal, Readiness, Sources};
 use keyferry_kafka::PoolHandle;
 use keyferry_pipeline::{Controls, Meter, Phase, Report};
+use keyferry_registry::SchemaRegistry;
 
 use crate::alerting::Alerting;
 use crate::configuring::Configuring;
+use crate::schema_registry;
 use crate::tuning::Tuned;
 
 /// Everything that runs. Cheap to share: behind an `Arc`, for any thread.
@@ -95,12 +97,15 @@ pub struct Handles {
     pub meter: Arc<Meter>,
     /// What fits its connections to what flows.
     pub tuner: Arc<Tuned>,
+    /// Where its pipeline gets the ids of schemas.
+    pub registry: Arc<SchemaRegistry>,
 }
 
 impl Handles {
     /// Replaces the connections by ones to `destination` as it is now.
     fn renew(&self, destination: &Destination, cause: &str) {
         self.tuner.renew(destination, cause);
+        self.registry.configure(schema_registry::configuration(destination));
     }
 }
 

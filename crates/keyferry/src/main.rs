@@ -54,6 +54,7 @@ mod manual;
 mod otlp;
 mod read_only;
 mod replay;
+mod schema_registry;
 mod service;
 mod shipment;
 mod sidecar;

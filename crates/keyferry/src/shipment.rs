@@ -14,13 +14,16 @@ use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
 use keyferry_kafka::topics::{TopicPolicy, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, ProducerSettings};
 use keyferry_pipeline::backpressure::Thresholds;
+use keyferry_pipeline::schemas::NoSchemas;
 use keyferry_pipeline::{
     Ceiling, Credit, DrainLimits, Ended, InDoubt, Level, LowPriority, Overflow, Phase, Pipeline, Report,
     Retention, RunError, Settings, Share, SideFiles, Start, Stop, backpressure, breaker, run as run_pipeline,
 };
+use keyferry_registry::SchemaRegistry;
 
 use crate::error::Error;
 use crate::live::Handles;
+use crate::schema_registry;
 use crate::tuning::{self, Tuned};
 
 /// What may be in flight: enough to keep a distant broker busy, small enough to be forgotten on any machine.
@@ -135,11 +138,14 @@ impl Route<'_> {
         observe: &mut dyn FnMut(&Report, Phase, &Handles),
     ) -> Result<Ended, Error> {
         let settings = settings(self.destination, self.journal);
+        let registry =
+            Arc::new(SchemaRegistry::new(schema_registry::configuration(self.destination), settings.seed));
+        let settings = Settings { schemas: Arc::clone(&registry) as _, ..settings };
         let name = self.destination.name.as_str();
         let of = format!("{} to {name}", self.slot.display());
         let tuner = Arc::new(Tuned::new(of, self.destination, pool.clone())?);
         let (controls, meter) = (Arc::clone(&settings.controls), Arc::clone(&settings.meter));
-        let handles = Handles { pool, controls, meter, tuner };
+        let handles = Handles { pool, controls, meter, tuner, registry };
         let mut storage = SlotDirectory::open(self.slot)?;
         let mut aside = SideFiles::of(self.slot, name);
         let start = Start::find(&mut storage, &mut aside, name, &settings.topics, wall_ms())
@@ -356,6 +362,7 @@ pub fn default_settings() -> Settings {
         low_priority: LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
+        schemas: Arc::new(NoSchemas),
         seed: u64::from(std::process::id()) ^ wall_ms(),
     }
 }

@@ -15,6 +15,7 @@ use keyferry_journal::{Feed, FeedOptions, SegmentName, SlotDirectory, Storage, W
 use keyferry_kafka::pool::EndedSwap;
 use keyferry_kafka::topics::{Severity, TopicPolicy, TopicPresence, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, PoolSnapshot, ProducerSettings};
+use keyferry_pipeline::schemas::NoSchemas;
 use keyferry_pipeline::{
     Credit, DrainLimits, Ended, InDoubt, LowPriority, Pipeline, Retention, Settings, SideFiles, Start, Stop,
     backpressure, breaker, run,
@@ -189,6 +190,7 @@ fn settings(topic: &str) -> Settings {
         low_priority: LowPriority::default(),
         controls: Arc::default(),
         meter: Arc::default(),
+        schemas: Arc::new(NoSchemas),
         seed: 1,
     }
 }

@@ -21,7 +21,7 @@ const FIRST_MESSAGE: u8 = 0;
 const RECORD_NAME: &str = "io.keyferry.Event";
 
 /// A language of schemas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SchemaType {
     /// Apache Avro.
     Avro,
@@ -43,7 +43,7 @@ impl SchemaType {
 }
 
 /// What a registry is told of a format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Schema {
     /// The language of its text.
     pub kind: SchemaType,

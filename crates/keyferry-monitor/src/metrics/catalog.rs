@@ -160,8 +160,8 @@ catalog! {
         "1 for the state that the circuit breaker is in: `closed`, `open` or `half-open`.",
         "Not `closed`: nothing new is sent, the journal keeps the events. `keyferry breaker` says why.";
     BREAKER_CAUSE: GAUGE, None, "keyferry_breaker_cause", ["slot", "destination", "cause"],
-        "1 for the cause that has opened the circuit breaker, such as `authentication` or `consecutive-failures`; absent while it is closed.",
-        "`authentication`, `authorisation` and `configuration` need a person: docs/errors.md.";
+        "1 for the cause that has opened the circuit breaker, such as `authentication`, `consecutive-failures` or `schema-registry`; absent while it is closed.",
+        "`authentication`, `authorisation` and `configuration` need a person: docs/errors.md. `schema-registry`: docs/schema-registry.md.";
     BREAKER_TRANSITIONS: COUNTER, None, "keyferry_breaker_transitions_total", ["slot", "destination", "to"],
         "How often the circuit breaker has gone into a state.",
         "Often: the destination comes and goes.";
@@ -171,6 +171,22 @@ catalog! {
     BREAKER_FAILURES: GAUGE, None, "keyferry_breaker_consecutive_failures", ["slot", "destination"],
         "Attempts in a row that have failed.",
         "See `keyferry_records_failed_total`.";
+
+    REGISTRY_REQUESTS: COUNTER, None, "keyferry_registry_requests_total", ["slot", "destination"],
+        "Requests to the schema registry that had an answer or failed. The five of `keyferry_registry_…` are there where a registry is configured.",
+        "One a subject after a start is normal. More: it fails, see the next.";
+    REGISTRY_FAILURES: COUNTER, None, "keyferry_registry_failures_total", ["slot", "destination", "class"],
+        "Those of them that gave no id, by why: `unreachable`, `slow`, `failing`, `insecure`, `unauthenticated`, `forbidden`, `incompatible`, `invalid`, `missing` or `unintelligible`.",
+        "The class says who is to act: docs/schema-registry.md.";
+    REGISTRY_SECONDS: COUNTER, Seconds, "keyferry_registry_request_seconds_total", ["slot", "destination"],
+        "How long those requests took together.",
+        "Divided by their number it is the registry's time to answer.";
+    REGISTRY_IDS: GAUGE, None, "keyferry_registry_ids", ["slot", "destination"],
+        "Subjects whose id is known.",
+        "One a topic, or one in all, as `subject_name_strategy` says.";
+    REGISTRY_WAITING: GAUGE, None, "keyferry_registry_waiting_subjects", ["slot", "destination"],
+        "Subjects that have no id yet and that records wait for.",
+        "Not 0 for longer than a moment: nothing is sent, the journal keeps the events. `keyferry breaker` says why.";
 
     CONNECTIONS: GAUGE, None, "keyferry_kafka_connections", ["slot", "destination", "state"],
         "Producers, by what they are doing: `active`, `warming-up`, `standby` or `draining`.",

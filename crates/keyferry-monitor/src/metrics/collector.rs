@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use keyferry_kafka::PoolSnapshot;
 use keyferry_kafka::tuner::TunerState;
 use keyferry_pipeline::{Meter, Phase, Report};
+use keyferry_registry::Report as RegistryReport;
 
 use super::kafka::Accrual;
 use super::sample::Samples;
 use super::system::System;
 use super::window::{Totals, Window};
-use super::{catalog, events, kafka};
+use super::{catalog, events, kafka, registry};
 
 /// What ships, for a collector to ask. No method may wait for delivery.
 pub trait Shipments: Send + Sync {
@@ -66,6 +67,8 @@ pub struct Observed {
     pub pool: PoolSnapshot,
     /// What fits them to what flows.
     pub tuner: TunerState,
+    /// The schema registry.
+    pub registry: RegistryReport,
     /// Until when the configured certificates are valid.
     pub certificates: Certificates,
 }
@@ -115,6 +118,7 @@ impl MetricsCollector {
         self.agent()
             .and(events::collect(&shipments))
             .and(self.kafka(&shipments))
+            .and(registry::collect(&shipments))
             .and(self.collect_system_metrics())
     }
 

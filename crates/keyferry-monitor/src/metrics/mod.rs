@@ -7,7 +7,7 @@
 //! - [`sample`]: what was collected.
 //! - [`exposition`]: the same for who asks: as text, or (`protobuf`) as messages.
 //! - [`otlp`]: the same for who is told.
-//! - `events`, `kafka`, `system`: where it comes from.
+//! - `events`, `kafka`, `registry`, `system`: where it comes from.
 //! - `alerting`: the same for the agent's own alerts.
 //! - `window`: what has passed in the last minute.
 //! - [`MetricsCollector`]: all of it together.
@@ -21,6 +21,7 @@ pub mod exposition;
 mod kafka;
 pub mod otlp;
 mod protobuf;
+mod registry;
 pub mod sample;
 pub mod system;
 mod window;

@@ -256,6 +256,26 @@ fn kafka() -> Section {
                     "{{destination}} {{certificate}}",
                 )],
             ),
+            gauge("Subjects that wait for the schema registry", &REGISTRY_WAITING, OF_SHIPMENT, EACH),
+            counter(
+                "Schema registry: failures",
+                &REGISTRY_FAILURES,
+                OF_SHIPMENT,
+                "destination, class",
+                "{{destination}} {{class}}",
+            ),
+            panel(
+                "Schema registry: time to answer",
+                "s",
+                [(
+                    format!(
+                        "{} / {}",
+                        sum_by("destination", rate(&REGISTRY_SECONDS, OF_SHIPMENT, RANGE)),
+                        sum_by("destination", rate(&REGISTRY_REQUESTS, OF_SHIPMENT, RANGE))
+                    ),
+                    "{{destination}}",
+                )],
+            ),
             gauge("Throttled by quota", &THROTTLE, OF_SHIPMENT, EACH),
             gauge("How full batches are", &BATCH_FILL, OF_SHIPMENT, EACH),
             panel("Compression (bytes for each sent)", "short", [(series(&COMPRESSION, OF_SHIPMENT), EACH)]),

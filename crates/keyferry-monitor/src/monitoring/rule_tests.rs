@@ -206,6 +206,7 @@ pub fn trials() -> Vec<Trial> {
             with(&[("cause", "authentication")]),
             (4, 8),
         ),
+        level("KeyferrySchemaRegistry", &REGISTRY_WAITING, "", ("0", "1"), shipment(), (5, 8)),
         // From minute 20 it is only idle.
         Trial {
             alert: "KeyferryBrokerDown",

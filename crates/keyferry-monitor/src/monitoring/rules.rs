@@ -254,6 +254,14 @@ pub fn alerts() -> Vec<Alert> {
             "It does not pass by itself: docs/errors.md, docs/security.md.",
         ),
         alert(
+            "KeyferrySchemaRegistry",
+            Critical,
+            format!("{} > 0", REGISTRY_WAITING.name),
+            "1m",
+            "The schema registry gives no id for a schema: nothing is sent, the journal keeps the events.",
+            "`keyferry breaker` says why. Is the registry up, and does it take the schema? docs/schema-registry.md.",
+        ),
+        alert(
             "KeyferryBrokerDown",
             Warning,
             // Without attempts, nothing is wanted of it: an idle connection may be closed.

@@ -254,6 +254,13 @@ impl CircuitBreaker {
         }
     }
 
+    /// What is to be sent next has no schema that a consumer could read it by: at once, because nothing behind it may be sent either. An acknowledgement of what is in flight
+    /// closes the breaker as ever, and the next look opens it again.
+    pub fn withheld(&mut self, failure: &Failure, now_ms: u64) {
+        self.consecutive_failures = self.consecutive_failures.saturating_add(1);
+        self.trip_after_pause(Trip::SchemaRegistry, failure.reason.clone(), now_ms);
+    }
+
     /// The sink has other connections than those that it has opened for, and they have reached the destination: they are tried at once.
     pub fn renewed(&mut self, now_ms: u64) {
         self.retry_at_ms = self.retry_at_ms.min(now_ms);

@@ -44,6 +44,8 @@ pub enum Trip {
     Authorisation,
     /// Something is not as it must be until a person changes it.
     Configuration,
+    /// The schema registry gives no id for the schema of what is to be sent next.
+    SchemaRegistry,
     /// An operator wants it.
     Forced,
 }
@@ -59,6 +61,7 @@ impl Trip {
             Self::Authentication => "authentication",
             Self::Authorisation => "authorisation",
             Self::Configuration => "configuration",
+            Self::SchemaRegistry => "schema-registry",
             Self::Forced => "forced",
         }
     }

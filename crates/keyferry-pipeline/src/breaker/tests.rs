@@ -274,3 +274,23 @@ fn the_time_in_each_state_is_counted() {
     bench.after(200);
     assert_eq!(bench.report().time_in_state_ms, TimeInState { closed: 1_000, open: 500, half_open: 200 });
 }
+
+#[test]
+fn it_opens_while_there_is_no_schema_and_stays_so_until_there_is_one() {
+    let mut bench = Bench::new();
+    let no_id = Failure::transient("no id");
+    bench.breaker.withheld(&no_id, bench.now_ms);
+    assert_eq!(bench.breaker.state(), BreakerState::Open, "by the first refusal");
+    assert_eq!(bench.report().reason, Some(Trip::SchemaRegistry));
+    for _ in 0..10 {
+        bench.half_open();
+        bench.breaker.withheld(&no_id, bench.now_ms);
+        assert_eq!((bench.breaker.state(), bench.permit()), (BreakerState::Open, Permit::Nothing));
+    }
+    assert_eq!(bench.report().consecutive_failures, 11);
+    bench.half_open();
+    assert_eq!(bench.settle(ONE, true), BreakerState::Closed);
+    bench.force(Some(Forced::Closed));
+    bench.breaker.withheld(&no_id, bench.now_ms);
+    assert_eq!((bench.breaker.state(), bench.permit()), (BreakerState::Closed, Permit::Nothing));
+}

@@ -88,6 +88,7 @@ pub fn shipment(destination: &str, slot: &str, state: State) -> Shipment {
             last_delivery: None,
             backlog: Backlog { bytes: 42, ..Backlog::default() },
             breaker: Breaker::default(),
+            registry: None,
         },
         pool: Some(Pool { generation: 1, size: 1, ..Pool::default() }),
         tuner: Some(Tuner::default()),

@@ -10,6 +10,7 @@ use keyferry_config::{Class, Destination};
 use keyferry_pipeline::Tunables;
 
 use crate::live::{Key, Live, Shipment};
+use crate::schema_registry;
 use crate::shipment::{settings, sink};
 use crate::stop::Broadcast;
 use crate::tuning;
@@ -139,6 +140,7 @@ fn retune_one(live: &Live, shipment: &Shipment) {
     if let Some((running, destination)) = present(live, shipment)
         && let Some(journal) = live.journal()
     {
+        running.handles.registry.configure(schema_registry::configuration(&destination));
         running.handles.controls.retune(Tunables::of(&settings(&destination, &journal)));
     }
 }

@@ -156,6 +156,7 @@ pub fn shipment(shipment: &Shipment) -> model::Shipment {
                 last_delivery: None,
                 backlog: model::Backlog { bytes: *backlog_bytes, ..model::Backlog::default() },
                 breaker: model::Breaker::default(),
+                registry: None,
             },
             pool: None,
             tuner: None,
@@ -174,7 +175,21 @@ fn delivery(slot: String, adopted: bool, running: &Running) -> model::Delivery {
         last_delivery: report.last_delivery_ms,
         backlog: backlog(&report.backpressure, report.backlog_bytes, handles.controls.holds_replays()),
         breaker: breaker(&report.breaker, &handles.controls),
+        registry: registry(handles.registry.report()),
     }
+}
+
+fn registry(report: keyferry_registry::Report) -> Option<model::Registry> {
+    let keyferry_registry::Report { url, known, waiting, failing, .. } = report;
+    let since = failing.as_ref().map(|failing| wall_ms().saturating_sub(failing.for_ms));
+    Some(model::Registry {
+        url: url?,
+        ids: known as u64,
+        waiting: waiting as u64,
+        cause: failing.as_ref().map(|failing| failing.kind.word().to_owned()),
+        reason: failing.map(|failing| failing.what),
+        since,
+    })
 }
 
 fn state(phase: Phase, state: State) -> model::State {

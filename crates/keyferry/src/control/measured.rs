@@ -29,6 +29,7 @@ fn observation(shipment: Shipment) -> Observation {
         Standing::Running(running) => Ok(Box::new(Observed {
             pool: running.handles.pool.snapshot(),
             tuner: running.handles.tuner.state(),
+            registry: running.handles.registry.report(),
             certificates: certificates(&running.handles.tuner.destination()),
             meter: running.handles.meter,
             report: running.report,

@@ -73,7 +73,7 @@ fn row(destination: &str, delivery: &Delivery) -> [String; 9] {
 
 /// What a row has no room for, and an operator should know.
 fn notes(destination: &str, delivery: &Delivery, out: &mut dyn Write) -> io::Result<()> {
-    let Delivery { slot, adopted, state, counts, backlog, .. } = delivery;
+    let Delivery { slot, adopted, state, counts, backlog, registry, .. } = delivery;
     let mut note = |style: Style, text: String| {
         let whose = styled(FAINT, format_args!("{} {}:", plain(destination), plain(slot)));
         writeln!(out, "  {whose} {}", styled(style, plain(&text)))
@@ -83,6 +83,12 @@ fn notes(destination: &str, delivery: &Delivery, out: &mut dyn Write) -> io::Res
     }
     for reason in reasons(delivery) {
         note(if *state >= State::Blocked { BAD } else { ODD }, reason)?;
+    }
+    if let Some((registry, since)) = registry.as_ref().and_then(|registry| Some((registry, registry.since?)))
+    {
+        let cause = registry.cause.as_deref().unwrap_or(NONE);
+        let waiting = count(registry.waiting, "subject");
+        note(BAD, format!("schema registry {cause} since {}: {waiting} without an id", time(since)))?;
     }
     if let Some(why) = &backlog.reason {
         let full = backlog

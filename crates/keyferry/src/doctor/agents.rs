@@ -210,6 +210,7 @@ mod tests {
             last_delivery: None,
             backlog: Backlog::default(),
             breaker: Breaker::default(),
+            registry: None,
         }
     }
 

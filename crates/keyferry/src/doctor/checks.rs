@@ -154,6 +154,10 @@ checks! {
         "Set the topic's cleanup.policy to delete.";
     CONFIG_TOPIC = "config.topic": "The topic by which all nodes are changed at once exists, is compacted, and can be written.",
         "Create it with one partition and cleanup.policy=compact, or set `destination.topics.create`; grant READ, WRITE, DESCRIBE and DESCRIBE_CONFIGS on it.";
+    REGISTRY_ANSWERS = "registry.answers": "The schema registry can be reached and lets the agent in, where the format needs one.",
+        "See docs/schema-registry.md for what is told; until there is an id the journal keeps the events.";
+    REGISTRY_SCHEMA = "registry.schema": "The registry has the schema under each subject, or takes it.",
+        "Register the schema of `schemas/` under the subject, set destination.registry.register = true, or choose another compatibility level for the subject.";
     PROBE_ROUND_TRIP = "probe.round-trip": "A record that is sent is acknowledged (`--probe-topic`).",
         "Mend what the text names; the agent's records would fare no better.";
     CLOCK_SKEW = "clock.skew": "This machine's clock and the broker's agree (needs a probe topic with message.timestamp.type=LogAppendTime).",

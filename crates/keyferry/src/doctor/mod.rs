@@ -8,7 +8,7 @@
 //!
 //! - [`checks`]: the table of what is examined.
 //! - `finding`: what was found, and how it is printed.
-//! - `configuration`, `keycloak`, `disk`, `journal`, `agents`, `machine`, `way`: the areas.
+//! - `configuration`, `keycloak`, `disk`, `journal`, `agents`, `machine`, `registry`, `way`: the areas.
 
 mod agents;
 mod checks;
@@ -18,6 +18,7 @@ mod finding;
 mod journal;
 mod keycloak;
 mod machine;
+mod registry;
 mod way;
 
 use std::collections::BTreeMap;
@@ -34,7 +35,8 @@ use keyferry_kafka::{ProducerSettings, compacted, examine};
 use crate::cli::{CheckArguments, DoctorArguments};
 use crate::credentials;
 use crate::error::{Error, Finding as Outcome};
-use crate::shipment::{kafka_settings, pool_settings, wall_ms};
+use crate::schema_registry;
+use crate::shipment::{content, kafka_settings, pool_settings, wall_ms};
 use crate::terminal;
 use agents::Answer;
 use checks::{
@@ -143,6 +145,7 @@ impl<'a> Doctor<'a> {
         let machine = Machine::observe(&self.arguments.root, agent);
         report.tell(machine.judge(self.destinations().map(|one| one.delivery.buffer.as_bytes()).sum()))?;
         for destination in self.destinations() {
+            report.tell(self.registry(destination))?;
             self.way(destination, report)?;
         }
         Ok(())
@@ -224,6 +227,19 @@ impl<'a> Doctor<'a> {
 
     fn silence(&self) -> String {
         format!("no answer in {:?}", self.limit)
+    }
+
+    /// Examines the schema registry, where one is needed.
+    fn registry(&self, destination: &Destination) -> Vec<Finding> {
+        let (Some(schema), Some(registry)) =
+            (content(destination).format.schema(), schema_registry::configuration(destination))
+        else {
+            return Vec::new();
+        };
+        // A topic that a template makes is known by its events only.
+        let topics = [Some(&destination.topic_events), destination.topic_admin_events.as_ref()];
+        let topics: Vec<String> = topics.into_iter().flatten().map(ToString::to_string).collect();
+        registry::examine(&registry, &schema, &topics, self.limit)
     }
 
     /// Examines the way to a destination, step by step.

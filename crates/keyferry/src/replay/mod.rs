@@ -20,10 +20,11 @@ use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use keyferry_config::Destination;
-use keyferry_event::{Content, Encoder, Envelope, Routing, Topics};
+use keyferry_event::{Content, Encoder, Envelope, Routing, SchemaId, Topics};
 use keyferry_journal::Transaction;
 use keyferry_journal::event::EventView;
 use keyferry_kafka::{KafkaSink, Mark, ProducerSettings};
+use keyferry_registry::SchemaRegistry;
 use serde::Serialize;
 
 use crate::cli::{Filter, ReplayArguments};
@@ -31,7 +32,8 @@ use crate::connection;
 use crate::error::{Error, Finding};
 use crate::journal::concerns;
 use crate::journal::slot::Slot;
-use crate::shipment;
+use crate::schema_registry;
+use crate::shipment::{self, wall_ms};
 use crate::terminal::{self, BAD, GOOD, ODD, count, styled};
 use giving_way::Pressure;
 use kept::each_kept;
@@ -134,6 +136,7 @@ impl<'a> Replay<'a> {
         }
         let mut sender = Sender::new(self.sink()?, Duration::from_secs(self.arguments.connection.timeout));
         let mut encoder = self.encoder();
+        let registry = SchemaRegistry::new(schema_registry::configuration(&self.destination), wall_ms());
         let mut pressure = Pressure::of(&self.arguments.directory, self.name());
         self.each(|Sent { transaction, event, sequence }| {
             let (Some(sequence), Some(topic)) = (*sequence, self.topics.of(event.kind())) else {
@@ -141,9 +144,16 @@ impl<'a> Replay<'a> {
             };
             let (node, epoch, outcome) = (transaction.node, transaction.epoch, transaction.outcome);
             let envelope = Envelope { node, epoch, outcome, sequence };
-            let record = encoder
-                .encode(topic, event, &envelope)
-                .map_err(|unknown| Error::Sink(unknown.to_string()))?;
+            let record = loop {
+                match encoder.encode(topic, event, &envelope) {
+                    Ok(record) => break record,
+                    Err(unknown) => {
+                        let topic = unknown.topic.to_owned();
+                        let id = self.schema_id(&registry, &topic)?;
+                        encoder.learn(&topic, id);
+                    }
+                }
+            };
             if let Some(obstacle) = pressure.obstacle() {
                 bar.suspend(|| anstream::eprintln!("{}: {obstacle}", styled(ODD, "waiting")));
                 sender.finish()?;
@@ -169,6 +179,14 @@ impl<'a> Replay<'a> {
             .routing(Routing { topic, ..routing })
             .redacting(redaction)
             .formatting(format)
+    }
+
+    /// The id that a registry has for the schema of records for `topic`.
+    fn schema_id(&self, registry: &SchemaRegistry, topic: &str) -> Result<SchemaId, Error> {
+        let patience = Duration::from_secs(self.arguments.connection.timeout);
+        let format = shipment::content(&self.destination).format;
+        let schema = format.schema().ok_or_else(|| Error::Sink(format!("{format:?} has no schema")))?;
+        registry.wait_for(&schema, topic, patience).map_err(|failure| Error::Sink(failure.reason))
     }
 
     fn sink(&self) -> Result<KafkaSink, Error> {

@@ -313,6 +313,7 @@ mod tests {
             last_delivery: Some(NOW),
             backlog: Backlog { bytes: 3 << 20, oldest_ms: Some(2_345), ..Backlog::default() },
             breaker: Breaker::default(),
+            registry: None,
         }
     }
 
