@@ -33,7 +33,7 @@ pub struct Record {
     pub headers: BTreeMap<String, String>,
     /// The value as it is.
     pub value: Vec<u8>,
-    /// The value as JSON.
+    /// The value as JSON; null where it is none.
     pub json: Value,
 }
 
@@ -232,7 +232,7 @@ fn record(message: &BorrowedMessage<'_>) -> Result<Record> {
         headers: headers
             .map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())))
             .collect(),
-        json: serde_json::from_slice(&value)?,
+        json: serde_json::from_slice(&value).unwrap_or_default(),
         value,
     })
 }

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod agent;
 pub mod alertmanager;
+pub mod apicurio;
 pub mod audit;
 pub mod browser;
 pub mod certificates;

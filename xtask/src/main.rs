@@ -137,6 +137,7 @@ fn fetch(cache: &Cache, all: bool) -> Result<()> {
         println!("{}", version.fetch(cache)?.display());
     }
     println!("{}", parts::kafka(cache)?.display());
+    println!("{}", parts::apicurio(cache)?.display());
     println!("{}", parts::zig(cache)?.display());
     println!("{}", parts::zigbuild(cache)?.display());
     println!("{}", parts::prometheus(cache)?.display());

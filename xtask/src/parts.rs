@@ -1,6 +1,6 @@
 //! The real parts that Keyferry is built with and tested on, each at one pinned version, and how they come into the [`Cache`].
 //!
-//! Everything comes from package registries by their own clients: Keycloak and Kafka by Maven, zig, what Cargo needs to link with it and OpenTelemetry's messages
+//! Everything comes from package registries by their own clients: Keycloak, Kafka and Apicurio Registry by Maven, zig, what Cargo needs to link with it and OpenTelemetry's messages
 //! by pip, the other Cargo tools by Cargo, Prometheus by apt.
 
 use std::fmt;
@@ -16,6 +16,7 @@ const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugi
 const KAFKA: &str = "4.4.0";
 /// The binding that lets Kafka's SLF4J 1.7 log through the Log4j that Kafka itself depends on.
 const LOG4J: &str = "2.25.5";
+const APICURIO: &str = "3.3.3";
 const ZIG: &str = "0.17.1";
 const ZIGBUILD: &str = "0.24.1";
 /// OpenTelemetry's own messages for Python, and what decodes them.
@@ -51,8 +52,11 @@ const SCHEMATHESIS: [&str; 27] = [
     "urllib3==2.8.0",
     "werkzeug==3.1.9",
 ];
-/// By whom the formats of records are read in tests: the CloudEvents SDK, and OCSF's schemas with what validates by them.
-const FORMAT_READERS: [&str; 10] = [
+/// By whom the formats of records are read in tests: the CloudEvents SDK, OCSF's schemas with what validates by them, and the libraries of Avro and Protobuf, the latter with its compiler.
+const FORMAT_READERS: [&str; 13] = [
+    "avro==1.12.2",
+    "protobuf==7.36.2",
+    "grpcio-tools==1.85.1",
     "cloudevents==2.2.0",
     "ocsf-json-schema==1.2.0",
     "jsonschema==4.26.0",
@@ -133,6 +137,23 @@ pub fn kafka_tools(cache: &Cache) -> Result<PathBuf> {
     kafka_jars(cache, "kafka-tools", "kafka-tools")
 }
 
+/// The program of Apicurio Registry, fetched if need be.
+///
+/// # Errors
+/// [`Error::ToolMissing`] for Maven, [`Error::CommandFailed`] where Maven cannot bring it.
+pub fn apicurio(cache: &Cache) -> Result<PathBuf> {
+    let part = cache.part(&format!("apicurio-{APICURIO}"), |place| {
+        progress::step(&format!("fetch Apicurio Registry {APICURIO}"), || {
+            MAVEN.require()?;
+            let artifact = format!("-Dartifact=io.apicurio:apicurio-registry-app:{APICURIO}:tar.gz:all");
+            let output = format!("-DoutputDirectory={}", place.display());
+            let markers = format!("-DmarkersDirectory={}", place.join("markers").display());
+            run_silently(maven(place).args([&dependency_goal("unpack"), &artifact, &output, &markers]))
+        })
+    })?;
+    Ok(part.join("quarkus-run.jar"))
+}
+
 /// An artifact of Kafka with all that it depends on.
 fn kafka_jars(cache: &Cache, name: &str, artifact: &str) -> Result<PathBuf> {
     let part = cache.part(&format!("{name}-{KAFKA}"), |place| {
@@ -192,7 +213,7 @@ pub fn schemathesis(cache: &Cache) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::ToolMissing`] for pip, [`Error::CommandFailed`] where pip cannot bring it.
 pub fn format_readers(cache: &Cache) -> Result<PathBuf> {
-    cache.part("format-readers-1", |place| {
+    cache.part("format-readers-2", |place| {
         progress::step("fetch readers of formats", || pip(place, &FORMAT_READERS))
     })
 }

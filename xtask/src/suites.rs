@@ -85,7 +85,12 @@ impl Suite {
             ]),
             Self::Java => Ok(vec![maven_verify()?]),
             Self::MainJob => Ok(vec![end_to_end_test("main_job", bench.jar()?)]),
-            Self::Kafka => Ok(vec![end_to_end_test("kafka", bench.jar()?)]),
+            Self::Kafka => {
+                let jar = bench.jar()?;
+                parts::apicurio(&bench.cache)?;
+                parts::format_readers(&bench.cache)?;
+                Ok(vec![end_to_end_test("kafka", jar)])
+            }
             Self::Monitoring => {
                 let jar = bench.jar()?;
                 parts::prometheus(&bench.cache)?;

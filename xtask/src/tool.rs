@@ -1,7 +1,10 @@
 //! The programs that tasks run, and how to get the ones that are missing.
 
+use std::env;
 use std::fmt::Write as _;
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use crate::{Error, Result};
@@ -26,6 +29,33 @@ pub const JAVA: Tool = Tool {
     probe: &["-version"],
     remedy: "install a JDK, version 17 or later (Debian: apt-get install openjdk-17-jdk-headless)",
 };
+/// The oldest Java that Apicurio Registry runs on.
+const APICURIOS_JAVA: u32 = 21;
+
+/// The program of a Java virtual machine that Apicurio Registry runs on: that which the variable `JAVA_21` names, the one on the path, or one among those that Debian's packages and others install.
+///
+/// # Errors
+/// [`Error::ToolMissing`] with the remedy.
+pub fn java_21() -> Result<PathBuf> {
+    let named = env::var_os("JAVA_21").map(PathBuf::from);
+    let installed = fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten();
+    let installed = installed.map(|entry| entry.path().join("bin/java"));
+    let mut all = named.into_iter().chain([PathBuf::from(JAVA.name)]).chain(installed);
+    all.find(|java| java_version(java).is_some_and(|version| version >= APICURIOS_JAVA)).ok_or(
+        Error::ToolMissing {
+            tool: "java (21 or later)",
+            remedy: "install a JDK, version 21 or later, and let the variable JAVA_21 name its program java",
+        },
+    )
+}
+
+/// The feature release of a Java virtual machine, by what it says of itself: `openjdk version "21.0.5" 2024-10-15`.
+fn java_version(java: &Path) -> Option<u32> {
+    let said = output_of(Command::new(java).arg("-version")).ok()?;
+    let (_, version) = said.split_once("version \"")?;
+    version.split(['.', '"', '-']).next()?.parse().ok()
+}
+
 /// Apache Maven, which builds the provider and brings Keycloak and Kafka.
 pub const MAVEN: Tool =
     Tool { name: "mvn", probe: &["--version"], remedy: "install Maven (Debian: apt-get install maven)" };

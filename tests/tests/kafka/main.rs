@@ -15,4 +15,5 @@ mod doctor;
 mod nodes;
 mod outages;
 mod pool;
+mod registry;
 mod security;
