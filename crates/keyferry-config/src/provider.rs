@@ -73,6 +73,12 @@ pub static PROVIDER_OPTIONS: &[ProviderOption] = &[
          under other filters ([events.md](events.md#what-nobody-wants-is-not-journaled)).",
     ),
     option(
+        "journal-redact",
+        "`none`",
+        "What the provider masks before it journals an event: `none`, or `secrets`, by the names of fields. The agent masks secrets before it publishes in \
+         any case ([events.md](events.md#redaction)).",
+    ),
+    option(
         "agent",
         "`child`",
         "Who runs the agent: `child` is the provider, `external` is somebody else (a sidecar, a service).",

@@ -344,6 +344,11 @@ pub fn files() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// The names of secrets, for the provider: a line for each.
+pub fn names_of_secrets() -> String {
+    crate::redaction::names_of_secrets()
+}
+
 /// What a record may tell.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Told {

@@ -1,11 +1,11 @@
-//! The AsyncAPI document and the JSON Schemas are as generated (`KEYFERRY_DOCS=write` writes them), and as the encoder writes. That independent readers take them is tested in the suite `monitoring`.
+//! The AsyncAPI document, the JSON Schemas and the names of secrets that the provider masks are as generated (`KEYFERRY_DOCS=write` writes them), and as the encoder writes. That independent readers take them is tested in the suite `monitoring`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use keyferry_event::contract::{asyncapi, files};
+use keyferry_event::contract::{asyncapi, files, names_of_secrets};
 use keyferry_event::{Encoder, Envelope, Format, Gap, GapReason, HeaderMode, SchemaId};
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
@@ -13,9 +13,12 @@ use serde_json::Value;
 
 #[test]
 fn every_file_is_as_generated() {
-    for (path, document) in files() {
+    let documents = files()
+        .into_iter()
+        .map(|(path, document)| (path, serde_json::to_string_pretty(&document).unwrap() + "\n"));
+    let names = ("provider/src/main/resources/org/keyferry/provider/secret-names.tsv", names_of_secrets());
+    for (path, text) in documents.chain([names]) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
-        let text = serde_json::to_string_pretty(&document).unwrap() + "\n";
         if std::env::var_os("KEYFERRY_DOCS").is_some_and(|value| value == "write") {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, &text).unwrap();

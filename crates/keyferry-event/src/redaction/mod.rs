@@ -31,6 +31,11 @@ use rule::Rules;
 use secret::Suspicion;
 use walk::Walk;
 
+/// The names of secrets, a line for each.
+pub(crate) fn names_of_secrets() -> String {
+    secret::names()
+}
+
 /// What becomes of an event in whose JSON nothing can be searched.
 const UNSEARCHABLE: &[u8] = b"\"**********\"";
 

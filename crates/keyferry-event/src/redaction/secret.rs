@@ -82,19 +82,26 @@ pub(super) fn is_secret_name(name: &[u8]) -> bool {
 /// The field of a credential that is a secret, whatever else its name may mean elsewhere.
 pub(super) const VALUE: &[u8] = b"value";
 
+/// The types of credentials.
+const CREDENTIALS: [&str; 8] =
+    ["password", "password-history", "secret", "otp", "totp", "hotp", "recovery-authn-codes", "kerberos"];
+
 /// Whether an object with this `type` is a credential, whose `value` is a secret.
 pub(super) fn is_type_of_credential(name: &[u8]) -> bool {
-    let types: [&[u8]; 8] = [
-        b"password",
-        b"password-history",
-        b"secret",
-        b"otp",
-        b"totp",
-        b"hotp",
-        b"recovery-authn-codes",
-        b"kerberos",
-    ];
-    types.contains(&name)
+    CREDENTIALS.iter().any(|known| known.as_bytes() == name)
+}
+
+/// The names of secrets as the provider reads them, which masks what it journals where it is asked to.
+pub(crate) fn names() -> String {
+    let letters = || b'a'..=b'z';
+    let endings = letters().flat_map(|second| letters().flat_map(move |last| endings([second, last])));
+    let line = |kind: &'static str| move |name: &&str| format!("{kind}\t{name}\n");
+    let lines = endings.map(line("ending")).chain(NAMES.iter().map(line("name")));
+    let lines = lines
+        .chain([&AGE].into_iter().map(line("harmless")))
+        .chain(CREDENTIALS.iter().map(line("credential")));
+    "# Generated: the names of secrets, in small letters and without `_`, `-`, `.` and blanks.\n".to_owned()
+        + &lines.collect::<String>()
 }
 
 /// Whether the content of a string tells nothing although its field's name is that of a secret: it is empty, a truth value, masked already (Keycloak writes `**********` itself), or the

@@ -94,6 +94,11 @@ record DescribedOption(
               "skip",
               "keep"),
           choice(
+              "journal-redact",
+              "What is masked before events are journaled: nothing, or what is a secret by its name. The agent masks secrets before it publishes in any case.",
+              "none",
+              "secrets"),
+          choice(
               "agent",
               "Who runs the agent: the provider as its child, or somebody else.",
               "child",

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.ser.PropertyWriter;
 import com.fasterxml.jackson.databind.ser.impl.SimpleBeanPropertyFilter;
 import com.fasterxml.jackson.databind.ser.impl.SimpleFilterProvider;
 import java.io.IOException;
+import java.util.Objects;
 import org.keycloak.events.Event;
 import org.keycloak.events.admin.AdminEvent;
 import org.keycloak.events.admin.AuthDetails;
@@ -36,26 +37,26 @@ final class EventEncoder {
 
   private static final ObjectWriter WHOLE = MAPPER.writer();
 
-  private static final ObjectWriter WITHOUT_REPRESENTATION =
+  private static final ObjectWriter OTHER_REPRESENTATION =
       MAPPER
           .copy()
           .addMixIn(AdminEvent.class, Filtered.class)
-          .writer(new SimpleFilterProvider().addFilter(REPRESENTATION, new NullRepresentation()));
+          .writer(new SimpleFilterProvider().addFilter(REPRESENTATION, new OtherRepresentation()));
 
   @JsonFilter(REPRESENTATION)
   private interface Filtered {}
 
   /**
-   * Writes null for the representation: Keycloak's object is not changed, other listeners get it
-   * too.
+   * Writes the representation that the writer is given as an attribute, or null: Keycloak's object
+   * is not changed, other listeners get it too.
    */
-  private static final class NullRepresentation extends SimpleBeanPropertyFilter {
+  private static final class OtherRepresentation extends SimpleBeanPropertyFilter {
     @Override
     public void serializeAsField(
         Object event, JsonGenerator json, SerializerProvider provider, PropertyWriter property)
         throws Exception {
       if (property.getName().equals(REPRESENTATION)) {
-        json.writeNullField(REPRESENTATION);
+        json.writeStringField(REPRESENTATION, (String) provider.getAttribute(REPRESENTATION));
       } else {
         property.serializeAsField(event, json, provider);
       }
@@ -88,15 +89,15 @@ final class EventEncoder {
   /**
    * Adds an admin event to the buffer.
    *
-   * @param includeRepresentation whether the realm wants the representation to be part of its
-   *     events
+   * @param representation what is told of the representation; {@code null} where the realm wants
+   *     none in its events
    * @param traceparent may be {@code null}
    * @param names what {@link Enricher} has found; may be {@code null}
    * @throws IOException if the event has no JSON form; nothing is added then
    */
   static void encode(
       AdminEvent event,
-      boolean includeRepresentation,
+      String representation,
       String traceparent,
       String names,
       EventBuffer buffer)
@@ -113,7 +114,11 @@ final class EventEncoder {
     buffer.field(Field.RESOURCE_PATH, event.getResourcePath());
     buffer.field(Field.ERROR, event.getError());
     buffer.field(Field.TRACEPARENT, traceparent);
-    end(buffer, includeRepresentation ? WHOLE : WITHOUT_REPRESENTATION, event, names);
+    ObjectWriter writer =
+        Objects.equals(representation, event.getRepresentation())
+            ? WHOLE
+            : OTHER_REPRESENTATION.withAttribute(REPRESENTATION, representation);
+    end(buffer, writer, event, names);
   }
 
   private static String nameOf(Enum<?> constant) {

@@ -37,7 +37,7 @@ final class KeyferryEventListener implements EventListenerProvider {
       return;
     }
     try {
-      recorder().record(event, TraceContext.of(session), enricher.of(event, session));
+      recorder().record(redacted(event), TraceContext.of(session), enricher.of(event, session));
     } catch (RuntimeException e) {
       journal.loseUnrecordable(EventKind.USER, event.getTime(), e);
     }
@@ -49,15 +49,23 @@ final class KeyferryEventListener implements EventListenerProvider {
       return;
     }
     try {
+      String representation = includeRepresentation ? redacted(event.getRepresentation()) : null;
       recorder()
           .record(
-              event,
-              includeRepresentation,
-              TraceContext.of(session),
-              enricher.of(event, session));
+              event, representation, TraceContext.of(session), enricher.of(event, session));
     } catch (RuntimeException e) {
       journal.loseUnrecordable(EventKind.ADMIN, event.getTime(), e);
     }
+  }
+
+  private Event redacted(Event event) {
+    return options.redact() == Options.Redact.SECRETS ? SecretMask.without(event) : event;
+  }
+
+  private String redacted(String representation) {
+    return options.redact() == Options.Redact.SECRETS
+        ? SecretMask.without(representation)
+        : representation;
   }
 
   private SessionRecorder recorder() {

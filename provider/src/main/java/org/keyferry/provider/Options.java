@@ -40,6 +40,7 @@ record Options(
     Settle settle,
     Set<Enricher.Part> enrich,
     Unwanted unwanted,
+    Redact redact,
     AgentMode agentMode,
     Path agentPath,
     Duration drainTimeout,
@@ -86,6 +87,20 @@ record Options(
     private final String option;
 
     Unwanted(String option) {
+      this.option = option;
+    }
+  }
+
+  /** What of events is masked before they are journaled. */
+  enum Redact {
+    /** Nothing: the agent masks before it publishes. */
+    NONE("none"),
+    /** What is a secret by its name. */
+    SECRETS("secrets");
+
+    private final String option;
+
+    Redact(String option) {
       this.option = option;
     }
   }
@@ -177,6 +192,11 @@ record Options(
               "skip or keep",
               Unwanted.SKIP,
               text -> choice(Unwanted.values(), unwanted -> unwanted.option, text)),
+          value(
+              "journal-redact",
+              "none or secrets",
+              Redact.NONE,
+              text -> choice(Redact.values(), redact -> redact.option, text)),
           value(
               "agent",
               "child or external",

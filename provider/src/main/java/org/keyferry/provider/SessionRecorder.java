@@ -101,9 +101,9 @@ final class SessionRecorder {
   }
 
   void record(
-      AdminEvent event, boolean includeRepresentation, String traceparent, String names) {
+      AdminEvent event, String representation, String traceparent, String names) {
     try {
-      EventEncoder.encode(event, includeRepresentation, traceparent, names, buffer);
+      EventEncoder.encode(event, representation, traceparent, names, buffer);
     } catch (IOException | RuntimeException e) {
       journal.loseUnrecordable(EventKind.ADMIN, event.getTime(), e);
       return;

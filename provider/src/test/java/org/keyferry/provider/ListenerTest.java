@@ -451,6 +451,23 @@ class ListenerTest {
   }
 
   @Test
+  void secretsAreNotJournaledWhereThatIsWanted() throws Exception {
+    AdminEvent change = adminEvent();
+    change.setRepresentation("{\"secret\":\"S3cret\"}");
+    Event login = event(EventType.LOGIN);
+    login.setDetails(Map.of("refresh_token", "S3cret"));
+    EventListenerProvider listener = listener(Map.of("journal-redact", "secrets"));
+    listener.onEvent(change, true);
+    listener.onEvent(login);
+    assertFalse(Journals.bodies(slot).toString().contains("S3cret"));
+    assertTrue(Journals.bodies(slot).get(0).contains("{\\\"secret\\\":\\\"**********\\\"}"));
+    assertEquals("{\"secret\":\"S3cret\"}", change.getRepresentation(), "others get it as it is");
+    assertEquals(2, Journals.bodies(slot).size());
+    listener().onEvent(change, true);
+    assertTrue(Journals.bodies(slot).get(2).contains("S3cret"));
+  }
+
+  @Test
   void namesStandBehindWhatIsKeycloaksByteForByte() throws Exception {
     Event event = event(EventType.LOGIN);
     listener().onEvent(event);

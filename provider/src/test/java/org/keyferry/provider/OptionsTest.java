@@ -72,6 +72,7 @@ class OptionsTest {
                 Map.entry("journal-settle", "event-store"),
                 Map.entry("journal-enrich", "username, roles"),
                 Map.entry("journal-unwanted", "keep"),
+                Map.entry("journal-redact", "secrets"),
                 Map.entry("in-doubt", "publish"),
                 Map.entry("agent", "external"),
                 Map.entry("agent-path", "/usr/bin/keyferry"),
@@ -88,6 +89,7 @@ class OptionsTest {
         options.durability());
     assertEquals(Options.Settle.EVENT_STORE, options.settle());
     assertEquals(Options.Unwanted.KEEP, options.unwanted());
+    assertEquals(Options.Redact.SECRETS, options.redact());
     assertEquals(Set.of(Enricher.Part.USERNAME, Enricher.Part.ROLES), options.enrich());
     assertEquals(Options.Overflow.REFUSE, options.overflow());
     assertEquals(Options.AgentMode.EXTERNAL, options.agentMode());
@@ -141,6 +143,7 @@ class OptionsTest {
     "journal-min-free, none, size",
     "journal-settle, events, none or event-store",
     "journal-unwanted, drop, skip or keep",
+    "journal-redact, all, none or secrets",
     "journal-enrich, names, 'username, client, roles, groups, impersonator, organization'",
     "agent, sidecar, child or external",
     "drain-timeout, 10, duration",
