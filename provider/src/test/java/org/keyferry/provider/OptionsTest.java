@@ -231,6 +231,8 @@ class OptionsTest {
             "api-tokens-viewer",
             "metrics-otlp-headers",
             "redaction-hash-key",
+            "registry-password",
+            "registry-token",
             "sasl-jaas-config",
             "sasl-password",
             "sasl-oauthbearer-client-credentials-client-secret",
