@@ -62,7 +62,7 @@ pub(crate) fn end_of_literal(text: &[u8], at: usize) -> Result<usize, NotJson> {
 }
 
 /// Where the value ends that begins at `at`.
-fn end_of_value(text: &[u8], at: usize, depth: usize) -> Result<usize, NotJson> {
+pub(crate) fn end_of_value(text: &[u8], at: usize, depth: usize) -> Result<usize, NotJson> {
     match text.get(at).ok_or(NotJson)? {
         b'"' => Ok(end_of_string(text, at + 1)? + 1),
         b'{' => members(text, at, depth, |_, _| true),
@@ -103,6 +103,19 @@ pub(crate) fn members(
     depth: usize,
     mut visit: impl FnMut(Range<usize>, Range<usize>) -> bool,
 ) -> Result<usize, NotJson> {
+    members_by(text, at, depth, |name, value, depth| {
+        let end = end_of_value(text, value, depth)?;
+        Ok((end, visit(name, value..end)))
+    })
+}
+
+/// The same, where `visit` hears where a value begins and how deep it may be nested, and answers where it ends as well.
+pub(crate) fn members_by(
+    text: &[u8],
+    at: usize,
+    depth: usize,
+    mut visit: impl FnMut(Range<usize>, usize, usize) -> Result<(usize, bool), NotJson>,
+) -> Result<usize, NotJson> {
     let mut at = skip_space(text, at + 1);
     if text.get(at) == Some(&b'}') {
         return Ok(at + 1);
@@ -112,8 +125,8 @@ pub(crate) fn members(
         let name = expect(text, at, b'"')?;
         let end_of_name = end_of_string(text, name)?;
         let value = skip_space(text, expect(text, end_of_name + 1, b':')?);
-        let end_of_value = end_of_value(text, value, depth)?;
-        if !visit(name..end_of_name, value..end_of_value) {
+        let (end_of_value, goes_on) = visit(name..end_of_name, value, depth)?;
+        if !goes_on {
             return Ok(end_of_value);
         }
         at = skip_space(text, end_of_value);

@@ -67,6 +67,7 @@ const EVENT: &[Field] = &[
     field("gap", Shape::OptionalJson),
     field("unreadable", Shape::OptionalText),
     field("unknown", Shape::Jsons),
+    field("keyferry", Shape::OptionalJson),
 ];
 
 const AUTH_DETAILS: &[Field] = &[

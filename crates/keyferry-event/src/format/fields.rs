@@ -56,6 +56,7 @@ const TRACEPARENT: Field = field(24, "traceparent");
 const GAP: Field = field(25, "gap");
 const UNREADABLE: Field = field(26, "unreadable");
 const UNKNOWN: Field = field(27, "unknown");
+const ADDED: Field = field(28, "keyferry");
 
 /// Keycloak's fields of `authDetails`.
 const OF_ADMINISTRATOR: [Field; 5] = [
@@ -155,6 +156,7 @@ pub(super) struct OfEvent<'a, 'b> {
 impl Record for OfEvent<'_, '_> {
     fn write(self, fields: &mut impl Fields) {
         let Told { event, envelope, .. } = self.told;
+        let added = self.parts.all_added();
         let Parts { event: mut members, details, administrator, unreadable, .. } = self.parts;
         let kind = match event.kind() {
             EventKind::User => "user",
@@ -193,6 +195,7 @@ impl Record for OfEvent<'_, '_> {
         let unreadable = unreadable.map(String::from_utf8_lossy);
         fields.optional(UNREADABLE, unreadable.as_ref().map(|text| Text::Plain(text.as_bytes())));
         fields.map(UNKNOWN, members.left(), Values::Json);
+        fields.optional(ADDED, added.map(Text::Json));
     }
 }
 
@@ -244,6 +247,7 @@ impl Record for OfGap<'_> {
         fields.optional(GAP, Some(Text::Json(told)));
         fields.optional(UNREADABLE, None);
         fields.map(UNKNOWN, std::iter::empty(), Values::Json);
+        fields.optional(ADDED, None);
     }
 }
 

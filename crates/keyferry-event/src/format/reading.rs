@@ -2,6 +2,7 @@
 //!
 //! The invariant: **a member is marked as told only by whoever takes it**, so that what nobody has a place for is known in the end, whatever it is.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -24,29 +25,58 @@ struct Member {
 }
 
 impl Members {
-    /// Those of the object that `text` is.
-    fn read<'a>(&'a mut self, text: &'a [u8]) -> Result<Object<'a>, NotJson> {
+    /// Reads those of the object at `at`; answers where it ends.
+    fn read(&mut self, text: &[u8], at: usize, depth: usize) -> Result<usize, NotJson> {
         self.0.clear();
-        let begin = skip_space(text, 0);
-        if text.get(begin) != Some(&b'{') {
-            return Err(NotJson);
-        }
-        let end = json::members(text, begin, DEEPEST, |name, value| {
+        json::members(text, at, depth, |name, value| {
             self.0.push(Member { name, value, is_told: false });
             true
-        })?;
-        let is_all = skip_space(text, end) == text.len();
-        if is_all { Ok(Object { text, members: &mut self.0 }) } else { Err(NotJson) }
+        })
+    }
+}
+
+/// An object in an event that is taken apart as well: that of the first member of its name.
+struct Inner<'a> {
+    name: &'static str,
+    members: &'a mut Members,
+    is_met: bool,
+    is_there: bool,
+}
+
+impl<'a> Inner<'a> {
+    fn new(name: &'static str, members: &'a mut Members) -> Self {
+        Self { name, members, is_met: false, is_there: false }
+    }
+
+    /// Whether a member is it.
+    fn is(&mut self, name: &[u8], first: Option<&u8>) -> bool {
+        if self.is_met || name != self.name.as_bytes() {
+            return false;
+        }
+        self.is_met = true;
+        self.is_there = first == Some(&b'{');
+        self.is_there
+    }
+
+    fn object(self, text: &'a [u8]) -> Option<Object<'a>> {
+        self.is_there.then(|| Object::of(text, self.members))
     }
 }
 
 /// An object whose members are being told.
 pub(super) struct Object<'a> {
+    /// Where the members stand, and perhaps more.
     text: &'a [u8],
     members: &'a mut Vec<Member>,
+    /// Behind the member that was found last: whoever asks in the order in which they stand finds each at once.
+    next: Cell<usize>,
 }
 
 impl<'a> Object<'a> {
+    fn of(text: &'a [u8], members: &'a mut Members) -> Self {
+        Self { text, members: &mut members.0, next: Cell::new(0) }
+    }
+
     /// The value of a member, which is not marked as told; `None` if there is none, or if it is `null`.
     pub(super) fn peek(&self, name: &str) -> Option<&'a [u8]> {
         self.find(name).map(|at| self.value(at))
@@ -122,9 +152,16 @@ impl<'a> Object<'a> {
             .filter(|(_, value)| *value != b"null")
     }
 
+    /// The member of this name, unless it is `null`.
     fn find(&self, name: &str) -> Option<usize> {
         let is_it = |member: &Member| &self.text[member.name.clone()] == name.as_bytes();
-        self.members.iter().position(is_it).filter(|at| self.value(*at) != b"null")
+        let next = self.next.get();
+        let at = match self.members.get(next) {
+            Some(member) if is_it(member) => next,
+            _ => self.members.iter().position(is_it)?,
+        };
+        self.next.set(at + 1);
+        (self.value(at) != b"null").then_some(at)
     }
 
     fn value(&self, at: usize) -> &'a [u8] {
@@ -170,36 +207,49 @@ pub(super) struct Parts<'a> {
 }
 
 impl Reading {
-    /// Takes `body` apart. What is not UTF-8 is no JSON either.
+    /// Takes `body` apart, in one pass. What is not UTF-8 is no JSON either.
     pub(super) fn of<'a>(&'a mut self, body: &'a [u8]) -> Parts<'a> {
         let Self { event, details, administrator, enrichment, representation, names } = self;
-        let is_readable = std::str::from_utf8(body).is_ok() && event.read(body).is_ok();
-        let unreadable = (!is_readable).then_some(body);
-        let text: &[u8] = if unreadable.is_some() { b"{}" } else { body };
-        if unreadable.is_some() {
+        let mut details = Inner::new("details", details);
+        let mut administrator = Inner::new("authDetails", administrator);
+        let mut enrichment = Inner::new(ENRICHMENT, enrichment);
+        let inner = [&mut details, &mut administrator, &mut enrichment];
+        let is_readable = std::str::from_utf8(body).is_ok() && read(body, event, inner).is_ok();
+        if !is_readable {
             event.0.clear();
         }
-        let mut event = Object { text, members: &mut event.0 };
-        let details = match event.peek("details") {
-            Some(value) => details.read(value).ok(),
-            None => None,
-        };
-        let administrator = match event.peek("authDetails") {
-            Some(value) => administrator.read(value).ok(),
-            None => None,
-        };
-        if administrator.is_some() {
-            event.is_told("authDetails");
+        let mut event = Object::of(body, event);
+        let of_readable = |inner: Inner<'a>| inner.object(body).filter(|_| is_readable);
+        let [details, administrator, enrichment] = [details, administrator, enrichment].map(of_readable);
+        for (inner, name) in [(&administrator, "authDetails"), (&enrichment, ENRICHMENT)] {
+            if inner.is_some() {
+                event.is_told(name);
+            }
         }
-        let enrichment = match event.peek(ENRICHMENT) {
-            Some(value) => enrichment.read(value).ok(),
-            None => None,
-        };
-        if enrichment.is_some() {
-            event.is_told(ENRICHMENT);
-        }
+        let unreadable = (!is_readable).then_some(body);
         Parts { event, details, administrator, enrichment, unreadable, representation, names }
     }
+}
+
+/// Reads the members of the object that `text` is, and with them those of objects in it.
+fn read(text: &[u8], event: &mut Members, mut inner: [&mut Inner<'_>; 3]) -> Result<(), NotJson> {
+    event.0.clear();
+    let begin = skip_space(text, 0);
+    if text.get(begin) != Some(&b'{') {
+        return Err(NotJson);
+    }
+    let end = json::members_by(text, begin, DEEPEST, |name, value, depth| {
+        let inner = inner
+            .iter_mut()
+            .find_map(|inner| inner.is(&text[name.clone()], text.get(value)).then_some(inner));
+        let end = match inner {
+            Some(inner) => inner.members.read(text, value, depth)?,
+            None => json::end_of_value(text, value, depth)?,
+        };
+        event.0.push(Member { name, value: value..end, is_told: false });
+        Ok((end, true))
+    })?;
+    if skip_space(text, end) == text.len() { Ok(()) } else { Err(NotJson) }
 }
 
 impl<'a> Parts<'a> {
@@ -211,6 +261,11 @@ impl<'a> Parts<'a> {
     /// A text that the provider has added beside an id: of `impersonator`, say, its `username`.
     pub(super) fn added(&self, to: &str, name: &str) -> Option<&'a [u8]> {
         json::member(self.enrichment.as_ref()?.peek(to)?, name).and_then(content)
+    }
+
+    /// Everything that the provider has added, as the object that it is.
+    pub(super) fn all_added(&self) -> Option<&'a [u8]> {
+        self.enrichment.as_ref().and_then(|_| self.event.peek(ENRICHMENT))
     }
 
     /// Writes everything that the provider has added to `object`, which is our own. It stays whole, as details do.
