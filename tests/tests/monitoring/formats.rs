@@ -1,4 +1,5 @@
-//! The formats, read by others than their author: what `testdata/events` expects of each is given to the CloudEvents SDK, to OCSF's own schema, to ECS' own list of fields, and to the schemas that consumers get; the AsyncAPI document to its own parser.
+//! The formats, read by others than their author: what `testdata/events` expects of each is given to the CloudEvents SDK, to OCSF's own schema, to ECS' own list of fields, to the libraries of Avro,
+//! Protobuf and JSON Schema, and to the schemas that consumers get; the AsyncAPI document to its own parser.
 //!
 //! That the encoder makes what is expected is tested in `keyferry-event`.
 
@@ -323,5 +324,144 @@ fn the_asyncapi_document_is_taken_by_its_own_parser() {
         "{} messages of {} channels",
         parsed.messages.values().map(Vec::len).sum::<usize>(),
         parsed.messages.len()
+    );
+}
+
+/// What Keycloak wrote, out of the fields of a record, in the names of JSON. `read(name, bytes)` gives the fields of a value behind its frame as Python has them, or raises.
+const BY_SCHEMA: &str = r#"
+import json, pathlib, sys
+schemas, values, own = map(pathlib.Path, sys.argv[1:4])
+def event(fields):
+    fields = {name: value for name, value in fields.items() if value is not None}
+    told = {name: fields.pop(name) for name in ["kind", "sequence", "node", "epoch", "outcome", "traceparent"] if name in fields}
+    for record in [fields, fields.get("authDetails", {})]:
+        record.update({name: plain(value) for name, value in record.pop("unknown", {}).items()})
+    if not fields.get("details"):
+        fields.pop("details", None)
+    return told, fields
+def without_null(value):
+    return {k: without_null(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+def complaints(name, value):
+    if value[:5] != bytes([0, 0, 0, 0, 7]):
+        return [f"{name}: the frame is {value[:5]}"]
+    try:
+        told, fields = event(read(value[5:]))
+    except Exception as error:
+        return [f"{name}: {error!r}"]
+    place = {"sequence": 42, "node": "kc-1", "epoch": "0006447b0d1a2c00"}
+    if told["kind"] != "gap":
+        place |= {"outcome": "committed", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    found = [f"{name}: {key} is {told.get(key)}" for key, is_so in place.items() if told.get(key) != is_so]
+    if told["kind"] == "gap":
+        gap = plain(fields["gap"])
+        return found + ([] if gap["type"] == "KEYFERRY_GAP" and gap["userEvents"] == 3 else [f"{name}: {gap}"])
+    keycloaks = without_null(json.loads((own / name).with_suffix(".json").read_text()))
+    masked = lambda text: text if "*****" not in str(text) else "masked"
+    different = [key for key in keycloaks.keys() | fields.keys() if fields.get(key) != keycloaks.get(key) and masked(fields.get(key)) != "masked"]
+    return found + [f"{name}: {key} is {fields.get(key)!r}, not {keycloaks.get(key)!r}" for key in different]
+def judge(spoil):
+    paths = sorted(values.glob("*.bin"))
+    found = [line for path in paths for line in complaints(path.name, path.read_bytes())]
+    login = (values / "LOGIN.bin").read_bytes()
+    print(json.dumps({"read": len(paths), "complaints": found, "of_broken": complaints("LOGIN.bin", spoil(login))}))
+"#;
+
+/// Lets `script` read the values of a format by the schema in `schemas/`.
+fn read_by_schema(format: &str, script: &str) {
+    let (directory, own) = (expected(format), expected("keycloak"));
+    let schemas = workspace::root().join("schemas");
+    let finding = python(&format!("{BY_SCHEMA}\n{script}"), &[&schemas, &directory, &own]);
+    assert_eq!(finding.read, count(&directory));
+    assert!(finding.complaints.is_empty(), "{:#?}", finding.complaints);
+    assert_eq!(finding.of_broken.len(), 1, "{:#?}", finding.of_broken);
+    println!("{} events are read in {format}", finding.read);
+}
+
+#[test]
+fn avro_is_read_by_its_own_library_and_its_schema_reads_what_was_released() {
+    read_by_schema(
+        "avro",
+        r#"
+import io
+from avro import compatibility, datafile, io as avro_io, schema
+plain = json.loads
+text = lambda path: schema.parse(path.read_text())
+current = text(schemas / "keyferry-event.avsc")
+def read(value):
+    source = io.BytesIO(value)
+    fields = avro_io.DatumReader(current).read(avro_io.BinaryDecoder(source))
+    if source.read():
+        raise ValueError("something stands behind the last field")
+    fields["time"] = round(fields["time"].timestamp() * 1000)
+    return fields
+released = [text(path) for path in schemas.glob("released/*/keyferry-event.avsc")]
+if not released:
+    raise ValueError("no released schema")
+for writer in released:
+    result = compatibility.ReaderWriterCompatibilityChecker().get_compatibility(reader=current, writer=writer)
+    if result.compatibility is not compatibility.SchemaCompatibilityType.compatible:
+        raise ValueError(f"{result.messages} at {result.locations}")
+judge(lambda login: login + b"x")
+"#,
+    );
+}
+
+#[test]
+fn protobuf_is_read_by_its_own_library_and_its_schema_reads_what_was_released() {
+    read_by_schema(
+        "protobuf",
+        r#"
+import tempfile
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from grpc_tools import protoc
+plain = json.loads
+def descriptor(path):
+    with tempfile.NamedTemporaryFile() as compiled:
+        if protoc.main(["protoc", f"-I{path.parent}", f"--descriptor_set_out={compiled.name}", path.name]) != 0:
+            raise ValueError("the schema does not compile")
+        files = descriptor_pb2.FileDescriptorSet.FromString(pathlib.Path(compiled.name).read_bytes())
+    pool = descriptor_pool.DescriptorPool()
+    [pool.Add(file) for file in files.file]
+    return pool.FindMessageTypeByName("io.keyferry.Event")
+current = descriptor(schemas / "keyferry-event.proto")
+Event = message_factory.GetMessageClass(current)
+def read(value):
+    if value[:1] != bytes([0]):
+        raise ValueError("it is not the first message")
+    message = Event.FromString(value[1:])
+    if message.FromString(message.SerializeToString()) != message or len(message.SerializeToString()) != len(value) - 1:
+        raise ValueError("it has something that the schema does not know")
+    fields = json_format.MessageToDict(message)
+    return {**fields, "time": message.time, "sequence": message.sequence}
+released = [descriptor(path) for path in schemas.glob("released/*/keyferry-event.proto")]
+if not released:
+    raise ValueError("no released schema")
+def shape(message):
+    return {field.number: (field.name, field.type, field.label if hasattr(field, "label") else field.is_repeated) for field in message.fields}
+for writer in released:
+    lost = shape(writer).items() - shape(current).items()
+    if lost:
+        raise ValueError(f"{lost} are gone or changed")
+judge(lambda login: login[:5] + bytes([2]) + login[6:])
+"#,
+    );
+}
+
+#[test]
+fn json_with_a_schema_is_valid_by_it() {
+    read_by_schema(
+        "json-schema",
+        r#"
+from jsonschema import Draft7Validator
+plain = lambda value: value
+schema = json.loads((schemas / "keyferry-event.schema.json").read_text())
+Draft7Validator.check_schema(schema)
+validator = Draft7Validator(schema)
+def read(value):
+    fields = json.loads(value)
+    validator.validate(fields)
+    return fields
+judge(lambda login: login.replace(b'"kind"', b'"sort"'))
+"#,
     );
 }
