@@ -7,7 +7,7 @@ use super::Plan;
 use super::report::{Bound, Quantity, Report, Row, Target};
 
 /// Names that the program of the measurement knows, what they are, and what is asked of them.
-const CASES: [(&str, &str, Option<f64>); 8] = [
+const CASES: [(&str, &str, Option<f64>); 11] = [
     ("none", "user events, nothing searched", None),
     ("default", "user events, default configuration", Some(3e6)),
     ("filter", "with a filter on three fields", Some(1.5e6)),
@@ -16,6 +16,9 @@ const CASES: [(&str, &str, Option<f64>); 8] = [
     ("cloudevents", "user events as structured CloudEvents", Some(1e6)),
     ("ocsf", "user events in OCSF", Some(4e5)),
     ("ecs", "user events in ECS", None),
+    ("avro", "user events in Avro", Some(6e5)),
+    ("protobuf", "user events in Protobuf", None),
+    ("json-schema", "user events in JSON by a schema", None),
 ];
 
 /// Runs each case in turn.
