@@ -114,6 +114,9 @@ impl Config {
     }
 }
 
+/// Records wait for their batch for longer than the breaker waits for them.
+const WORSE: [(&str, &str); 2] = [(LINGER, "2s"), ("destination.breaker.oldest_unacknowledged", "100ms")];
+
 /// Values that can be, by key.
 const LEGAL: [(&str, &[&str]); 14] = [
     (LINGER, &["0ms", "3ms", "20ms", "50ms"]),
@@ -266,9 +269,7 @@ fn a_change_whose_trial_fails_or_that_makes_things_worse_is_taken_back() {
     }
     assert_eq!(operator.config(), before);
     ferry.wait_for_delivery().unwrap();
-    // Records wait for their batch for longer than the breaker waits for them.
-    let worse = [(LINGER, "2s"), ("destination.breaker.oldest_unacknowledged", "100ms")];
-    assert_eq!(operator.set(&worse, &[]).made()["version"], before.version() + 1);
+    assert_eq!(operator.set(&WORSE, &[]).made()["version"], before.version() + 1);
     let back = wait::until("the change is taken back", LIMIT, || {
         Some(operator.config()).filter(|config| config.version() == before.version() + 2)
     })
@@ -277,6 +278,28 @@ fn a_change_whose_trial_fails_or_that_makes_things_worse_is_taken_back() {
     let version = &back.0["version"];
     assert_eq!(version["author"], "keyferry");
     assert!(version["cause"].as_str().unwrap().contains("circuit breaker"), "{version}");
+    ferry.wait_for_delivery().unwrap();
+    ferry.settle().unwrap();
+}
+
+#[test]
+fn what_shows_to_be_worse_only_in_the_next_agent_is_taken_back_by_that() {
+    let mut ferry = Plan::shared("taken-back-later").unwrap().rate(500).start().unwrap();
+    let operator = Operator::of(&ferry);
+    let before = operator.config();
+    // Nothing is written meanwhile that could be late.
+    ferry.settle().unwrap();
+    operator.set(&WORSE, &[]).made();
+    ferry.agent.stop().unwrap();
+    ferry.agent.start().unwrap();
+    ferry.traffic.resume();
+    let back = wait::until("the next agent takes the change back", LIMIT, || {
+        let operator = Operator::of(&ferry);
+        // It does not answer at once.
+        let answers = operator.run(&["config", "show"], &[]).status.success();
+        answers.then(|| operator.config()).filter(|config| config.version() == before.version() + 2)
+    });
+    assert_eq!(back.unwrap().hash(), before.hash());
     ferry.wait_for_delivery().unwrap();
     ferry.settle().unwrap();
 }
