@@ -1,10 +1,11 @@
-//! The web page in a real Chromium: what it shows of a normal run, an outage and the recovery, and what can be done with it.
+//! The web page in a real Chromium, over TLS: what it shows of a normal run, an outage and the recovery, and what can be done with it.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use keyferry_tests::certificates::{Certificate, Validity};
 use keyferry_tests::chromium::{Chromium, Screen};
 use keyferry_tests::ferry::{Ferry, Plan};
 use keyferry_tests::kafka::{self, Kafka};
@@ -130,15 +131,22 @@ fn the_page_shows_a_normal_run_an_outage_and_the_recovery_and_what_is_done_on_it
     let (token, alerts) = (directory.path().join("token"), directory.path().join("alerts.toml"));
     fs::write(&token, TOKEN).unwrap();
     fs::write(&alerts, ALERTS).unwrap();
+    let authority = Certificate::authority("Authority of the page").unwrap();
+    let served = authority.issue("localhost", Some("localhost"), Validity::Long).unwrap();
+    let (certificate, key) = (directory.path().join("page.crt"), directory.path().join("page.key"));
+    fs::write(&certificate, served.pem().unwrap()).unwrap();
+    fs::write(&key, served.key_pem().unwrap()).unwrap();
     let port = port::free().unwrap();
+    let tls =
+        format!("[api.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n", certificate.display(), key.display());
     let settings = format!(
-        "[api]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"${{file:{}}}\"\n[alerts]\nfile = \"{}\"\n[config]\nprobation = \"0s\"",
+        "[api]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"${{file:{}}}\"\n{tls}[alerts]\nfile = \"{}\"\n[config]\nprobation = \"0s\"",
         token.display(),
         alerts.display()
     );
     let servers = kafka.bootstrap_servers();
     let mut ferry = Plan::new(&servers, &servers, &topic).settings(&settings).start().unwrap();
-    let page = Page::open(directory.path(), &format!("http://localhost:{port}/"));
+    let page = Page::open(directory.path(), &format!("https://localhost:{port}/"));
 
     page.chromium.write("//dialog//input[@name='token']", TOKEN).unwrap();
     page.press("Go on");
