@@ -17,8 +17,20 @@ use crate::tool::{VALGRIND, output_of};
 use crate::{Error, Result, ferry_rate, progress, workspace};
 
 /// The cases of the example `ferry_rate` that are counted.
-const CASES: [&str; 9] =
-    ["none", "default", "filter", "filter-details", "secrets", "pseudonyms", "cloudevents", "ocsf", "ecs"];
+const CASES: [&str; 12] = [
+    "none",
+    "default",
+    "filter",
+    "filter-details",
+    "secrets",
+    "pseudonyms",
+    "cloudevents",
+    "ocsf",
+    "ecs",
+    "avro",
+    "protobuf",
+    "json-schema",
+];
 /// Enough that what is done once does not show.
 const EVENTS: u64 = 20_000;
 /// By how much a figure may differ from the committed one, in per cent.
