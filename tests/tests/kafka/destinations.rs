@@ -1,11 +1,11 @@
-//! Two destinations and two brokers, one of which is away for a while: the other does not notice, and each gets everything, in order and once. A third one gets it in another format.
+//! Two destinations and two brokers, one of which is away for a while: the other does not notice, and each gets everything, in order and once. Others get it in other formats.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use keyferry_event::format::OCSF_VERSION;
+use keyferry_event::format::{ECS_VERSION, OCSF_VERSION};
 use keyferry_journal::SegmentName;
 use keyferry_tests::agent::{self, Agent};
 use keyferry_tests::consumer::{Consumer, Record};
@@ -35,6 +35,22 @@ fn segments(slot: &Path) -> usize {
         .count()
 }
 
+/// Whether a record is of this format, has the id that its headers have, and tells of a login.
+fn assert_is_login(format: &str, record: &Record) {
+    let [id, version, meaning] = match format {
+        "cloudevents" => ["id", "specversion", "data/type"],
+        "ocsf" => ["metadata/uid", "metadata/version", "metadata/event_code"],
+        _ => ["event/id", "ecs/version", "event/action"],
+    };
+    let expected = match format {
+        "cloudevents" => "1.0",
+        "ocsf" => OCSF_VERSION,
+        _ => ECS_VERSION,
+    };
+    let told = [id, version, meaning].map(|place| record.field(place));
+    assert_eq!(told, [record.header("ce_id"), expected, "LOGIN"], "{record:?}");
+}
+
 #[test]
 fn a_broker_that_is_away_delays_only_its_own_destination() {
     let directory = tempfile::tempdir().unwrap();
@@ -45,12 +61,14 @@ fn a_broker_that_is_away_delays_only_its_own_destination() {
     far.create_topic(&topic, kafka::PARTITIONS).unwrap();
     let journal = Journal::begin(&directory.path().join("journal"), "event", SEGMENT).unwrap().padded(200);
     let slot = journal.slot().to_owned();
-    let for_siem = format!("{topic}-siem");
-    near.create_topic(&for_siem, kafka::PARTITIONS).unwrap();
-    let configuration = destination("near", &near.bootstrap_servers(), &topic)
-        + &destination("far", &far.bootstrap_servers(), &topic)
-        + &destination("siem", &near.bootstrap_servers(), &for_siem)
-        + "format = \"ocsf\"\n";
+    let others = ["cloudevents", "ocsf", "ecs"].map(|format| (format, format!("{topic}-{format}")));
+    let mut configuration = destination("near", &near.bootstrap_servers(), &topic)
+        + &destination("far", &far.bootstrap_servers(), &topic);
+    for (format, topic) in &others {
+        near.create_topic(topic, kafka::PARTITIONS).unwrap();
+        configuration += &destination(format, &near.bootstrap_servers(), topic);
+        configuration += &format!("format = \"{format}\"\n");
+    }
     let executable = agent::under_test().unwrap();
     let mut agent = Agent::configured(&executable, directory.path(), &slot, &configuration).unwrap();
     let tallies = [near.bootstrap_servers(), far.bootstrap_servers()]
@@ -80,13 +98,13 @@ fn a_broker_that_is_away_delays_only_its_own_destination() {
         println!("{} events, {} copies", journal.written().committed(), ledger.copies());
     }
     let committed = journal.written().committed() as usize;
-    let mut siem = Consumer::new(&near.bootstrap_servers(), &for_siem).unwrap();
     let is_whole =
         |records: &[Record]| records.iter().map(Record::place).collect::<BTreeSet<_>>().len() >= committed;
-    for record in siem.wait_until("every event in the other format", LIMIT, is_whole).unwrap() {
-        let (uid, version) = (record.field("metadata/uid"), record.field("metadata/version"));
-        assert_eq!((uid, version), (record.header("ce_id"), OCSF_VERSION), "{record:?}");
-        assert_eq!(record.json["class_uid"], 3002, "a login is an authentication");
+    for (format, topic) in &others {
+        let mut consumer = Consumer::new(&near.bootstrap_servers(), topic).unwrap();
+        for record in consumer.wait_until(&format!("every event as {format}"), LIMIT, is_whole).unwrap() {
+            assert_is_login(format, record);
+        }
     }
     wait::until("segments go when both have them", LIMIT, || (segments(&slot) == 1).then_some(())).unwrap();
 }
