@@ -339,6 +339,9 @@ mod tests {
     use super::*;
     use crate::client::{Answer, Trouble};
 
+    /// No test waits longer for what does not come.
+    const LIMIT: Duration = Duration::from_secs(60);
+
     /// A registry that says what a test lets it say, and is silent until then.
     struct Scripted {
         asked: Mutex<Sender<(usize, String)>>,
@@ -393,17 +396,23 @@ mod tests {
             self.answers.send(Ok(Answer { status, body: body.to_owned() })).unwrap();
         }
 
+        fn was_asked(&self) -> (usize, String) {
+            self.asked.recv_timeout(LIMIT).expect("nothing was asked")
+        }
+
         fn look_up(&self) -> SchemaLookup {
             self.registry.look_up(&schema(Format::Avro), "events")
         }
 
         /// Looks up until it is not `while_it` any more.
         fn wait_while(&self, while_it: impl Fn(&SchemaLookup) -> bool) -> SchemaLookup {
+            let begun = Instant::now();
             loop {
                 let found = self.look_up();
                 if !while_it(&found) {
                     return found;
                 }
+                assert!(begun.elapsed() < LIMIT, "it stays {found:?}");
                 thread::yield_now();
             }
         }
@@ -417,7 +426,7 @@ mod tests {
     fn nobody_waits_for_a_registry_that_is_silent() {
         let scene = Scene::set();
         assert_eq!(scene.look_up(), SchemaLookup::Asked);
-        assert_eq!(scene.asked.recv().unwrap(), (0, "events-value".to_owned()));
+        assert_eq!(scene.was_asked(), (0, "events-value".to_owned()));
         // It is being asked, and has not answered: whoever looks has an answer all the same.
         assert_eq!(scene.look_up(), SchemaLookup::Asked);
         assert_eq!(scene.registry.report().waiting, 1);
@@ -478,13 +487,13 @@ mod tests {
     fn an_answer_that_comes_after_a_change_counts_for_nothing() {
         let mut scene = Scene::set();
         scene.look_up();
-        scene.asked.recv().unwrap();
+        scene.was_asked();
         let late = std::mem::replace(&mut scene.answers, channel().0);
         (scene.asked, scene.answers) = configure(&scene.registry, configuration("http://other"));
         assert_eq!(scene.look_up(), SchemaLookup::Asked);
         late.send(Ok(Answer { status: 200, body: r#"{"id":1}"#.to_owned() })).unwrap();
         // The thread asks the other one only after it has taken that in.
-        scene.asked.recv().unwrap();
+        scene.was_asked();
         assert_eq!(scene.look_up(), SchemaLookup::Asked);
         scene.answer(200, r#"{"id":2}"#);
         assert_eq!(scene.wait_while(|found| *found == SchemaLookup::Asked), SchemaLookup::Known(SchemaId(2)));
