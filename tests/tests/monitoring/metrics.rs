@@ -381,7 +381,7 @@ fn chosen(expression: &str) -> String {
     variables.iter().fold(expression.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-/// Metrics of an expression that nothing here has: the device of this machine, its kernel's pressure, a certificate.
+/// Metrics of an expression that nothing here has: the device of this machine, its kernel's pressure, a certificate, a schema registry.
 fn has_no_source(expression: &str, text: &str) -> bool {
     let optional = [
         "keyferry_journal_disk_read_bytes_total",
@@ -389,6 +389,7 @@ fn has_no_source(expression: &str, text: &str) -> bool {
         "keyferry_journal_disk_busy_seconds_total",
         "keyferry_pressure_seconds_total",
         "keyferry_certificate_expiry_timestamp_seconds",
+        "keyferry_registry_",
     ];
     optional.iter().any(|name| expression.contains(name) && !text.contains(name))
 }

@@ -36,8 +36,8 @@ import org.keycloak.util.JsonSerialization;
  * Finds the names that stand behind the ids of an event.
  *
  * <p>What it must not do: throw, or ask anybody outside of Keycloak. Names are looked up by id in
- * what Keycloak holds in its caches and its own database, a bounded number of them for an event;
- * no user federation is ever asked. A name that is not found is left out. A look-up that fails is
+ * what Keycloak holds in its caches and its own database, a bounded number of them for an event; no
+ * user federation is ever asked. A name that is not found is left out. A look-up that fails is
  * counted, and the first one is logged.
  */
 final class Enricher {
@@ -168,7 +168,9 @@ final class Enricher {
 
     private RealmModel realm(String id) {
       RealmModel current = session.getContext().getRealm();
-      return current != null && current.getId().equals(id) ? current : session.realms().getRealm(id);
+      return current != null && current.getId().equals(id)
+          ? current
+          : session.realms().getRealm(id);
     }
 
     /**
@@ -201,10 +203,7 @@ final class Enricher {
     }
 
     private static boolean hasFederation(RealmModel realm) {
-      return realm
-          .getComponentsStream(realm.getId(), USER_FEDERATION)
-          .findAny()
-          .isPresent();
+      return realm.getComponentsStream(realm.getId(), USER_FEDERATION).findAny().isPresent();
     }
 
     private void putUsername(String role, UserModel user) {
@@ -235,7 +234,9 @@ final class Enricher {
       }
     }
 
-    /** The client by its {@code clientId}; of failed requests only where Keycloak knows it already. */
+    /**
+     * The client by its {@code clientId}; of failed requests only where Keycloak knows it already.
+     */
     private ClientModel clientUsedBy(Event event) {
       String clientId = event.getClientId();
       ClientModel current = session.getContext().getClient();
@@ -315,9 +316,7 @@ final class Enricher {
               ? null
               : session.groups().getGroupById(realm, id);
       if (group != null) {
-        named("groups", id)
-            .put("name", group.getName())
-            .put("path", pathOf(group));
+        named("groups", id).put("name", group.getName()).put("path", pathOf(group));
       } else {
         putText("groups", id, "name", textOf(changed, id, "name"));
       }

@@ -96,11 +96,7 @@ final class EventEncoder {
    * @throws IOException if the event has no JSON form; nothing is added then
    */
   static void encode(
-      AdminEvent event,
-      String representation,
-      String traceparent,
-      String names,
-      EventBuffer buffer)
+      AdminEvent event, String representation, String traceparent, String names, EventBuffer buffer)
       throws IOException {
     AuthDetails auth = event.getAuthDetails();
     buffer.begin(EventKind.ADMIN, event.getTime());

@@ -51,8 +51,7 @@ final class KeyferryEventListener implements EventListenerProvider {
     try {
       String representation = includeRepresentation ? redacted(event.getRepresentation()) : null;
       recorder()
-          .record(
-              event, representation, TraceContext.of(session), enricher.of(event, session));
+          .record(event, representation, TraceContext.of(session), enricher.of(event, session));
     } catch (RuntimeException e) {
       journal.loseUnrecordable(EventKind.ADMIN, event.getTime(), e);
     }

@@ -100,8 +100,7 @@ final class SessionRecorder {
     recorded();
   }
 
-  void record(
-      AdminEvent event, String representation, String traceparent, String names) {
+  void record(AdminEvent event, String representation, String traceparent, String names) {
     try {
       EventEncoder.encode(event, representation, traceparent, names, buffer);
     } catch (IOException | RuntimeException e) {

@@ -77,8 +77,7 @@ final class UnwantedTypes {
 
   /** Whether nobody wants the event, which is counted then. */
   boolean include(Event event) {
-    boolean is =
-        event.getType() != null && present().userEvents().contains(event.getType().name());
+    boolean is = event.getType() != null && present().userEvents().contains(event.getType().name());
     if (is) {
       userEvents.increment();
     }
@@ -124,8 +123,7 @@ final class UnwantedTypes {
     Stamp found = null;
     try {
       BasicFileAttributes attributes = Files.readAttributes(said, BasicFileAttributes.class);
-      found =
-          new Stamp(attributes.fileKey(), attributes.lastModifiedTime(), attributes.size());
+      found = new Stamp(attributes.fileKey(), attributes.lastModifiedTime(), attributes.size());
       if (!found.equals(stamp)) {
         types = parse(JSON.readTree(Files.readAllBytes(said)));
       }

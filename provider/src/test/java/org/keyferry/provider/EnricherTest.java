@@ -82,8 +82,7 @@ class EnricherTest {
     models.group("g-1", "crew", models.group("g-0"));
     assertEquals(
         "{\"groups\":[{\"id\":\"g-1\",\"name\":\"crew\",\"path\":\"/ship/crew\"}]}",
-        enricher(Enricher.Part.GROUPS)
-            .of(change("users/u-1/groups/g-1", null), session.session()));
+        enricher(Enricher.Part.GROUPS).of(change("users/u-1/groups/g-1", null), session.session()));
   }
 
   @Test
@@ -115,7 +114,8 @@ class EnricherTest {
         "{\"roles\":[{\"id\":\"gone\",\"name\":\"old\"}]}",
         withoutAdministrator(
             Enricher.Part.ROLES, "roles-by-id/gone", "{\"id\":\"gone\",\"name\":\"old\"}"));
-    for (String other : new String[] {null, "", "no JSON", "7", "{\"id\":\"x\",\"username\":\"y\"}"}) {
+    for (String other :
+        new String[] {null, "", "no JSON", "7", "{\"id\":\"x\",\"username\":\"y\"}"}) {
       assertNull(withoutAdministrator(Enricher.Part.USERNAME, "users/gone", other), other);
     }
   }
