@@ -16,7 +16,7 @@ use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// How many changes are wished for; this variable may say otherwise.
-const CHANGES: (&str, usize) = ("KEYFERRY_TEST_CHANGES", 60);
+const CHANGES: (&str, usize) = ("KEYFERRY_TEST_CHANGES", 500);
 /// Where chance begins; this variable may say otherwise.
 const SEED: (&str, u64) = ("KEYFERRY_TEST_SEED", 1);
 /// Events a second.
