@@ -58,10 +58,10 @@ fn shipped(arguments: &BenchArguments) -> Result<Settings, Error> {
     let Some(file) = &arguments.config else { return Ok(default_settings()) };
     let plan = Plan::of(keyferry_config::load(&credentials::sources().with_file(file)?)?.config);
     let first = plan.complete().next().ok_or_else(|| Error::Incomplete(plan.lacks()))?;
-    // Nothing is given up, and nothing waits for time to pass.
     // They are shipped to nobody, and so no registry is asked.
     let schemas = Arc::new(FixedId(SchemaId(1)));
     let settings = settings(first, &plan.journal);
+    // Nothing is given up, and nothing waits for time to pass.
     Ok(Settings { ceiling: None, settle_delay: Duration::ZERO, schemas, ..settings })
 }
 
