@@ -12,9 +12,10 @@ use keyferry_tests::agent::{self, Agent};
 use keyferry_tests::apicurio::Apicurio;
 use keyferry_tests::consumer::{Consumer, Record};
 use keyferry_tests::ferry::{Ferry, Plan};
+use keyferry_tests::http::Http;
 use keyferry_tests::journal::Journal;
 use keyferry_tests::kafka;
-use keyferry_tests::wait;
+use keyferry_tests::{port, wait};
 use serde_json::Value;
 use xtask::cache::Cache;
 use xtask::{parts, workspace};
@@ -32,6 +33,12 @@ fn said(executable: &Path, slot: &Path, words: &[&str]) -> Value {
 fn cause(ferry: &Ferry) -> Value {
     let status = said(ferry.agent.executable(), ferry.agent.slot(), &["status"]);
     status["status"]["destinations"][0]["slots"][0]["registry"]["cause"].clone()
+}
+
+/// The sum of the samples in `text` whose name and labels begin so and hold `label`.
+fn sum(text: &str, name: &str, label: &str) -> f64 {
+    let samples = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
+    samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// Waits until nothing is sent because the registry is as `kind` says, and until that is told by everybody who is to tell it.
@@ -61,8 +68,10 @@ fn a_registry_that_is_away_or_frozen_delays_events_and_loses_none() {
     let mut registry = Apicurio::prepare(directory.path()).unwrap();
     let alerts = directory.path().join("alerts.toml");
     fs::write(&alerts, "environment = \"test\"\n[override.test.SchemaRegistry]\nfor = \"0s\"\n").unwrap();
+    let metrics = format!("127.0.0.1:{}", port::free().unwrap());
+    let told = || Http::new().get(&format!("http://{metrics}/metrics")).unwrap().body;
     let settings = format!(
-        "format = \"avro\"\n[destination.registry]\nurl = \"http://127.0.0.1:1, {}\"\ntimeout = \"500ms\"\n[alerts]\nfile = \"{}\"",
+        "format = \"avro\"\n[destination.registry]\nurl = \"http://127.0.0.1:1, {}\"\ntimeout = \"500ms\"\n[alerts]\nfile = \"{}\"\n[metrics]\nlisten = \"{metrics}\"",
         registry.url(),
         alerts.display()
     );
@@ -75,8 +84,23 @@ fn a_registry_that_is_away_or_frozen_delays_events_and_loses_none() {
     let is_open = |incident: &Value| incident["alert"] == "SchemaRegistry" && incident["state"] == "open";
     assert!(incidents["incidents"].as_array().unwrap().iter().any(is_open), "{incidents}");
     assert_eq!(ferry.tally.distinct(), 0);
+    let away = told();
+    assert!(sum(&away, "keyferry_registry_failures_total", "class=\"unreachable\"") >= 1.0, "{away}");
+    assert!(sum(&away, "keyferry_registry_waiting_subjects", "destination=") >= 1.0, "{away}");
+    assert_eq!(sum(&away, "keyferry_registry_ids", "destination="), 0.0, "{away}");
     registry.start().unwrap();
     ferry.wait_for_delivery().unwrap();
+    let there = wait::until("metrics of a registry that answers", LIMIT, || {
+        let there = told();
+        let (ids, waiting) = ["keyferry_registry_ids", "keyferry_registry_waiting_subjects"]
+            .map(|name| sum(&there, name, "destination="))
+            .into();
+        (ids >= 1.0 && waiting == 0.0).then_some(there)
+    })
+    .unwrap();
+    let failed = sum(&there, "keyferry_registry_failures_total", "destination=");
+    assert!(sum(&there, "keyferry_registry_requests_total", "destination=") > failed, "{there}");
+    assert!(sum(&there, "keyferry_registry_request_seconds_total", "destination=") > 0.0, "{there}");
 
     // What is known needs no registry. An agent that begins knows nothing.
     registry.pause().unwrap();
