@@ -78,47 +78,204 @@ pub struct Header<'a> {
 /// The most headers that a record can have.
 pub const MAX_HEADERS: usize = 13;
 
-/// Headers under construction: names, and where in the encoder's arena their values lie. Reused from record to record.
+/// A header under construction: its name, and where in the arena its value lies.
+pub(crate) type Span = (&'static CStr, Range<usize>);
+
+/// A record's key and headers under construction. The key and the values lie one behind the other in an arena, which is reused from record to record.
+///
+/// What one record after the other has in common (node, epoch, outcome, what the value is) is written once, at the arena's beginning, and so is the place of what has always the same
+/// length: the number, of which mostly the last digit changes, and the time.
 #[derive(Debug, Default)]
-pub(crate) struct HeaderSpans {
-    spans: Vec<(&'static CStr, Range<usize>)>,
+pub(crate) struct Headers {
+    arena: Vec<u8>,
+    spans: Vec<Span>,
+    /// What the arena begins with, if that is what records have in common.
+    common: Option<Common>,
     clock: Clock,
     /// What the value is, for `content-type`.
     pub(crate) format: Format,
 }
 
-/// Those of a record that has none from an encoder.
-pub(crate) static NO_HEADERS: HeaderSpans =
-    HeaderSpans { spans: Vec::new(), clock: Clock::new(), format: Format::Keycloak };
+/// What the headers of one record after the other have in common.
+#[derive(Debug)]
+struct Common {
+    mode: HeaderMode,
+    format: Format,
+    epoch: Epoch,
+    node: String,
+    outcome: &'static str,
+    /// The number that was written last, and where.
+    sequence: u64,
+    digits: Range<usize>,
+    /// Which of the spans is `ce_id`; its value is another for each record.
+    id: usize,
+    /// What there is beyond what delivery needs.
+    described: Option<Described>,
+    /// How much of the arena and of the spans is common, and stays.
+    arena: usize,
+    spans: usize,
+}
 
-impl HeaderSpans {
-    /// Builds the headers of one record, their values at the end of `arena`.
-    pub(crate) fn build(
+/// The places of what describes an event. Of the first two the values are others for each record.
+#[derive(Debug)]
+struct Described {
+    /// Which of the spans is `ce_source`.
+    source: usize,
+    /// Which of the spans is `ce_type`.
+    event_type: usize,
+    time: Range<usize>,
+    content_type: Range<usize>,
+}
+
+impl Common {
+    fn is_of(&self, mode: HeaderMode, format: Format, envelope: &Envelope<'_>, outcome: &str) -> bool {
+        self.mode == mode
+            && self.format == format
+            && self.epoch == envelope.epoch
+            && self.outcome == outcome
+            && self.node == envelope.node
+    }
+
+    /// Writes the number of the next record in the place of the last one's.
+    fn renumber(&mut self, sequence: u64, arena: &mut [u8]) {
+        let digits = &mut arena[self.digits.clone()];
+        if self.sequence.checked_add(1) == Some(sequence) {
+            increment(digits);
+        } else {
+            digits.copy_from_slice(&twenty_digits(sequence));
+        }
+        self.sequence = sequence;
+    }
+}
+
+impl Headers {
+    /// Begins a record, whose key is to be written to the end of what this answers.
+    pub(crate) fn begin(
         &mut self,
         mode: HeaderMode,
         event: &EventView<'_>,
         envelope: &Envelope<'_>,
+    ) -> &mut Vec<u8> {
+        if mode == HeaderMode::None {
+            return self.begin_alone();
+        }
+        let outcome = outcome(event, envelope);
+        match &mut self.common {
+            Some(common) if common.is_of(mode, self.format, envelope, outcome) => {
+                self.arena.truncate(common.arena);
+                self.spans.truncate(common.spans);
+                common.renumber(envelope.sequence, &mut self.arena);
+            }
+            _ => self.write_common(mode, envelope, outcome),
+        }
+        &mut self.arena
+    }
+
+    /// Begins a record that has nothing in common with others.
+    pub(crate) fn begin_alone(&mut self) -> &mut Vec<u8> {
+        self.arena.clear();
+        self.spans.clear();
+        self.common = None;
+        &mut self.arena
+    }
+
+    fn write_common(&mut self, mode: HeaderMode, envelope: &Envelope<'_>, outcome: &'static str) {
+        self.begin_alone();
+        if mode == HeaderMode::CloudEvents {
+            self.bytes(c"ce_specversion", b"1.0");
+        }
+        let id = self.spans.len();
+        self.bytes(c"ce_id", &[]);
+        let digits = self.place(envelope.sequence, envelope.node, envelope.epoch);
+        self.text(c"ce_outcome", outcome);
+        let described = if mode == HeaderMode::CloudEvents {
+            Some(self.write_described())
+        } else {
+            self.structured_mode();
+            None
+        };
+        self.common = Some(Common {
+            mode,
+            format: self.format,
+            epoch: envelope.epoch,
+            node: envelope.node.to_owned(),
+            outcome,
+            sequence: envelope.sequence,
+            digits,
+            id,
+            described,
+            arena: self.arena.len(),
+            spans: self.spans.len(),
+        });
+    }
+
+    fn write_described(&mut self) -> Described {
+        let source = self.spans.len();
+        self.bytes(c"ce_source", &[]);
+        let event_type = self.spans.len();
+        self.bytes(c"ce_type", &[]);
+        let time = self.time(0);
+        // It comes behind a header that not every event has.
+        let content_type = self.append(self.format.content_type().as_bytes());
+        Described { source, event_type, time, content_type }
+    }
+
+    /// Completes the headers of `event`, whose key was written to `key` after [`Headers::begin`].
+    pub(crate) fn complete(
+        &mut self,
+        event: &EventView<'_>,
+        envelope: &Envelope<'_>,
         of_user: OfUser<'_>,
         key: Range<usize>,
-        arena: &mut Vec<u8>,
     ) {
-        self.spans.clear();
-        match mode {
-            HeaderMode::None => {}
-            HeaderMode::Minimal => {
-                self.delivery(event, envelope, arena);
-                self.structured_mode(arena);
-            }
-            HeaderMode::CloudEvents => {
-                self.text(c"ce_specversion", "1.0", arena);
-                self.delivery(event, envelope, arena);
-                self.description(event, of_user, arena);
-                self.spans.push((c"ce_partitionkey", key));
-            }
+        let Self { arena, spans, common: Some(common), clock, .. } = self else { return };
+        let start = arena.len();
+        match event.id() {
+            Some(id) => arena.extend_from_slice(id.as_bytes()),
+            None => format(format_args!("{}-{}", envelope.epoch, envelope.sequence), arena),
+        }
+        spans[common.id].1 = start..arena.len();
+        if let Some(described) = &common.described {
+            arena[described.time.clone()].copy_from_slice(&clock.rfc3339(event.time_ms()));
+            let start = arena.len();
+            write_source(event, arena);
+            let end = arena.len();
+            spans[described.source].1 = start..end;
+            write_type(event, arena);
+            spans[described.event_type].1 = end..arena.len();
+            let content_type = described.content_type.clone();
+            self.describe(event, of_user, content_type, key);
         }
     }
 
-    /// Builds the headers of a gap record, their values at the end of `arena`.
+    /// What not every event has, and what comes behind it.
+    fn describe(
+        &mut self,
+        event: &EventView<'_>,
+        of_user: OfUser<'_>,
+        content_type: Range<usize>,
+        key: Range<usize>,
+    ) {
+        self.subject(event, of_user);
+        self.spans.push((c"content-type", content_type));
+        if let Some(traceparent) = event.traceparent() {
+            self.text(c"ce_traceparent", traceparent);
+        }
+        self.spans.push((c"ce_partitionkey", key));
+    }
+
+    fn subject(&mut self, event: &EventView<'_>, of_user: OfUser<'_>) {
+        let Some(user) = concerned_user(event) else {
+            return event.resource_path().into_iter().for_each(|path| self.text(c"ce_subject", path));
+        };
+        let start = self.arena.len();
+        write_user(user, of_user, &mut self.arena);
+        if self.arena.len() > start {
+            self.spans.push((c"ce_subject", start..self.arena.len()));
+        }
+    }
+
+    /// Builds the headers of a gap record, whose key was written to `key` after [`Headers::begin_alone`].
     pub(crate) fn build_gap(
         &mut self,
         mode: HeaderMode,
@@ -126,108 +283,114 @@ impl HeaderSpans {
         sequence: u64,
         time_ms: u64,
         key: Range<usize>,
-        arena: &mut Vec<u8>,
     ) {
-        self.spans.clear();
         if mode == HeaderMode::None {
             return;
         }
-        self.format(c"ce_id", format_args!("{}-{sequence}", gap.epoch), arena);
-        self.place(sequence, &gap.node, gap.epoch, arena);
+        self.format(c"ce_id", format_args!("{}-{sequence}", gap.epoch));
+        self.place(sequence, &gap.node, gap.epoch);
         if mode == HeaderMode::CloudEvents {
-            self.text(c"ce_specversion", "1.0", arena);
-            self.format(c"ce_source", format_args!("/keyferry/{}", gap.node), arena);
-            self.text(c"ce_type", GAP_TYPE, arena);
-            self.time(time_ms, arena);
-            self.text(c"content-type", self.format.content_type(), arena);
+            self.text(c"ce_specversion", "1.0");
+            self.format(c"ce_source", format_args!("/keyferry/{}", gap.node));
+            self.text(c"ce_type", GAP_TYPE);
+            self.time(time_ms);
+            self.text(c"content-type", self.format.content_type());
             self.spans.push((c"ce_partitionkey", key));
         } else {
-            self.structured_mode(arena);
+            self.structured_mode();
         }
     }
 
     /// By `content-type` alone a consumer knows CloudEvents in structured mode.
-    fn structured_mode(&mut self, arena: &mut Vec<u8>) {
+    fn structured_mode(&mut self) {
         if self.format == Format::CloudEvents {
-            self.text(c"content-type", self.format.content_type(), arena);
+            self.text(c"content-type", self.format.content_type());
         }
     }
 
-    /// The headers, their values in `arena`.
-    pub(crate) fn resolve<'a>(&'a self, arena: &'a [u8]) -> impl ExactSizeIterator<Item = Header<'a>> {
-        self.spans.iter().map(|(name, span)| Header { name, value: &arena[span.clone()] })
+    /// The key and the values of the headers, and whatever else lies between them.
+    pub(crate) fn arena(&self) -> &[u8] {
+        &self.arena
     }
 
-    fn delivery(&mut self, event: &EventView<'_>, envelope: &Envelope<'_>, arena: &mut Vec<u8>) {
-        match event.id() {
-            Some(id) => self.text(c"ce_id", id, arena),
-            None => self.format(c"ce_id", format_args!("{}-{}", envelope.epoch, envelope.sequence), arena),
-        }
-        self.place(envelope.sequence, envelope.node, envelope.epoch, arena);
-        self.text(c"ce_outcome", outcome(event, envelope), arena);
+    /// The headers, their values in [`Headers::arena`].
+    pub(crate) fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
-    /// Where the record stands in the stream of its node.
-    fn place(&mut self, sequence: u64, node: &str, epoch: Epoch, arena: &mut Vec<u8>) {
-        self.bytes(c"ce_sequence", &[&twenty_digits(sequence)], arena);
-        self.text(c"ce_node", node, arena);
-        self.bytes(c"ce_epoch", &[&epoch.digits()], arena);
+    /// Where the record stands in the stream of its node. Answers where its number is.
+    fn place(&mut self, sequence: u64, node: &str, epoch: Epoch) -> Range<usize> {
+        let digits = self.bytes(c"ce_sequence", &twenty_digits(sequence));
+        self.text(c"ce_node", node);
+        self.bytes(c"ce_epoch", &epoch.digits());
+        digits
     }
 
-    fn time(&mut self, time_ms: u64, arena: &mut Vec<u8>) {
+    fn time(&mut self, time_ms: u64) -> Range<usize> {
         let time = self.clock.rfc3339(time_ms);
-        self.bytes(c"ce_time", &[&time], arena);
+        self.bytes(c"ce_time", &time)
     }
 
-    fn description(&mut self, event: &EventView<'_>, of_user: OfUser<'_>, arena: &mut Vec<u8>) {
-        let realm = event.realm_name().or(event.realm_id()).unwrap_or_default();
-        self.bytes(c"ce_source", &[b"/realms/", realm.as_bytes()], arena);
-        let event_type = event.event_type().unwrap_or("UNKNOWN");
-        match event.kind() {
-            EventKind::User => {
-                self.bytes(c"ce_type", &[b"org.keycloak.event.", event_type.as_bytes()], arena);
-            }
-            EventKind::Admin => {
-                let resource = event.resource_type().unwrap_or("UNKNOWN").as_bytes();
-                let parts = [b"org.keycloak.admin.".as_slice(), resource, b".", event_type.as_bytes()];
-                self.bytes(c"ce_type", &parts, arena);
-            }
+    fn text(&mut self, name: &'static CStr, value: &str) {
+        self.bytes(name, value.as_bytes());
+    }
+
+    fn bytes(&mut self, name: &'static CStr, value: &[u8]) -> Range<usize> {
+        let span = self.append(value);
+        self.spans.push((name, span.clone()));
+        span
+    }
+
+    fn append(&mut self, value: &[u8]) -> Range<usize> {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(value);
+        start..self.arena.len()
+    }
+
+    fn format(&mut self, name: &'static CStr, value: std::fmt::Arguments<'_>) {
+        let start = self.arena.len();
+        format(value, &mut self.arena);
+        self.spans.push((name, start..self.arena.len()));
+    }
+}
+
+/// The headers of `spans`, whose values lie in `arena`.
+pub(crate) fn resolve<'a>(spans: &'a [Span], arena: &'a [u8]) -> impl ExactSizeIterator<Item = Header<'a>> {
+    spans.iter().map(|(name, span)| Header { name, value: &arena[span.clone()] })
+}
+
+fn write_source(event: &EventView<'_>, arena: &mut Vec<u8>) {
+    let realm = event.realm_name().or(event.realm_id()).unwrap_or_default();
+    arena.extend_from_slice(b"/realms/");
+    arena.extend_from_slice(realm.as_bytes());
+}
+
+fn write_type(event: &EventView<'_>, arena: &mut Vec<u8>) {
+    match event.kind() {
+        EventKind::User => arena.extend_from_slice(b"org.keycloak.event."),
+        EventKind::Admin => {
+            arena.extend_from_slice(b"org.keycloak.admin.");
+            arena.extend_from_slice(event.resource_type().unwrap_or("UNKNOWN").as_bytes());
+            arena.push(b'.');
         }
-        self.time(event.time_ms(), arena);
-        self.subject(event, of_user, arena);
-        self.text(c"content-type", self.format.content_type(), arena);
-        if let Some(traceparent) = event.traceparent() {
-            self.text(c"ce_traceparent", traceparent, arena);
+    }
+    arena.extend_from_slice(event.event_type().unwrap_or("UNKNOWN").as_bytes());
+}
+
+/// Dearer than bytes, for what is rare.
+fn format(value: std::fmt::Arguments<'_>, arena: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail.
+    let _ = arena.write_fmt(value);
+}
+
+/// Adds one to a number in decimal that has room for it.
+fn increment(digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return;
         }
-    }
-
-    fn subject(&mut self, event: &EventView<'_>, of_user: OfUser<'_>, arena: &mut Vec<u8>) {
-        let Some(user) = concerned_user(event) else {
-            return event.resource_path().into_iter().for_each(|path| self.text(c"ce_subject", path, arena));
-        };
-        let start = arena.len();
-        write_user(user, of_user, arena);
-        if arena.len() > start {
-            self.spans.push((c"ce_subject", start..arena.len()));
-        }
-    }
-
-    fn text(&mut self, name: &'static CStr, value: &str, arena: &mut Vec<u8>) {
-        self.bytes(name, &[value.as_bytes()], arena);
-    }
-
-    /// A value of `parts`, one after the other. Cheaper than [`HeaderSpans::format`], which is for what is rare.
-    fn bytes(&mut self, name: &'static CStr, parts: &[&[u8]], arena: &mut Vec<u8>) {
-        let start = arena.len();
-        parts.iter().for_each(|part| arena.extend_from_slice(part));
-        self.spans.push((name, start..arena.len()));
-    }
-
-    fn format(&mut self, name: &'static CStr, value: std::fmt::Arguments<'_>, arena: &mut Vec<u8>) {
-        let start = arena.len();
-        // Writing to a Vec cannot fail.
-        let _ = arena.write_fmt(value);
-        self.spans.push((name, start..arena.len()));
+        *digit = b'0';
     }
 }
 
@@ -243,12 +406,21 @@ fn twenty_digits(mut number: u64) -> [u8; 20] {
 
 #[cfg(test)]
 mod tests {
-    use super::twenty_digits;
+    use super::{increment, twenty_digits};
 
     #[test]
     fn a_number_has_twenty_digits() {
         for number in [0, 1, 42, 9_876_543_210, u64::MAX] {
             assert_eq!(std::str::from_utf8(&twenty_digits(number)).unwrap(), format!("{number:020}"));
+        }
+    }
+
+    #[test]
+    fn a_number_is_followed_by_the_next() {
+        for number in [0, 8, 9, 999, 1_999, 99_999_999_999, u64::MAX - 1] {
+            let mut digits = twenty_digits(number);
+            increment(&mut digits);
+            assert_eq!(digits, twenty_digits(number + 1));
         }
     }
 }

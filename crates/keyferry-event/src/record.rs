@@ -3,15 +3,13 @@
 //! The invariant: **encoding an event allocates nothing once the encoder has warmed up.** Key and header values are written one after the other into an
 //! arena that is reused from record to record; the value stays where the journal's reader has it, unless something in it is redacted.
 
-use std::ops::Range;
-
 use keyferry_journal::event::{EventKind, EventView};
 
 use crate::format::{Format, Formatter, SchemaId, SchemaIds, SchemaUnknown, Told};
 use crate::gap::Gap;
-use crate::headers::{Envelope, Header, HeaderMode, HeaderSpans, NO_HEADERS};
+use crate::headers::{Envelope, Header, HeaderMode, Headers, Span, resolve};
 use crate::key::write_key;
-use crate::redaction::{Redaction, Redactor};
+use crate::redaction::{OfUser, Redaction, Redactor};
 use crate::routing::Routing;
 
 /// Where the two kinds of events go. An event whose kind has no topic is not published.
@@ -44,7 +42,7 @@ pub struct Record<'a> {
     pub value: &'a [u8],
     /// The event's own time, milliseconds since the Unix epoch: the record's timestamp.
     pub timestamp_ms: u64,
-    headers: &'a HeaderSpans,
+    spans: &'a [Span],
     arena: &'a [u8],
     /// Headers that do not come from the encoder, after those that do.
     added: &'a [Header<'a>],
@@ -59,7 +57,7 @@ impl<'a> Record<'a> {
         timestamp_ms: u64,
         headers: &'a [Header<'a>],
     ) -> Self {
-        Self { topic, key, value, timestamp_ms, headers: &NO_HEADERS, arena: key, added: headers }
+        Self { topic, key, value, timestamp_ms, spans: &[], arena: key, added: headers }
     }
 
     /// The same for another topic, with more headers.
@@ -70,7 +68,7 @@ impl<'a> Record<'a> {
 
     /// The headers, in the order in which a consumer sees them.
     pub fn headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
-        self.headers.resolve(self.arena).chain(self.added.iter().copied())
+        resolve(self.spans, self.arena).chain(self.added.iter().copied())
     }
 
     /// How many bytes the record brings to its destination: key, value and the values of its headers.
@@ -84,14 +82,15 @@ impl<'a> Record<'a> {
 #[derive(Debug, Default)]
 pub struct Encoder {
     mode: HeaderMode,
-    arena: Vec<u8>,
-    headers: HeaderSpans,
+    headers: Headers,
     /// The value of the last gap record.
     value: Vec<u8>,
     routing: Routing,
     /// The topic that the template made last.
     topic: String,
     redactor: Redactor,
+    /// Whether the redaction concerns a user's id in keys and headers, as few do.
+    redacts_user: bool,
     formatter: Formatter,
 }
 
@@ -145,7 +144,8 @@ impl Encoder {
     /// The same, with another redaction.
     #[must_use]
     pub fn redacting(self, redaction: Redaction) -> Self {
-        Self { redactor: Redactor::new(redaction), ..self }
+        let redacts_user = !matches!(redaction.of_user(), OfUser::Told);
+        Self { redactor: Redactor::new(redaction), redacts_user, ..self }
     }
 
     /// The record of `event`, for `topic` unless a template makes another. It lives until the next call.
@@ -158,25 +158,26 @@ impl Encoder {
         event: &EventView<'a>,
         envelope: &Envelope<'_>,
     ) -> Result<Record<'a>, SchemaUnknown<'a>> {
-        let Self { mode, arena, headers, routing, topic: made, redactor, formatter, .. } = self;
-        arena.clear();
-        let of_user = redactor.redaction().of_user();
+        let Self { mode, headers, routing, topic: made, redactor, redacts_user, formatter, .. } = self;
+        let of_user = if *redacts_user { redactor.redaction().of_user() } else { OfUser::Told };
+        let arena = headers.begin(*mode, event, envelope);
+        let begin = arena.len();
         let is_keyed = routing.key.as_ref().is_some_and(|template| template.write(event, of_user, arena));
         if !is_keyed {
             write_key(event, of_user, arena);
         }
-        let key: Range<usize> = 0..arena.len();
-        headers.build(*mode, event, envelope, of_user, key.clone(), arena);
-        formatter.begin(*mode, event, envelope, of_user, &arena[key.clone()]);
+        let key = begin..arena.len();
+        headers.complete(event, envelope, of_user, key.clone());
+        formatter.begin(*mode, event, envelope, of_user, &headers.arena()[key.clone()]);
         let is_made = routing.topic.as_ref().is_some_and(|template| template.write(event, made));
         let topic: &str = if is_made { made } else { topic };
         let body = redactor.redact(event.body());
         let value = match formatter.format() {
             Format::Keycloak => body,
-            _ => formatter.value(topic, *mode, &Told { event, envelope, body }, headers, arena)?,
+            _ => formatter.value(topic, *mode, &Told { event, envelope, body }, headers)?,
         };
-        let timestamp_ms = event.time_ms();
-        Ok(Record { topic, key: &arena[key], value, timestamp_ms, headers, arena, added: &[] })
+        let (spans, arena) = (headers.spans(), headers.arena());
+        Ok(Record { topic, key: &arena[key], value, timestamp_ms: event.time_ms(), spans, arena, added: &[] })
     }
 
     /// The record of `gap` for `topic`, with the number `sequence`. `time_ms` is when it happened as far as the journal tells, for want of
@@ -191,19 +192,19 @@ impl Encoder {
         sequence: u64,
         time_ms: u64,
     ) -> Result<Record<'a>, SchemaUnknown<'a>> {
-        self.arena.clear();
         self.value.clear();
-        let key = gap.write_key(&mut self.arena);
         let time_ms = gap.last_time.unwrap_or(time_ms);
-        self.headers.build_gap(self.mode, gap, sequence, time_ms, key.clone(), &mut self.arena);
+        let key = gap.write_key(self.headers.begin_alone());
+        self.headers.build_gap(self.mode, gap, sequence, time_ms, key.clone());
         gap.write_value(&mut self.value);
-        let Self { formatter, arena, value, headers, .. } = self;
+        let Self { formatter, value, headers, .. } = self;
+        let (spans, arena) = (headers.spans(), headers.arena());
         Ok(Record {
             topic,
             value: formatter.gap(topic, gap, sequence, time_ms, &arena[key.clone()], value)?,
             key: &arena[key],
             timestamp_ms: time_ms,
-            headers,
+            spans,
             arena,
             added: &[],
         })

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 
-use keyferry_event::{Encoder, Envelope, Gap, GapReason, HeaderMode, Span};
+use keyferry_event::{Encoder, Envelope, Format, Gap, GapReason, HeaderMode, Record, Span};
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
 use proptest::prelude::*;
@@ -105,26 +106,98 @@ fn headers_can_be_few_or_none() {
     assert_eq!(seen(HeaderMode::None, EventKind::User, &fields, &ENVELOPE).1, headers(&[]));
 }
 
-proptest! {
-    /// An encoder is reused: nothing of one record may stand in the next.
-    #[test]
-    fn a_record_is_a_function_of_its_event(user in "[a-z]{0,40}", other in "[a-z]{0,40}", sequence: u64) {
-        let mut payload = EventEncoder::new();
-        for user in [&user, &other] {
-            payload.push(EventKind::User, 0, &[(Field::Id, user), (Field::UserId, user)], b"{}");
+/// Something that an encoder makes a record of.
+#[derive(Clone, Debug)]
+enum Made {
+    Event { kind: EventKind, fields: Vec<(Field, String)>, time_ms: u64 },
+    Gap,
+}
+
+/// How it is made: with which headers, and what is known beside it.
+#[derive(Clone, Debug)]
+struct Way {
+    mode: HeaderMode,
+    format: Format,
+    node: String,
+    epoch: Epoch,
+    outcome: Outcome,
+    sequence: u64,
+}
+
+/// Few values, so that often only one thing is another than in the record before.
+fn way() -> impl Strategy<Value = Way> {
+    let mode = prop::sample::select(vec![HeaderMode::CloudEvents, HeaderMode::Minimal, HeaderMode::None]);
+    let format = prop::sample::select(vec![Format::Keycloak, Format::CloudEvents, Format::Ecs]);
+    let node = prop::sample::select(vec!["kc-1", "kc-2", "kc-10", ""]);
+    let outcome = prop::sample::select(vec![Outcome::Committed, Outcome::Unknown]);
+    let sequence = prop::sample::select(vec![1, 2, 3, 9, 10, 99, 100, u64::MAX - 1, u64::MAX]);
+    (mode, format, node, 1..3_u64, outcome, sequence).prop_map(
+        |(mode, format, node, epoch, outcome, sequence)| Way {
+            mode,
+            format,
+            node: node.to_owned(),
+            epoch: Epoch(epoch),
+            outcome,
+            sequence,
+        },
+    )
+}
+
+fn made() -> impl Strategy<Value = Made> {
+    let kind = prop::sample::select(vec![EventKind::User, EventKind::Admin]);
+    let field = (prop::sample::select(Field::ALL.to_vec()), "[a-zü]{0,40}");
+    let times = prop::sample::select(vec![0, 7, 999, 1_000, 1_761_640_463_007, u64::MAX]);
+    let event = (kind, prop::collection::vec(field, 0..9), times).prop_map(|(kind, mut fields, time_ms)| {
+        fields.sort();
+        fields.dedup_by_key(|(field, _)| *field);
+        Made::Event { kind, fields, time_ms }
+    });
+    prop_oneof![8 => event, 1 => Just(Made::Gap)]
+}
+
+/// All that a sink sees of a record: key, headers in their order, value, size.
+type Described = (Vec<u8>, Vec<(CString, Vec<u8>)>, Vec<u8>, usize);
+
+/// What a sink sees of the record that is made.
+fn described(encoder: &mut Encoder, made: &Made, way: &Way) -> Described {
+    encoder.set_mode(way.mode);
+    encoder.set_format(way.format);
+    let describe = |record: Record<'_>| {
+        let headers = record.headers().map(|header| (header.name.to_owned(), header.value.to_vec()));
+        (record.key.to_vec(), headers.collect(), record.value.to_vec(), record.size())
+    };
+    match made {
+        Made::Gap => {
+            let gap = Gap::new(GapReason::Damage, way.epoch, &way.node, "lost".to_owned());
+            describe(encoder.encode_gap("topic", &gap, way.sequence, 5).unwrap())
         }
-        let events: Vec<_> = Events::of(payload.payload()).map(Result::unwrap).collect();
-        let envelope = Envelope { sequence, ..ENVELOPE };
-        let describe = |encoder: &mut Encoder, index: usize| {
-            let record = encoder.encode("topic", &events[index], &envelope).unwrap();
-            let headers: Vec<_> =
-                record.headers().map(|header| (header.name.to_owned(), header.value.to_vec())).collect();
-            (record.key.to_vec(), headers)
-        };
-        let fresh = describe(&mut Encoder::new(HeaderMode::CloudEvents), 1);
+        Made::Event { kind, fields, time_ms } => {
+            let fields: Vec<_> = fields.iter().map(|(field, value)| (*field, value.as_str())).collect();
+            let mut payload = EventEncoder::new();
+            payload.push(*kind, *time_ms, &fields, br#"{"type":"LOGIN"}"#);
+            let event = Events::of(payload.payload()).next().unwrap().unwrap();
+            let Way { node, epoch, outcome, sequence, .. } = way;
+            let envelope = Envelope { node, epoch: *epoch, outcome: *outcome, sequence: *sequence };
+            describe(encoder.encode("topic", &event, &envelope).unwrap())
+        }
+    }
+}
+
+proptest! {
+    /// An encoder is reused, and keeps what records have in common: nothing of one that is no part of the next may stand in it, whatever comes after what.
+    #[test]
+    fn a_record_is_a_function_of_its_event(all in prop::collection::vec((made(), way()), 1..12), follow: bool) {
         let mut reused = Encoder::new(HeaderMode::CloudEvents);
-        describe(&mut reused, 0);
-        prop_assert_eq!(describe(&mut reused, 1), fresh);
+        let mut last = 0;
+        for (made, mut way) in all {
+            // In a run of records each has the next number.
+            if follow && last < u64::MAX {
+                way.sequence = last + 1;
+            }
+            last = way.sequence;
+            let fresh = described(&mut Encoder::new(HeaderMode::CloudEvents), &made, &way);
+            prop_assert_eq!(described(&mut reused, &made, &way), fresh);
+        }
     }
 }
 

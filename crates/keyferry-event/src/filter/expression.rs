@@ -47,8 +47,8 @@ impl Expression {
     /// Calls `visit` with each field and the text that it is compared with.
     pub(super) fn each_text(&self, visit: &mut dyn FnMut(&Field, &str)) {
         match self {
-            Self::Is(field, Pattern::Exact(text)) => visit(field, text),
-            Self::Has(_) | Self::Is(..) => {}
+            Self::Is(field, pattern) => pattern.each_text(&mut |text| visit(field, text)),
+            Self::Has(_) => {}
             Self::Not(condition) => condition.each_text(visit),
             Self::All(conditions) | Self::Any(conditions) => {
                 conditions.iter().for_each(|condition| condition.each_text(visit));
@@ -81,7 +81,7 @@ impl<'a> Parser<'a> {
         while self.takes("||") {
             conditions.push(self.conjunction(depth)?);
         }
-        Ok(one_or(conditions, Expression::Any))
+        Ok(any_of(conditions))
     }
 
     fn conjunction(&mut self, depth: usize) -> Result<Expression, String> {
@@ -148,7 +148,7 @@ impl<'a> Parser<'a> {
         while self.takes(",") {
             tests.push(self.exact(field.clone())?);
         }
-        if self.takes("]") { Ok(one_or(tests, Expression::Any)) } else { Err(self.expected("`,` or `]`")) }
+        if self.takes("]") { Ok(any_of(tests)) } else { Err(self.expected("`,` or `]`")) }
     }
 
     fn quoted(&mut self) -> Result<String, String> {
@@ -229,6 +229,32 @@ fn one_or(mut conditions: Vec<Expression>, several: fn(Vec<Expression>) -> Expre
         }
         None => several(conditions),
     }
+}
+
+/// That one of `conditions` holds. Where all of them are tests of one field, they become one, so that its value is looked up once.
+pub(super) fn any_of(conditions: Vec<Expression>) -> Expression {
+    let Some(field) = common_field(&conditions).cloned() else { return one_or(conditions, Expression::Any) };
+    let patterns = conditions.into_iter().filter_map(|condition| match condition {
+        Expression::Is(_, pattern) => Some(pattern),
+        _ => None,
+    });
+    let mut patterns: Vec<Pattern> = patterns.collect();
+    let pattern = match patterns.len() {
+        1 => patterns.swap_remove(0),
+        _ => Pattern::OneOf(patterns.into()),
+    };
+    Expression::Is(field, pattern)
+}
+
+/// The field of which all of `conditions` are tests.
+fn common_field(conditions: &[Expression]) -> Option<&Field> {
+    let fields = conditions.iter().map(|condition| match condition {
+        Expression::Is(field, _) => Some(field),
+        _ => None,
+    });
+    let mut fields = fields.collect::<Option<Vec<_>>>()?.into_iter();
+    let first = fields.next()?;
+    fields.all(|field| field == first).then_some(first)
 }
 
 /// That `field` is `text`.

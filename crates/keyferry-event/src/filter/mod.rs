@@ -33,7 +33,7 @@ pub struct Filter {
 impl Filter {
     /// What `include` names, unless `exclude` names it too, and of that what meets `condition`.
     pub fn new(include: &Selection, exclude: &Selection, condition: Option<&Condition>) -> Self {
-        let included = include.by_field.iter().cloned().map(Expression::Any);
+        let included = include.by_field.iter().cloned().map(expression::any_of);
         let excluded = exclude.by_field.iter().flatten().cloned();
         let excluded = excluded.map(|test| Expression::Not(Box::new(test)));
         let condition = condition.map(|condition| condition.expression.clone());

@@ -7,10 +7,14 @@ use regex::Regex;
 pub(super) enum Pattern {
     /// The value is this text.
     Exact(Box<str>),
+    /// The value begins with this text: a glob with a star at its end and nowhere else, which most are.
+    Prefix(Box<str>),
     /// The value is this text, in which `*` stands for any characters and `?` for one.
     Glob(Box<str>),
     /// The expression is found in the value. It is of the kind that is matched in a time linear in the value, whatever either is.
     Regex(Box<Regex>),
+    /// The value is as one of them says.
+    OneOf(Box<[Self]>),
 }
 
 /// A larger program is refused, in bytes: it would cost every event time.
@@ -19,7 +23,12 @@ const LARGEST_PROGRAM: usize = 1 << 20;
 impl Pattern {
     /// A glob, or the text itself if nothing in it stands for anything else.
     pub(super) fn glob(text: &str) -> Self {
-        if text.contains(['*', '?']) { Self::Glob(text.into()) } else { Self::Exact(text.into()) }
+        let is_plain = |text: &str| !text.contains(['*', '?']);
+        match text.strip_suffix('*') {
+            Some(prefix) if is_plain(prefix) => Self::Prefix(prefix.into()),
+            None if is_plain(text) => Self::Exact(text.into()),
+            _ => Self::Glob(text.into()),
+        }
     }
 
     /// A regular expression.
@@ -40,8 +49,19 @@ impl Pattern {
     pub(super) fn matches(&self, value: &str) -> bool {
         match self {
             Self::Exact(text) => **text == *value,
+            Self::Prefix(text) => value.starts_with(&**text),
             Self::Glob(glob) => is_like(value.as_bytes(), glob.as_bytes()),
             Self::Regex(regex) => regex.is_match(value),
+            Self::OneOf(patterns) => patterns.iter().any(|pattern| pattern.matches(value)),
+        }
+    }
+
+    /// Calls `visit` with each text that a value must be as a whole.
+    pub(super) fn each_text<'a>(&'a self, visit: &mut dyn FnMut(&'a str)) {
+        match self {
+            Self::Exact(text) => visit(text),
+            Self::OneOf(patterns) => patterns.iter().for_each(|pattern| pattern.each_text(visit)),
+            Self::Prefix(_) | Self::Glob(_) | Self::Regex(_) => {}
         }
     }
 }

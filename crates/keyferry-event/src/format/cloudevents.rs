@@ -4,14 +4,15 @@
 //! The invariant: **the attributes are those of the headers in binary mode**, under the same names without their prefix, so that a consumer sees one event in either mode.
 
 use super::writing::{ObjectWriter, is_plain};
-use crate::headers::{Header, HeaderSpans};
+use crate::headers::{Header, Headers, resolve};
 
-/// Writes the event with these attributes, given as headers in binary mode with their values in `arena`, whose data is the JSON `data`.
-pub(super) fn write(attributes: &HeaderSpans, arena: &[u8], data: &[u8], value: &mut Vec<u8>) {
+/// Writes the event with these attributes, given as headers in binary mode, whose data is the JSON `data`.
+pub(super) fn write(attributes: &Headers, data: &[u8], value: &mut Vec<u8>) {
+    let arena = attributes.arena();
     let mut event = ObjectWriter::begin(value);
     // One look at all values together costs less than one at each.
     let are_plain = is_plain(arena);
-    for Header { name, value } in attributes.resolve(arena) {
+    for Header { name, value } in resolve(attributes.spans(), arena) {
         // `content-type` speaks of the record.
         match name.to_bytes().strip_prefix(b"ce_") {
             Some(name) if are_plain => event.content(name, value),

@@ -30,13 +30,11 @@ mod reading;
 mod schema;
 mod writing;
 
-use std::ops::Range;
-
 use keyferry_journal::event::EventView;
 use memchr::{memchr, memmem};
 
 use crate::gap::Gap;
-use crate::headers::{Envelope, HeaderMode, HeaderSpans};
+use crate::headers::{Envelope, HeaderMode, Headers};
 use crate::json;
 use crate::redaction::OfUser;
 use avro::Avro;
@@ -148,8 +146,7 @@ pub(crate) struct Formatter {
     value: Vec<u8>,
     reading: Reading,
     /// The attributes of CloudEvents where the record has other headers.
-    attributes: HeaderSpans,
-    arena: Vec<u8>,
+    attributes: Headers,
 }
 
 impl Formatter {
@@ -179,28 +176,29 @@ impl Formatter {
         key: &[u8],
     ) {
         if self.format == Format::CloudEvents && mode != HeaderMode::CloudEvents {
-            let key = self.begin_arena(key);
-            self.attributes.build(HeaderMode::CloudEvents, event, envelope, of_user, key, &mut self.arena);
+            let arena = self.attributes.begin(HeaderMode::CloudEvents, event, envelope);
+            let begin = arena.len();
+            arena.extend_from_slice(key);
+            self.attributes.complete(event, envelope, of_user, begin..begin + key.len());
         }
     }
 
-    /// The value of the record of an event for `topic`, after [`Formatter::begin`]. The record has these headers, their values in `arena`.
+    /// The value of the record of an event for `topic`, after [`Formatter::begin`]. The record has these headers.
     pub(crate) fn value<'t>(
         &mut self,
         topic: &'t str,
         mode: HeaderMode,
         told: &Told<'_>,
-        headers: &HeaderSpans,
-        arena: &[u8],
+        headers: &Headers,
     ) -> Result<&[u8], SchemaUnknown<'t>> {
         self.begin_value(topic)?;
         match self.format {
             Format::Keycloak => self.value.extend_from_slice(told.body),
             Format::CloudEvents if mode == HeaderMode::CloudEvents => {
-                cloudevents::write(headers, arena, told.body, &mut self.value);
+                cloudevents::write(headers, told.body, &mut self.value);
             }
             Format::CloudEvents => {
-                cloudevents::write(&self.attributes, &self.arena, told.body, &mut self.value);
+                cloudevents::write(&self.attributes, told.body, &mut self.value);
             }
             Format::Ocsf => ocsf::write(told, &mut self.reading, &mut self.value),
             Format::Ecs => ecs::write(told, &mut self.reading, &mut self.value),
@@ -231,10 +229,9 @@ impl Formatter {
         match self.format {
             Format::Keycloak => return Ok(told),
             Format::CloudEvents => {
-                let key = self.begin_arena(key);
-                let Self { attributes, arena, .. } = self;
-                attributes.build_gap(HeaderMode::CloudEvents, gap, sequence, time_ms, key, arena);
-                cloudevents::write(attributes, arena, told, &mut self.value);
+                self.attributes.begin_alone().extend_from_slice(key);
+                self.attributes.build_gap(HeaderMode::CloudEvents, gap, sequence, time_ms, 0..key.len());
+                cloudevents::write(&self.attributes, told, &mut self.value);
             }
             Format::Ocsf => ocsf::write_gap(gap, sequence, time_ms, told, &mut self.value),
             Format::Ecs => ecs::write_gap(gap, sequence, time_ms, told, &mut self.value),
@@ -253,12 +250,6 @@ impl Formatter {
             schema::write_frame(kind, id, &mut self.value);
         }
         Ok(())
-    }
-
-    fn begin_arena(&mut self, key: &[u8]) -> Range<usize> {
-        self.arena.clear();
-        self.arena.extend_from_slice(key);
-        0..key.len()
     }
 }
 
