@@ -52,7 +52,9 @@ impl Hasher for IdHasher {
 /// The open transactions of one epoch.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
-    /// In order of the first PREPARE; `None` where the transaction has been settled. Never begins with `None`.
+    /// The one that was opened last. It is apart from the others, because mostly its outcome comes next.
+    newest: Option<Open>,
+    /// Those before it, in order of the first PREPARE; `None` where the transaction has been settled. Never begins with `None`.
     open: VecDeque<Option<Open>>,
     /// How many entries have left the front of `open`.
     base: u64,
@@ -65,16 +67,16 @@ pub(crate) struct Assembler {
 impl Assembler {
     /// Adds a PREPARE to its transaction.
     pub(crate) fn prepare(&mut self, id: u64, prepared: Prepared, written_ms: u64) {
-        if let Some(position) = self.index.get(&id) {
-            let slot = (position - self.base) as usize;
-            if let Some(Some(open)) = self.open.get_mut(slot) {
-                open.more.push(prepared);
-                open.written_ms = written_ms;
-                return;
-            }
+        if let Some(open) = self.get_mut(id) {
+            open.more.push(prepared);
+            open.written_ms = written_ms;
+            return;
         }
-        self.index.insert(id, self.base + self.open.len() as u64);
-        self.open.push_back(Some(Open { id, first: prepared, more: Vec::new(), written_ms }));
+        if let Some(before) = self.newest.take() {
+            self.index.insert(before.id, self.base + self.open.len() as u64);
+            self.open.push_back(Some(before));
+        }
+        self.newest = Some(Open { id, first: prepared, more: Vec::new(), written_ms });
     }
 
     /// Settles a transaction by its COMMIT or ABORT.
@@ -89,13 +91,27 @@ impl Assembler {
 
     /// The open transaction with this id.
     pub(crate) fn get(&self, id: u64) -> Option<&Open> {
+        if let Some(newest) = self.newest.as_ref().filter(|newest| newest.id == id) {
+            return Some(newest);
+        }
         let position = self.index.get(&id)?;
         self.open[(position - self.base) as usize].as_ref()
     }
 
+    fn get_mut(&mut self, id: u64) -> Option<&mut Open> {
+        if self.newest.as_ref().is_some_and(|newest| newest.id == id) {
+            return self.newest.as_mut();
+        }
+        let position = self.index.get(&id)?;
+        self.open[(position - self.base) as usize].as_mut()
+    }
+
     /// The open transaction with the earliest PREPARE.
     pub(crate) fn front(&self) -> Option<&Open> {
-        self.open.front()?.as_ref()
+        match self.open.front() {
+            Some(front) => front.as_ref(),
+            None => self.newest.as_ref(),
+        }
     }
 
     /// Hands out the transaction with the earliest PREPARE as in doubt.
@@ -112,7 +128,7 @@ impl Assembler {
 
     /// How many transactions are open.
     pub(crate) fn len(&self) -> usize {
-        self.index.len()
+        self.index.len() + usize::from(self.newest.is_some())
     }
 
     /// Forgets everything, for the next epoch.
@@ -121,6 +137,9 @@ impl Assembler {
     }
 
     fn take(&mut self, id: u64) -> Option<Open> {
+        if self.newest.as_ref().is_some_and(|newest| newest.id == id) {
+            return self.newest.take();
+        }
         let position = self.index.remove(&id)?;
         let open = self.open[(position - self.base) as usize].take();
         while let Some(None) = self.open.front() {
@@ -184,5 +203,42 @@ mod tests {
         assembler.settle(1);
         assert_eq!(assembler.oldest(), Some(at(101 * 64).place));
         assert_eq!(assembler.len(), 1);
+    }
+
+    /// What the assembler answers is what a list of the open transactions answers, in whatever order they come and go.
+    #[test]
+    fn it_is_a_list_of_open_transactions() {
+        let mut seed = 7_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        let mut assembler = Assembler::default();
+        let mut list: Vec<Open> = Vec::new();
+        for step in 1..20_000 {
+            let (id, prepared) = (random(6), at(step * 64));
+            match random(3) {
+                0 => {
+                    assembler.settle(id);
+                    list.retain(|open| open.id != id);
+                }
+                _ => {
+                    assembler.prepare(id, prepared, step);
+                    match list.iter_mut().find(|open| open.id == id) {
+                        Some(open) => {
+                            open.more.push(prepared);
+                            open.written_ms = step;
+                        }
+                        None => list.push(Open { id, first: prepared, more: Vec::new(), written_ms: step }),
+                    }
+                }
+            }
+            assert_eq!((assembler.len(), assembler.front()), (list.len(), list.first()), "step {step}");
+            for id in 0..6 {
+                assert_eq!(assembler.get(id), list.iter().find(|open| open.id == id), "step {step}");
+            }
+        }
+        let order: Vec<Open> = std::iter::from_fn(|| assembler.take_in_doubt()).collect();
+        assert_eq!(order, list);
     }
 }

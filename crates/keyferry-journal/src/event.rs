@@ -241,25 +241,27 @@ impl fmt::Debug for EventView<'_> {
     }
 }
 
-/// One pass over the field block.
-fn decode_fields(mut block: &[u8]) -> Result<[Option<&str>; FIELDS], Malformed> {
+/// One pass over the field block. Mostly all of it is UTF-8, the tags and lengths between the values as well, and then it is checked once and not value by value.
+fn decode_fields(block: &[u8]) -> Result<[Option<&str>; FIELDS], Malformed> {
+    let text = std::str::from_utf8(block).ok();
     let mut fields = [None; FIELDS];
-    let mut last = 0;
-    while !block.is_empty() {
-        if block.len() < FIELD_HEADER {
+    let (mut last, mut at) = (0, 0);
+    while at < block.len() {
+        let Some(&[tag, low, high]) = block[at..].first_chunk::<FIELD_HEADER>() else {
             return Err(Malformed::FieldCutShort);
-        }
-        let tag = block[0];
-        let length = usize::from(u16_at(block, 1));
-        let (value, rest) = block[FIELD_HEADER..].split_at_checked(length).ok_or(Malformed::FieldCutShort)?;
+        };
+        let begin = at + FIELD_HEADER;
+        let end = begin + usize::from(u16::from_le_bytes([low, high]));
+        let value = block.get(begin..end).ok_or(Malformed::FieldCutShort)?;
         if tag <= last {
             return Err(Malformed::FieldOrder(tag));
         }
         if let Some(field) = fields.get_mut(usize::from(tag) - 1) {
-            *field = Some(std::str::from_utf8(value).map_err(|_| Malformed::FieldNotUtf8(tag))?);
+            let checked = text.and_then(|text| text.get(begin..end)).map(Ok);
+            let value = checked.unwrap_or_else(|| std::str::from_utf8(value));
+            *field = Some(value.map_err(|_| Malformed::FieldNotUtf8(tag))?);
         }
-        last = tag;
-        block = rest;
+        (last, at) = (tag, end);
     }
     Ok(fields)
 }
@@ -449,6 +451,22 @@ mod tests {
         assert_eq!(decode_fields(&field(2, b"\xFF")), Err(Malformed::FieldNotUtf8(2)));
         assert_eq!(decode_fields(&known[..3]), Err(Malformed::FieldCutShort));
         assert_eq!(decode_fields(&known[..2]), Err(Malformed::FieldCutShort));
+    }
+
+    /// Lengths from 128 on are no UTF-8, and a character may seem to reach over the end of a value.
+    #[test]
+    fn a_value_is_read_whatever_the_bytes_around_it_are() {
+        let field = |tag: u8, value: &[u8]| [&[tag][..], &(value.len() as u16).to_le_bytes(), value].concat();
+        for length in [0, 1, 127, 128, 191, 194, 255, 256, 0x80C2, 40_000] {
+            let value = "x".repeat(length);
+            let block = [field(1, "é".as_bytes()), field(2, value.as_bytes()), field(3, b"r1")].concat();
+            let fields = decode_fields(&block).unwrap();
+            assert_eq!(fields[..3], [Some("é"), Some(&value[..]), Some("r1")], "{length}");
+        }
+        // Its last byte and the tag behind it are one character.
+        let straddling = [field(1, b"x\xC3"), field(0x80, b"")].concat();
+        assert!(std::str::from_utf8(&straddling).is_ok());
+        assert_eq!(decode_fields(&straddling), Err(Malformed::FieldNotUtf8(1)));
     }
 
     #[test]

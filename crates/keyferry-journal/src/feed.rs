@@ -287,9 +287,16 @@ enum Payloads {
     Unreadable(Place),
 }
 
+/// What comes next. Nearly always it is a transaction; the rest is rare and large, and lies elsewhere, so that what is rare does not have to be moved along with what is not.
 enum Ready {
     Settled(Settled),
-    Item(Item<'static>),
+    Item(Box<Item<'static>>),
+}
+
+impl Ready {
+    fn item(item: Item<'static>) -> Self {
+        Self::Item(Box::new(item))
+    }
 }
 
 /// The transactions in doubt that are being handed out.
@@ -334,8 +341,47 @@ pub struct Feed<S> {
     unknown_in: Option<SegmentName>,
     /// Damage before the point where the feed was told to resume.
     met_again: Option<ByteRange>,
+    gathered: Gathered,
+    /// Where to go on after the transaction that was returned last; `None` as soon as anything has moved on.
+    after_last: Option<Resume>,
+}
+
+/// What is at hand of the transaction that is being returned.
+#[derive(Debug, Default)]
+struct Gathered {
+    /// Payloads that had to be read again.
     scratch: Vec<u8>,
+    /// How long the payload of each PREPARE is.
     lengths: Vec<usize>,
+}
+
+impl Gathered {
+    /// Finds the payloads of a transaction before anything moves on, so that a failed read can be tried again.
+    fn gather<S: Storage>(
+        &mut self,
+        open: &Open,
+        epoch: Epoch,
+        scanner: &mut Scanner<S>,
+    ) -> Result<Payloads, Error> {
+        self.lengths.clear();
+        let name = |place: Place| SegmentName { epoch, number: place.segment };
+        let first = open.first;
+        if open.more.is_empty() && scanner.peek(name(first.place), first.place.offset, first.length).is_some()
+        {
+            self.lengths.push(first.length - RECORD_HEADER);
+            return Ok(Payloads::InWindow(first));
+        }
+        self.scratch.clear();
+        self.scratch.shrink_to(SCRATCH);
+        for prepared in std::iter::once(&first).chain(&open.more) {
+            let Place { offset, .. } = prepared.place;
+            if !scanner.read_again(name(prepared.place), offset, prepared.length, &mut self.scratch)? {
+                return Ok(Payloads::Unreadable(prepared.place));
+            }
+            self.lengths.push(prepared.length - RECORD_HEADER);
+        }
+        Ok(Payloads::InScratch)
+    }
 }
 
 impl<S: Storage> Feed<S> {
@@ -354,8 +400,8 @@ impl<S: Storage> Feed<S> {
             draining: false,
             unknown_in: None,
             met_again: None,
-            scratch: Vec::new(),
-            lengths: Vec::new(),
+            gathered: Gathered::default(),
+            after_last: None,
         };
         feed.seek(resume)?;
         Ok(feed)
@@ -366,6 +412,7 @@ impl<S: Storage> Feed<S> {
     /// # Errors
     /// As [`Feed::open`].
     pub fn seek(&mut self, resume: Option<&Resume>) -> Result<(), Error> {
+        self.after_last = None;
         self.assembler.clear();
         self.hand_out = None;
         self.draining = false;
@@ -388,9 +435,10 @@ impl<S: Storage> Feed<S> {
     /// [`Error::LaterVersion`], [`Error::WentBack`] or [`Error::Io`]. The feed stays where it is: calling again tries
     /// again.
     pub fn next(&mut self, now_ms: u64) -> Result<Option<Item<'_>>, Error> {
+        self.after_last = None;
         match self.advance(now_ms)? {
             None => Ok(None),
-            Some(Ready::Item(item)) => Ok(Some(item)),
+            Some(Ready::Item(item)) => Ok(Some(*item)),
             Some(Ready::Settled(settled)) => Ok(Some(self.present(&settled))),
         }
     }
@@ -398,6 +446,9 @@ impl<S: Storage> Feed<S> {
     /// Where to go on after the last item; `None` if nothing has been read, that is, at the oldest segment.
     #[must_use]
     pub fn resume_point(&self) -> Option<Resume> {
+        if self.after_last.is_some() {
+            return self.after_last;
+        }
         if self.catching_up.is_some() {
             return self.catching_up;
         }
@@ -506,14 +557,23 @@ impl<S: Storage> Feed<S> {
 
     fn advance(&mut self, now_ms: u64) -> Result<Option<Ready>, Error> {
         loop {
-            if let Some(settled) = self.next_in_doubt()? {
+            if self.draining
+                && let Some(settled) = self.next_in_doubt()?
+            {
                 return Ok(Some(Ready::Settled(settled)));
+            }
+            if let Some(met) = self.scanner.record_at_hand() {
+                self.track_epoch();
+                match self.record(&met)? {
+                    None => continue,
+                    ready => return Ok(ready),
+                }
             }
             let step = self.scanner.step(now_ms)?;
             self.track_epoch();
             let ready = match step {
                 Step::Record(met) => self.record(&met)?,
-                Step::Segment(header) => self.segment_begun(&header).map(Ready::Item),
+                Step::Segment(header) => self.segment_begun(&header).map(Ready::item),
                 Step::Damage(range) => {
                     let ready = self.unless_returned(range, Item::Damage(range.public()));
                     if ready.is_none() {
@@ -528,7 +588,7 @@ impl<S: Storage> Feed<S> {
                 }
                 Step::MissingSegments { epoch, first, last } => self.missing_segments(epoch, first, last),
                 Step::EpochOver(over) => match self.epoch_over(over, now_ms)? {
-                    AfterEpoch::Return(item) => Some(Ready::Item(item)),
+                    AfterEpoch::Return(item) => Some(Ready::item(item)),
                     AfterEpoch::Continue => None,
                     AfterEpoch::Wait => return Ok(None),
                 },
@@ -600,7 +660,7 @@ impl<S: Storage> Feed<S> {
             Kind::Unknown(_) => self.unknown(met, returned),
         };
         self.scanner.consume(met);
-        Ok(item.map(Ready::Item))
+        Ok(item.map(Ready::item))
     }
 
     /// Whether the COMMIT before the head was written after everything that was returned, in the place of what a power cut had taken: its number says so.
@@ -615,18 +675,25 @@ impl<S: Storage> Feed<S> {
     fn commit(&mut self, met: &Met) -> Result<Option<Ready>, Error> {
         let Some(current) = &mut self.current else { return Ok(None) };
         let epoch = current.epoch;
-        let carried = self.scanner.payload(met).and_then(decode_commit);
-        let mark = self.scanner.payload(met).map_or(CommitMark::Own, CommitMark::of);
-        let number = carried.or(current.next_commit).unwrap_or(1);
+        let payload = self.scanner.payload(met);
+        let mark = payload.map_or(CommitMark::Own, CommitMark::of);
+        let number = payload.and_then(decode_commit).or(current.next_commit).unwrap_or(1);
         if let Some(expected) = current.next_commit.replace(number)
             && expected != number
             && mark != CommitMark::Settled
         {
-            return Ok(Some(Ready::Item(Item::MissingCommits { epoch, expected, found: number })));
+            return Ok(Some(Ready::item(Item::MissingCommits { epoch, expected, found: number })));
         }
         let id = met.header.transaction;
-        let settled = match self.assembler.get(id).cloned() {
-            Some(open) => Some(self.settled(&open, number, Outcome::Committed, met.header.written_ms)?),
+        let settled = match self.assembler.get(id) {
+            Some(open) => Some(Settled {
+                id,
+                first: open.first.place,
+                commit: number,
+                outcome: Outcome::Committed,
+                written_ms: met.header.written_ms,
+                payloads: self.gathered.gather(open, epoch, &mut self.scanner)?,
+            }),
             None => None,
         };
         self.count_commit();
@@ -638,7 +705,7 @@ impl<S: Storage> Feed<S> {
         Ok(match settled {
             Some(settled) => Some(Ready::Settled(settled)),
             None if mark == CommitMark::Repeated || self.assembler.was_in_doubt(id) => None,
-            None => Some(Ready::Item(Item::LostTransaction {
+            None => Some(Ready::item(Item::LostTransaction {
                 epoch,
                 commit: number,
                 id,
@@ -653,38 +720,6 @@ impl<S: Storage> Feed<S> {
         if let Some(current) = &mut self.current {
             current.next_commit = Some(current.next_commit.unwrap_or(1).saturating_add(1));
         }
-    }
-
-    /// Finds the payloads of a transaction before anything moves on, so that a failed read can be tried again.
-    fn settled(
-        &mut self,
-        open: &Open,
-        commit: u64,
-        outcome: Outcome,
-        written_ms: u64,
-    ) -> Result<Settled, Error> {
-        let payloads = self.payloads(open)?;
-        Ok(Settled { id: open.id, first: open.first.place, commit, outcome, written_ms, payloads })
-    }
-
-    fn payloads(&mut self, open: &Open) -> Result<Payloads, Error> {
-        self.lengths.clear();
-        let first = open.first;
-        if open.more.is_empty() && self.in_window(first).is_some() {
-            self.lengths.push(first.length - RECORD_HEADER);
-            return Ok(Payloads::InWindow(first));
-        }
-        self.scratch.clear();
-        self.scratch.shrink_to(SCRATCH);
-        for prepared in std::iter::once(&first).chain(&open.more) {
-            let segment = self.name(prepared.place);
-            let offset = prepared.place.offset;
-            if !self.scanner.read_again(segment, offset, prepared.length, &mut self.scratch)? {
-                return Ok(Payloads::Unreadable(prepared.place));
-            }
-            self.lengths.push(prepared.length - RECORD_HEADER);
-        }
-        Ok(Payloads::InScratch)
     }
 
     /// The segment of a place in the current epoch.
@@ -734,7 +769,7 @@ impl<S: Storage> Feed<S> {
             return None;
         }
         self.arrive();
-        Some(Ready::Item(Item::MissingSegments { epoch, first, last }))
+        Some(Ready::item(Item::MissingSegments { epoch, first, last }))
     }
 
     fn unless_returned(&mut self, range: Range, item: Item<'static>) -> Option<Ready> {
@@ -742,7 +777,7 @@ impl<S: Storage> Feed<S> {
             return None;
         }
         self.arrive();
-        Some(Ready::Item(item))
+        Some(Ready::item(item))
     }
 
     /// All of the epoch has been read: the transactions still open are in doubt, then the next epoch begins.
@@ -791,7 +826,8 @@ impl<S: Storage> Feed<S> {
 
     /// Ends catching up: the transactions open at the head that were returned as in doubt are not open any more.
     fn arrive(&mut self) {
-        let Some(resume) = self.catching_up.take() else { return };
+        let Some(resume) = self.catching_up else { return };
+        self.catching_up = None;
         let Some(last) = resume.in_doubt else { return };
         while self.assembler.oldest().is_some_and(|first| first <= last) {
             self.assembler.take_in_doubt();
@@ -801,17 +837,22 @@ impl<S: Storage> Feed<S> {
         }
     }
 
+    /// The next of the transactions that are handed out because their epoch has ended.
     fn next_in_doubt(&mut self) -> Result<Option<Settled>, Error> {
-        if !self.draining {
-            return Ok(None);
-        }
-        let Some(open) = self.assembler.front().cloned() else {
+        let Some(open) = self.assembler.front() else {
             self.draining = false;
             return Ok(None);
         };
-        let commit = self.current.and_then(|current| current.next_commit).unwrap_or(1);
-        let settled = self.settled(&open, commit, Outcome::Unknown, open.written_ms)?;
-        let first = open.first.place;
+        let epoch = self.current.map_or(Epoch(0), |current| current.epoch);
+        let settled = Settled {
+            id: open.id,
+            first: open.first.place,
+            commit: self.current.and_then(|current| current.next_commit).unwrap_or(1),
+            outcome: Outcome::Unknown,
+            written_ms: open.written_ms,
+            payloads: self.gathered.gather(open, epoch, &mut self.scanner)?,
+        };
+        let first = settled.first;
         self.hand_out =
             Some(HandOut { from: self.hand_out.map_or(first, |hand_out| hand_out.from), last: first });
         self.count_commit();
@@ -823,15 +864,16 @@ impl<S: Storage> Feed<S> {
         Ok(Some(settled))
     }
 
-    fn present(&self, settled: &Settled) -> Item<'_> {
+    fn present(&mut self, settled: &Settled) -> Item<'_> {
+        self.after_last = self.resume_point();
         let epoch = self.current.map_or(Epoch(0), |current| current.epoch);
         let &Settled { id, first, commit, outcome, written_ms, payloads } = settled;
         let bytes = match payloads {
             Payloads::InWindow(prepared) => self.in_window(prepared),
-            Payloads::InScratch => Some(&self.scratch[..]),
+            Payloads::InScratch => Some(&self.gathered.scratch[..]),
             Payloads::Unreadable(_) => None,
         };
-        let (Some(bytes), Some(resume)) = (bytes, self.resume_point()) else {
+        let (Some(bytes), Some(resume)) = (bytes, self.after_last) else {
             let place = if let Payloads::Unreadable(place) = payloads { place } else { first };
             let cause = LostCause::Unreadable(place);
             return Item::LostTransaction { epoch, commit, id, outcome, cause };
@@ -846,7 +888,7 @@ impl<S: Storage> Feed<S> {
             resume,
             first,
             bytes,
-            lengths: &self.lengths,
+            lengths: &self.gathered.lengths,
         })
     }
 }

@@ -309,6 +309,17 @@ impl<S: Storage> Scanner<S> {
         Ok(())
     }
 
+    /// The record at the cursor, if it is in the window as a whole, as nearly all are. What else there is only [`Scanner::step`] tells.
+    pub(crate) fn record_at_hand(&self) -> Option<Met> {
+        let Cursor { segment, salt, offset, .. } =
+            self.cursor.as_ref().filter(|cursor| cursor.stage == Stage::Records)?;
+        let rest = self.window.rest(*segment, *offset);
+        let header = RecordHeader::decode(rest.first_chunk()?)?;
+        let record = rest.get(..header.length())?;
+        let met = Met { header, segment: *segment, offset: *offset };
+        header.verify(*salt, *offset, record).then_some(met)
+    }
+
     /// What lies at the cursor. Moves past everything but records and the ends of epochs.
     pub(crate) fn step(&mut self, now_ms: u64) -> Result<Step, Error> {
         let Some(cursor) = self.cursor else { return self.enter_oldest(now_ms) };

@@ -73,6 +73,13 @@ impl Window {
         self.buffer[..self.filled].get(from..from.checked_add(length)?)
     }
 
+    /// All that is here of the segment from `offset` on; empty if nothing is.
+    pub(crate) fn rest(&self, segment: SegmentName, offset: u64) -> &[u8] {
+        let from = offset.checked_sub(self.start).filter(|_| self.segment == Some(segment));
+        let from = from.and_then(|from| usize::try_from(from).ok());
+        from.and_then(|from| self.buffer[..self.filled].get(from..)).unwrap_or_default()
+    }
+
     /// Forgets the bytes from `offset` on, because the disk may hold others by now.
     pub(crate) fn discard_from(&mut self, offset: u64) {
         let kept = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
@@ -154,6 +161,8 @@ mod tests {
             let need = 1000.min(bytes.len() - offset);
             assert!(window.fill(&mut storage, NAME, offset as u64, need).unwrap() >= need);
             assert_eq!(window.peek(NAME, offset as u64, need), Some(&bytes[offset..offset + need]));
+            let rest = window.rest(NAME, offset as u64);
+            assert!(rest.len() >= need && bytes[offset..].starts_with(rest));
             let back = offset.saturating_sub(KEEP - 1000);
             assert_eq!(
                 window.peek(NAME, back as u64, 1000.min(need)),
@@ -163,6 +172,9 @@ mod tests {
         }
         assert_eq!(window.fill(&mut storage, NAME, bytes.len() as u64, 1).unwrap(), 0);
         assert_eq!(window.size(), SIZE);
+        let other = SegmentName { number: 1, ..NAME };
+        let elsewhere = [(other, bytes.len() - 1), (NAME, 0), (NAME, bytes.len() + 1)];
+        assert!(elsewhere.iter().all(|(name, offset)| window.rest(*name, *offset as u64).is_empty()));
     }
 
     #[test]
