@@ -36,9 +36,14 @@ impl Owed {
         (self.sent, self.until) = (0, None);
     }
 
+    /// Whether all records were sent.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.given_up.is_empty() || self.until.is_some()
+    }
+
     /// Sends the records that were not sent yet.
     pub(crate) fn send<K: Sink, A: Aside>(&mut self, sender: &mut Sender<K, A>, clock: Clock) -> Sent {
-        if self.given_up.is_empty() || self.until.is_some() {
+        if self.is_sent() {
             return Sent::All;
         }
         let topics = sender.settings.topics.clone();

@@ -223,12 +223,9 @@ impl InFlight {
 
     /// Takes the furthest progress that has been reached, if there is any since the last call.
     pub fn take_progress(&mut self) -> Option<Progress> {
-        let mut reached = None;
-        while let Some(end) = self.ends.front().filter(|end| end.below <= self.first) {
-            reached = Some(end.progress);
-            self.ends.pop_front();
-        }
-        reached
+        let reached = self.ends.partition_point(|end| end.below <= self.first);
+        let last = self.ends.drain(..reached).next_back()?;
+        Some(last.progress)
     }
 
     /// When the journal got the oldest transaction that has not been settled as a whole, milliseconds since the Unix epoch.

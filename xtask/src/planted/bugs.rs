@@ -98,8 +98,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "the checkpoint runs ahead of the acknowledgements",
         file: "crates/keyferry-pipeline/src/in_flight.rs",
-        right: "self.ends.front().filter(|end| end.below <= self.first)",
-        wrong: "self.ends.front()",
+        right: "self.ends.partition_point(|end| end.below <= self.first)",
+        wrong: "self.ends.partition_point(|_| true)",
         test: Test::Simulation,
     },
     Bug {

@@ -146,12 +146,12 @@ impl Meter {
         }
         self.received.add(class.0.into());
         if event.kind() == EventKind::User {
-            self.secure(event);
+            self.secure(class, event);
         }
     }
 
     /// What tells of attacks.
-    fn secure(&self, event: &EventView<'_>) {
+    fn secure(&self, class: EventClass, event: &EventView<'_>) {
         let cells = match event.event_type() {
             Some("LOGIN") => &self.logins,
             Some("LOGIN_ERROR") => &self.login_failures,
@@ -161,7 +161,8 @@ impl Meter {
             }
             _ => return,
         };
-        let (realm, error) = (self.realm(event), event.error().unwrap_or_default());
+        let realm = usize::from(class.0) % Names::indexes(REALMS);
+        let error = event.error().unwrap_or_default();
         // Of a client that does not exist, whoever tries to log in has chosen the name.
         let learn =
             if matches!(error, "client_not_found" | "invalid_client") { Learn::No } else { Learn::Yes };
