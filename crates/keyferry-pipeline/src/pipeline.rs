@@ -348,6 +348,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     /// Sends the gap records that come before whatever the feed has next; answers whether all of them are sent.
     fn send_gaps(&mut self, clock: Clock) -> Result<bool, Error> {
+        if self.pending.is_none() && self.owed.is_sent() {
+            return Ok(true);
+        }
         let mut sent = self.owed.send(&mut self.sender, clock);
         if let (Sent::All, Some(pending)) = (&sent, &self.pending) {
             sent = self.sender.send_gap(pending, clock);
