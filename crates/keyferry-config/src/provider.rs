@@ -75,8 +75,8 @@ pub static PROVIDER_OPTIONS: &[ProviderOption] = &[
     option(
         "journal-redact",
         "`none`",
-        "What the provider masks before it journals an event: `none`, or `secrets`, by the names of fields. The agent masks secrets before it publishes in \
-         any case ([events.md](events.md#redaction)).",
+        "What the provider masks before it journals an event: `none`, or `secrets`, by the names of fields and by shape. The agent masks secrets before it \
+         publishes in any case ([events.md](events.md#redaction)).",
     ),
     option(
         "agent",

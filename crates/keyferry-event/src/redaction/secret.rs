@@ -91,7 +91,7 @@ pub(super) fn is_type_of_credential(name: &[u8]) -> bool {
     CREDENTIALS.iter().any(|known| known.as_bytes() == name)
 }
 
-/// The names of secrets as the provider reads them, which masks what it journals where it is asked to.
+/// The names and shapes of secrets as the provider reads them, which masks what it journals where it is asked to.
 pub(crate) fn names() -> String {
     let letters = || b'a'..=b'z';
     let endings = letters().flat_map(|second| letters().flat_map(move |last| endings([second, last])));
@@ -100,8 +100,12 @@ pub(crate) fn names() -> String {
     let lines = lines
         .chain([&AGE].into_iter().map(line("harmless")))
         .chain(CREDENTIALS.iter().map(line("credential")));
-    "# Generated: the names of secrets, in small letters and without `_`, `-`, `.` and blanks.\n".to_owned()
+    let of_shape =
+        |(at, begin): &(usize, &'static [u8])| format!("der\t{at} {}\n", String::from_utf8_lossy(begin));
+    "# Generated: the names of secrets, in small letters and without `_`, `-`, `.` and blanks, and the marks of private keys.\n".to_owned()
         + &lines.collect::<String>()
+        + &format!("pem\t{}\n", String::from_utf8_lossy(PEM))
+        + &DER.iter().map(of_shape).collect::<String>()
 }
 
 /// Whether the content of a string tells nothing although its field's name is that of a secret: it is empty, a truth value, masked already (Keycloak writes `**********` itself), or the

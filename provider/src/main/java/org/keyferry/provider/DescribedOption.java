@@ -95,7 +95,7 @@ record DescribedOption(
               "keep"),
           choice(
               "journal-redact",
-              "What is masked before events are journaled: nothing, or what is a secret by its name. The agent masks secrets before it publishes in any case.",
+              "What is masked before events are journaled: nothing, or what is a secret by its name or its shape. The agent masks secrets before it publishes in any case.",
               "none",
               "secrets"),
           choice(

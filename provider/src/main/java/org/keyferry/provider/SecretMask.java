@@ -1,7 +1,9 @@
 package org.keyferry.provider;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -22,8 +24,8 @@ import org.keycloak.events.Event;
 import org.keycloak.util.JsonSerialization;
 
 /**
- * Masks secrets by the names of their fields before events are journaled, as the agent does before
- * they are published; the agent also knows secrets by their shape.
+ * Masks secrets, by the names of their fields and by their own shape, before events are journaled,
+ * as the agent does before they are published.
  *
  * <p>Keycloak's objects are not changed, because other listeners get them too: a user event whose
  * details hold a secret is copied. What holds none is journaled as it is.
@@ -33,19 +35,27 @@ final class SecretMask {
   private static final String MASK = "**********";
   private static final int LONGEST_NAME = 96;
 
-  /** What follows in {@link #NAMES} are ends of names, whole names, exceptions and credentials. */
+  /** A text is JSON as a whole, or none: what follows its first value would pass unseen. */
+  private static final ObjectReader READER =
+      JsonSerialization.mapper.reader().with(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+
+  /**
+   * What follows in {@link #NAMES} are ends of names, whole names, exceptions, credentials, and the
+   * marks of private keys.
+   */
   private static final Map<String, Set<String>> KNOWN = read();
 
   private static final Set<String> ENDINGS = KNOWN.get("ending");
   private static final Set<String> WHOLE = KNOWN.get("name");
   private static final Set<String> HARMLESS = KNOWN.get("harmless");
   private static final Set<String> CREDENTIALS = KNOWN.get("credential");
+  private static final SecretShape SHAPE = new SecretShape(KNOWN.get("pem"), KNOWN.get("der"));
 
   private SecretMask() {}
 
   private static Map<String, Set<String>> read() {
     Map<String, Set<String>> known = new HashMap<>();
-    List.of("ending", "name", "harmless", "credential")
+    List.of("ending", "name", "harmless", "credential", "pem", "der")
         .forEach(kind -> known.put(kind, new HashSet<>()));
     try (InputStream stream = SecretMask.class.getResourceAsStream(NAMES);
         BufferedReader lines =
@@ -97,10 +107,10 @@ final class SecretMask {
   private static String withoutInText(String text) {
     String begin = text.stripLeading();
     if (!begin.startsWith("{") && !begin.startsWith("[")) {
-      return text;
+      return SHAPE.masked(text);
     }
     try {
-      JsonNode tree = JsonSerialization.mapper.readTree(text);
+      JsonNode tree = READER.readTree(text);
       return mask(tree, false) ? tree.toString() : text;
     } catch (JsonProcessingException e) {
       return MASK;
