@@ -15,6 +15,18 @@ use keyferry_journal::{Epoch, EventKind, Outcome};
 /// A user event as Keycloak 26.7 writes it.
 const BODY: &str = r#"{"id":"d0f6b7a5-3a53-4b1e-9a86-6f2f6f1c9a10","time":1761640463007,"type":"REFRESH_TOKEN","realmId":"5ac5b6f0-5b7c-4d2e-9a55-1e6f2f7a1c11","realmName":"shop","clientId":"web","userId":"4f1a9d3e-5b7c-4d2e-9a55-1234567890ab","sessionId":"Zb9w0m7oM2yQnq2b4U5u1p3K","ipAddress":"192.0.2.77","error":null,"details":{"token_id":"onrtrt:5bb7f1b1-0c3c-4c6e-8a3d-3f2f4e6c5a10","grant_type":"refresh_token","refresh_token_type":"Refresh","scope":"openid email profile","refresh_token_id":"0a4d6f0e-1de4-4c7e-8f2a-5a3b7c9d1e22","client_auth_method":"client-secret","username":"alice"}}"#;
 
+/// The creation of a client, as Keycloak 26.7 writes it, which masks the secret in it.
+const ADMIN_BODY: &str = include_str!("../../../testdata/events/keycloak/CLIENT.CREATE.json");
+
+/// The payload of a PREPARE with the creation of a client, with the secret.
+fn admin_payload() -> EventEncoder {
+    let fields = [(Field::Id, "981463e6-7d84-4d87-80d8-909f76f29107"), (Field::ResourceType, "CLIENT")];
+    let body = ADMIN_BODY.trim_end().replace("**********", "uJ6nVvQ2mY0b1r7c9Kx3");
+    let mut events = EventEncoder::new();
+    events.push(EventKind::Admin, 1_795_898_800_903, &fields, body.as_bytes());
+    events
+}
+
 /// The payload of a PREPARE with the event.
 fn payload() -> EventEncoder {
     let fields = [
@@ -46,7 +58,6 @@ fn filters(group: &mut BenchmarkGroup<'_, WallTime>, event: &EventView<'_>) {
 }
 
 fn encoders(group: &mut BenchmarkGroup<'_, WallTime>, event: &EventView<'_>) {
-    let envelope = Envelope { node: "node", epoch: Epoch(7), outcome: Outcome::Committed, sequence: 4711 };
     let plain = |mode| Encoder::new(mode).redacting(Redaction::none());
     let pseudonymous = Redaction::new(
         true,
@@ -61,13 +72,26 @@ fn encoders(group: &mut BenchmarkGroup<'_, WallTime>, event: &EventView<'_>) {
         ("encoder, secrets looked for", Encoder::new(HeaderMode::CloudEvents)),
         ("encoder, pseudonyms", Encoder::new(HeaderMode::CloudEvents).redacting(pseudonymous)),
     ] {
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                let record = encoder.encode("events", black_box(event), &envelope).unwrap();
-                record.size() + record.headers().count()
-            });
-        });
+        encoding(group, name, &mut encoder, event);
     }
+    let admin = admin_payload();
+    let admin = Events::of(admin.payload()).next().unwrap().unwrap();
+    encoding(group, "encoder, a secret masked", &mut Encoder::new(HeaderMode::CloudEvents), &admin);
+}
+
+fn encoding(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    encoder: &mut Encoder,
+    event: &EventView<'_>,
+) {
+    let envelope = Envelope { node: "node", epoch: Epoch(7), outcome: Outcome::Committed, sequence: 4711 };
+    group.bench_function(name, |bencher| {
+        bencher.iter(|| {
+            let record = encoder.encode("events", black_box(event), &envelope).unwrap();
+            record.size() + record.headers().count()
+        });
+    });
 }
 
 fn main() {

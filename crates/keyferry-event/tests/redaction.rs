@@ -29,6 +29,22 @@ fn without_secrets(representation: &Value) -> Value {
     serde_json::from_str(event["representation"].as_str().unwrap()).unwrap()
 }
 
+/// Looks like names and shapes of secrets, and is none.
+const SUSPECT: &str = r#"[{"value":"eyJ"},"#;
+
+/// What becomes of an event under the default that looks as if it held secrets.
+fn redacted_if_suspect(body: &str) -> String {
+    let redacted = redacted(&Redaction::default(), &format!("{SUSPECT}{body}]"));
+    let body = redacted.strip_prefix(SUSPECT).and_then(|rest| rest.strip_suffix(']'));
+    body.unwrap_or(&redacted).to_owned()
+}
+
+/// The same where no string can be searched but decoded: behind each that may be JSON stands an escaped blank.
+fn redacted_at_length(body: &str) -> String {
+    let spelt = body.replace("}\"", "}\\u0020\"").replace("]\"", "]\\u0020\"");
+    redacted_if_suspect(&spelt).replace("\\u0020", "")
+}
+
 fn rules(text: &str) -> Redaction {
     let key = HashKey::new(b"0123456789abcdef").unwrap();
     Redaction::new(true, None, &text.parse().unwrap(), Some(key))
@@ -84,12 +100,55 @@ fn each_kind_of_secret_is_masked_where_keycloak_puts_it() {
         ),
         // By its shape, under whatever name.
         (
-            json!({"note": format!("use {jwt} now"), "other": "-----BEGIN PRIVATE KEY-----\nMII"}),
-            json!({"note": format!("use {MASK} now"), "other": MASK}),
+            json!({"note": format!("use {jwt} now,\n{jwt} later"), "other": "-----BEGIN PRIVATE KEY-----\nMII"}),
+            json!({"note": format!("use {MASK} now,\n{MASK} later"), "other": MASK}),
         ),
     ];
     for (given, expected) in cases {
         assert_eq!(without_secrets(&given), expected, "{given}");
+    }
+}
+
+/// Each event of Keycloak, with the secrets that Keycloak masked put back, as it is, and within a representation.
+#[test]
+fn what_keycloak_writes_is_searched_where_it_stands_as_it_would_be_decoded() {
+    let captured = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/events/keycloak");
+    let (mut events, mut masked) = (0, 0);
+    for entry in std::fs::read_dir(captured).unwrap() {
+        let event = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let event = event.trim_end().replace(MASK, "s1");
+        for event in [event.clone(), json!({ "representation": event }).to_string()] {
+            let found = redacted(&Redaction::default(), &event);
+            assert_eq!(found, redacted_if_suspect(&event));
+            assert_eq!(found, redacted_at_length(&event));
+            assert!(serde_json::from_str::<Value>(&found).is_ok(), "{found}");
+            (events, masked) = (events + 1, masked + usize::from(found != event));
+        }
+    }
+    assert!(events > 200 && masked >= 8, "{masked} of {events}");
+}
+
+#[test]
+fn a_representation_that_is_spelt_unusually_is_searched_all_the_same() {
+    let masked = |representation: &str| {
+        let event = |content: &str| format!(r#"{{"a":1,"representation":"{content}","error":null}}"#);
+        let edited = redacted(&Redaction::default(), &event(representation));
+        assert_eq!(edited, event(&representation.replace("s1", MASK)), "{representation}");
+    };
+    for representation in [
+        r#"{\"secret\":\"s1\"}"#,
+        r#"{\"secret\"\n :\"s1\"}"#,
+        r#"\n {\n \t\"secret\" : \"s1\"\r\n}\n"#,
+        r#"{\"s\u0065cret\":\"s1\"}"#,
+        r#"{\"s\\u0065cret\":\"s1\"}"#,
+        r#"{\u0022secret\u0022:\u0022s1\u0022}"#,
+        r#"{\"a\/b\":\"\/\",\"secret\":\"s1\"}"#,
+        r#"{\"a\\\"b\":\"\\\\\",\"secret\":\"s1\"}"#,
+        r#"{\"a\":\"x\\\"y\\\\\",\"secret\":[\"s1\",{\"b\":\"s1\"}]}"#,
+        r#"{\"a\":\"{\\\"secret\\\":\\\"s1\\\"}\",\"b\":[1,true,null]}"#,
+        r#"[{\"value\":\"s1\",\"type\":\"password\"}]"#,
+    ] {
+        masked(representation);
     }
 }
 
@@ -317,6 +376,12 @@ proptest! {
             rest = &rest[at.unwrap() + piece.len()..];
         }
         prop_assert_eq!(redacted(&Redaction::default(), &after), after.clone(), "it is redacted once and for all");
+        if !text.contains("u0020") {
+            let searched = redacted_if_suspect(&text);
+            prop_assert_eq!(redacted_at_length(&text), searched.clone(), "{}", text);
+            // What is not suspect is not searched, a representation that only begins like JSON included.
+            prop_assert!(after == searched || after == text, "{}\n{}\n{}", text, after, searched);
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Edits {
     }
 
     /// Opens the string whose content is at `place` of the innermost text, and writes what it stands for to `decoded`. From now on that is the innermost text.
-    pub(super) fn open(&mut self, text: &[u8], place: Range<usize>, decoded: &mut Vec<u8>) -> Mark {
+    pub(super) fn open(&mut self, text: &[u8], place: Range<usize>, decoded: &mut Vec<u8>) {
         if self.levels.len() == self.depth {
             self.levels.push(Level::default());
         }
@@ -75,12 +75,16 @@ impl Edits {
         (level.begin, self.depth) = (place.start, self.depth + 1);
         level.escapes.clear();
         json::decode(&text[place], decoded, |decoded, written| level.escapes.push((decoded, written)));
-        Mark(self.edits.len())
     }
 
     /// Leaves the innermost text.
     pub(super) fn close(&mut self) {
         self.depth -= 1;
+    }
+
+    /// The state now.
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.edits.len())
     }
 
     /// Takes back what was done since `mark`.

@@ -12,6 +12,7 @@
 //! - [`rule`]: what is done to which field, by configuration.
 //! - `secret`: what a secret looks like.
 //! - `walk`: the way through the JSON.
+//! - `spelling`: JSON as it is, and as it stands in a string.
 //! - `edit`: edits of text in text.
 //! - [`hash`]: keyed hashes.
 
@@ -19,6 +20,7 @@ mod edit;
 pub mod hash;
 pub mod rule;
 mod secret;
+mod spelling;
 mod walk;
 
 use std::sync::Arc;

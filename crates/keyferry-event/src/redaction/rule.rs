@@ -201,7 +201,12 @@ impl Rules {
     }
 
     /// Follows the paths from `places` to the field `name`: how far they lead then, and what is to be done to it.
+    #[inline]
     pub(super) fn follow(&self, places: Places, name: &[u8]) -> (Places, Option<Action>) {
+        if places.are_none() { (places, None) } else { self.follow_some(places, name) }
+    }
+
+    fn follow_some(&self, places: Places, name: &[u8]) -> (Places, Option<Action>) {
         let (mut next, mut action) = (0, None);
         let mut left = places.0;
         while left != 0 {

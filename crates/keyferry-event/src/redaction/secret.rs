@@ -1,7 +1,11 @@
 //! What a secret looks like: its name, or its own shape.
 //!
-//! The invariant: **[`Suspicion`] is raised by every text in which [`is_secret_name`] or [`in_shape`] would find something.** So one search over the bytes of an event decides whether it
+//! The invariant: **[`Suspicion`] is raised by every JSON text in which [`is_secret_name`] or [`in_shape`] would find something.** So one search over the bytes of an event decides whether it
 //! has to be taken apart at all, and most never are.
+//!
+//! Why none is missed, in however many strings it stands: behind a name stand a quote, escaped or not, and a colon; what a shape is known by is a row of letters and digits. Only an escape `\u00..` can
+//! stand for one of all these, and it raises every suspicion itself. So each colon is looked at, which eight bytes at once tell from what is none, and one search in vectors finds the rows and that escape
+//! (Teddy, of `aho-corasick`).
 //!
 //! Names are compared by what they end with, because Keycloak, its providers and its realms' own attributes put words before it: `clientSecret`, `smtp.password`, `saml.signing.private.key`. Of the
 //! names that Keycloak 26.7 gives to secrets none is missing: `tests::the_names_that_keycloak_gives_to_secrets`. Where a name alone says too little (`value`), its object
@@ -10,7 +14,9 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::packed::{Config, MatchKind, Searcher};
+use aho_corasick::packed::{Config, Searcher};
+
+use crate::near;
 
 /// The ends of the names of secrets that have these last two letters, in small letters and without `_`, `-` and `.`.
 const fn endings(last: [u8; 2]) -> &'static [&'static str] {
@@ -64,19 +70,36 @@ fn may_be_secret(name: &[u8]) -> bool {
 
 /// Whether a field of this name holds a secret.
 pub(super) fn is_secret_name(name: &[u8]) -> bool {
-    if name.len() > LONGEST_NAME || !may_be_secret(name) {
-        return false;
+    let is_age = || before(name, AGE).is_some_and(<[u8]>::is_empty);
+    name.len() <= LONGEST_NAME && may_be_secret(name) && ends_like_secret(name, <[u8]>::is_empty) && !is_age()
+}
+
+/// Whether `text` ends with the name of a secret. `is_start` hears what stands before one that must be there as a whole.
+fn ends_like_secret(text: &[u8], is_start: impl Fn(&[u8]) -> bool) -> bool {
+    let Some(last) = text.last_chunk::<2>() else { return false };
+    let last = last.map(|letter| letter.to_ascii_lowercase());
+    let is_name = |name: &&str| name.as_bytes().ends_with(&last) && before(text, name).is_some_and(&is_start);
+    endings(last).iter().any(|ending| before(text, ending).is_some()) || NAMES.iter().any(is_name)
+}
+
+/// What stands before `letters` and the separators in front of them, if `text` ends with these: capitals and separators do not count.
+fn before<'a>(text: &'a [u8], letters: &str) -> Option<&'a [u8]> {
+    let mut rest = without_separators(text);
+    for letter in letters.bytes().rev() {
+        let (last, others) = rest.split_last()?;
+        if last.to_ascii_lowercase() != letter {
+            return None;
+        }
+        rest = without_separators(others);
     }
-    let mut plain = [0; LONGEST_NAME];
-    let mut length = 0;
-    for byte in name.iter().filter(|byte| !matches!(byte, b'_' | b'-' | b'.' | b' ')) {
-        plain[length] = byte.to_ascii_lowercase();
-        length += 1;
+    Some(rest)
+}
+
+fn without_separators(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b'_' | b'-' | b'.' | b' '] = text {
+        text = rest;
     }
-    let plain = &plain[..length];
-    let last = plain.last_chunk().copied().unwrap_or_default();
-    endings(last).iter().any(|ending| plain.ends_with(ending.as_bytes())) && plain != AGE.as_bytes()
-        || NAMES.iter().any(|name| plain == name.as_bytes())
+    text
 }
 
 /// The field of a credential that is a secret, whatever else its name may mean elsewhere.
@@ -146,7 +169,11 @@ fn token(text: &[u8]) -> Option<Range<usize>> {
     let mut from = 0;
     while let Some(found) = memchr::memmem::find(&text[from..], TOKEN) {
         let begin = from + found;
-        let is_beginning = begin == 0 || !is_part(&text[begin - 1]);
+        // Before the token may stand an escape, whose last letter is no part of it: a line break.
+        let is_beginning = match &text[..begin] {
+            [.., b'\\', _] | [] => true,
+            [.., last] => !is_part(last),
+        };
         let length = text[begin..].iter().take_while(|byte| is_part(byte) || **byte == b'.').count();
         let parts = || text[begin..begin + length].split(|byte| *byte == b'.');
         if is_beginning && parts().count() >= 3 && parts().take(2).all(|part| part.len() >= SHORTEST_PART) {
@@ -163,8 +190,23 @@ const TOKEN: &[u8] = b"eyJ";
 const SHORTEST_PART: usize = 8;
 
 /// What stands in every secret that has a shape.
-const OF_SHAPES: [&str; 8] =
-    ["eyJ", "PRIVATE KEY-----", "IBADANBg", "IBAAKC", "MIGHAgEA", "MIG2AgEA", "MC4CAQAw", "MHcCAQEE"];
+const OF_SHAPES: [&str; 9] = [
+    "eyJ",
+    "PRIVATE KEY-----",
+    "IBADANBg",
+    "IBAAKC",
+    "MIGHAgEA",
+    "MIG2AgEA",
+    "MC4CAQAw",
+    "MHcCAQEE",
+    "MIGkAgEB",
+];
+
+/// How an escape begins that may stand for any letter of a name or a shape.
+const ESCAPE: &str = "\\u00";
+
+/// The detail [`AGE`] as Keycloak writes it into every renewal of a token, behind the quote before it.
+const AGE_IN_EVENTS: &[u8] = b"\"age_of_refresh_token";
 
 /// What is suspected of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,8 +220,14 @@ pub(super) struct Suspicion {
 impl Suspicion {
     /// What is suspected of the JSON `text`, whatever it is escaped in.
     pub(super) fn of(text: &[u8]) -> Self {
-        let of_name = memchr::memchr_iter(b':', text).any(|colon| ends_name_of_secret(&text[..colon]));
-        Self { of_name, of_shape: shapes().find(text).is_some() }
+        let mut of_shape = false;
+        for sign in signs().find_iter(text) {
+            if text[sign.range()] == *ESCAPE.as_bytes() {
+                return Self { of_name: true, of_shape: true };
+            }
+            of_shape = true;
+        }
+        Self { of_name: holds_name_of_secret(text), of_shape }
     }
 
     /// Whether nothing is suspected.
@@ -188,11 +236,10 @@ impl Suspicion {
     }
 }
 
-fn shapes() -> &'static Searcher {
-    static SHAPES: LazyLock<Searcher> = LazyLock::new(|| {
-        let build = |config: &mut Config| {
-            config.match_kind(MatchKind::LeftmostFirst).builder().extend(OF_SHAPES).build()
-        };
+/// Finds what is a sign of a shape, and the escape.
+fn signs() -> &'static Searcher {
+    static SIGNS: LazyLock<Searcher> = LazyLock::new(|| {
+        let build = |config: &mut Config| config.builder().add(ESCAPE).extend(OF_SHAPES).build();
         let quick = build(&mut Config::new());
         quick.or_else(|| build(Config::new().only_rabin_karp(true))).unwrap_or_else(|| {
             unreachable!(
@@ -200,31 +247,38 @@ fn shapes() -> &'static Searcher {
             )
         })
     });
-    &SHAPES
+    &SIGNS
 }
 
-/// Whether `text`, which stands before a colon, ends with the name of a secret between quotes, however often they are escaped.
+/// Whether the name of a secret or [`VALUE`] stands in `text`, which holds no [`ESCAPE`].
+fn holds_name_of_secret(text: &[u8]) -> bool {
+    near::any_place(b':', text, |colon| ends_name_of_secret(&text[..colon]))
+}
+
+/// Whether `text`, which stands before a colon, ends with such a name between quotes, however often they are escaped.
 fn ends_name_of_secret(text: &[u8]) -> bool {
-    // Nearly every name is told apart here: one without an escape, and without a blank behind it.
-    if let [name @ .., b'"'] = text
-        && name.last().is_some_and(u8::is_ascii_alphabetic)
-        && !may_be_secret(name)
+    // A blank may be escaped as well. Where none can be, no letter stands either.
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\\' | b't' | b'n' | b'r');
+    let mut quoted = text;
+    while let [rest @ .., last] = quoted
+        && is_blank(last)
     {
-        return false;
+        quoted = rest;
     }
-    let Some((b'"', name)) = text.trim_ascii_end().split_last().map(|(last, rest)| (*last, rest)) else {
-        return false;
-    };
-    let Some(end) = name.iter().rposition(|byte| *byte != b'\\') else { return false };
-    let name = &name[..=end];
-    if !may_be_secret(name) {
-        return false;
+    let [name @ .., b'"'] = quoted else { return false };
+    let mut name = name;
+    while let [rest @ .., b'\\'] = name {
+        name = rest;
     }
-    let quote = name.iter().rev().take(LONGEST_NAME + 1).position(|byte| *byte == b'"');
-    quote.is_some_and(|length| {
-        let name = &name[name.len() - length..];
-        is_secret_name(name) || name == VALUE
-    })
+    may_be_secret(name) && is_name_of_secret(name)
+}
+
+/// Whether `text` ends with such a name, behind a quote.
+#[cold]
+fn is_name_of_secret(text: &[u8]) -> bool {
+    let is_start = |before: &[u8]| before.ends_with(b"\"");
+    let is_age = || text.strip_suffix(AGE_IN_EVENTS).is_some_and(|before| !before.ends_with(b"\\"));
+    (ends_like_secret(text, is_start) || text.strip_suffix(VALUE).is_some_and(is_start)) && !is_age()
 }
 
 #[cfg(test)]
@@ -290,6 +344,10 @@ mod tests {
     fn a_login_raises_no_suspicion_although_it_speaks_of_passwords_and_tokens() {
         let login = br#"{"type":"REFRESH_TOKEN","details":{"credential_type":"password","token_id":"onrtro:4","grant_type":"refresh_token","client_auth_method":"client-secret","refresh_token_id":"1","age_of_refresh_token":"2"}}"#;
         assert!(Suspicion::of(login).is_none());
+        assert!(
+            Suspicion::of(br#"{"of the \"age_of_refresh_token":"x"}"#).of_name,
+            "the name goes on before the quote"
+        );
     }
 
     /// `org.keycloak.events.Details` of Keycloak 26.7. `validate_access_token` is a truth value, and passes as such.
@@ -325,9 +383,12 @@ mod tests {
         whole("MIIEpAIBAAKCAQEAwVtn");
         whole("MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg");
         whole("MC4CAQAwBQYDK2VwBCIEIH");
+        whole("MIGkAgEBBDDrM3zGZ5Zs");
         let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
         whole(jwt);
         assert_eq!(in_shape(format!("Bearer {jwt}, and").as_bytes()), Some(7..7 + jwt.len()));
+        assert_eq!(in_shape(format!("a\\n{jwt}").as_bytes()), Some(3..3 + jwt.len()), "behind an escape");
+        assert_eq!(in_shape(format!("an{jwt}").as_bytes()), None);
         for other in [
             "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA",
             "MIICmzCCAYMCBgGV",
@@ -355,24 +416,127 @@ mod tests {
         assert!(may_be_secret(VALUE));
     }
 
+    #[test]
+    fn every_shape_has_a_sign() {
+        for begin in DER.map(|(_, begin)| begin).into_iter().chain([PEM, TOKEN]) {
+            let is_sign_of = |sign: &&str| memchr::memmem::find(begin, sign.as_bytes()).is_some();
+            assert!(OF_SHAPES.iter().any(is_sign_of), "{}", String::from_utf8_lossy(begin));
+        }
+    }
+
+    /// The same by another way: colon by colon.
+    fn names_a_secret(text: &[u8]) -> bool {
+        let ends_name_of_secret = |text: &[u8]| {
+            let Some((b'"', name)) = text.trim_ascii_end().split_last() else { return false };
+            let Some(end) = name.iter().rposition(|byte| *byte != b'\\') else { return false };
+            let name = &name[..=end];
+            let begin = name.iter().rposition(|byte| *byte == b'"').map_or(name.len(), |quote| quote + 1);
+            is_secret_name(&name[begin..]) || &name[begin..] == VALUE
+        };
+        memchr::memchr_iter(b':', text).any(|colon| ends_name_of_secret(&text[..colon]))
+    }
+
+    /// `text` in so many strings, each in a list.
+    fn in_strings(text: String, strings: usize) -> String {
+        (0..strings).fold(text, |text, _| serde_json::json!([text]).to_string())
+    }
+
+    /// The JSON string of `name`, where the letter at `escaped` is written as an escape.
+    fn with_escape(name: &str, escaped: Option<prop::sample::Index>) -> String {
+        let letters: Vec<_> =
+            name.char_indices().filter(|(_, letter)| letter.is_ascii_alphabetic()).collect();
+        let (Some(escaped), false) = (escaped, letters.is_empty()) else {
+            return serde_json::to_string(name).unwrap();
+        };
+        let (at, letter) = letters[escaped.index(letters.len())];
+        let [before, after] = [&name[..at], &name[at + 1..]].map(|part| serde_json::to_string(part).unwrap());
+        format!("{}\\u{:04x}{}", &before[..before.len() - 1], letter as u32, &after[1..])
+    }
+
     proptest! {
-        /// The invariant of the module, as far as names go: however a name is put together and spelt.
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// The invariant of the module, as far as names go: however a name is put together, spelt and written, in however many strings it stands, and whatever stands around it.
         #[test]
         fn whatever_would_be_found_is_suspected(
-            prefix in "[a-zA-Z._-]{0,8}", ending in prop::sample::select(all_endings()), capitals: u32, separators: u32, after in "[ ]{0,2}",
+            prefix in "[a-zA-Z._\\n\"\\\\-]{0,100}", ending in prop::sample::select([all_endings(), NAMES.to_vec()].concat()), capitals: u32,
+            separators: u32, escaped: Option<prop::sample::Index>, blanks in "[ \n\t\r]{0,2}", around: (String, String), strings in 0..4_usize,
         ) {
-            let spelt = |style: u32| match style % 4 {
+            let spelt = match capitals % 5 {
                 0 => ending.to_owned(),
                 1 => ending.to_ascii_uppercase(),
                 2 => words(ending).join(["_", "-", "."][separators as usize % 3]),
-                _ => words(ending).iter().map(|word| capitalised(word)).collect(),
+                3 => words(ending).iter().map(|word| capitalised(word)).collect(),
+                _ => ending.char_indices().map(|(at, letter)| if capitals >> (at % 32) & 1 == 1 { letter.to_ascii_uppercase() } else { letter }).collect(),
             };
-            let name = format!("{prefix}{}", spelt(capitals));
+            let name = format!("{prefix}{spelt}");
             prop_assume!(is_secret_name(name.as_bytes()));
-            let text = format!("{{\"a\":1,\"{name}\"{after}:\"x\"}}");
+            let [before, after] = [around.0, around.1].map(|text| serde_json::to_string(&text).unwrap());
+            let text = format!("{{{before}:1,{}{blanks}:\"x\",\"a\":{after}}}", with_escape(&name, escaped));
+            let text = in_strings(text, strings);
             prop_assert!(Suspicion::of(text.as_bytes()).of_name, "{}", text);
         }
+
+        /// The same for shapes.
+        #[test]
+        fn whatever_has_a_shape_is_suspected(kind in 0..DER.len() + 2, around: (String, String), strings in 0..4_usize) {
+            let text = match DER.get(kind) {
+                Some((before, begin)) => "MIIEvQ"[..*before].to_owned() + std::str::from_utf8(begin).unwrap() + &around.1,
+                None if kind == DER.len() => format!("{}-----BEGIN EC PRIVATE KEY-----{}", around.0, around.1),
+                None => format!("{} eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", around.0),
+            };
+            prop_assert!(in_shape(text.as_bytes()).is_some());
+            let text = in_strings(serde_json::json!({ "a": around.0, "b": text }).to_string(), strings);
+            prop_assert!(Suspicion::of(text.as_bytes()).of_shape, "{}", text);
+        }
+
+        /// It finds what a search colon by colon finds, and, where nothing is escaped, no more.
+        #[test]
+        fn names_are_told_apart_as_colon_by_colon(parts in prop::collection::vec(prop::sample::select(PARTS), 0..12)) {
+            let text = format!("\"{}", parts.concat());
+            let (found, expected) = (Suspicion::of(text.as_bytes()).of_name, names_a_secret(text.as_bytes()));
+            prop_assert!(found || !expected, "{}", text);
+            if !text.contains('\\') && text.len() <= LONGEST_NAME {
+                prop_assert_eq!(found, expected, "{}", text);
+            }
+        }
     }
+
+    /// Parts of texts with names of secrets.
+    const PARTS: &[&str] = &[
+        "\"",
+        "\":",
+        "\"",
+        "\":",
+        "\\\"",
+        "\\\":",
+        "\\",
+        ":",
+        " ",
+        "\n",
+        ",",
+        "x",
+        "é",
+        "secret",
+        "SECRET",
+        "clientSecret",
+        "client_secret",
+        "se.cret",
+        "secret_",
+        "enabled",
+        "token",
+        "\"token",
+        "\"salt",
+        "to.ken",
+        "id_token",
+        "apiKey",
+        "value",
+        "\"value",
+        "\"age_of_refresh_token",
+        "1-age_of_refresh_token",
+        "eyJ",
+        "\"type\":\"password\",",
+    ];
 
     /// The words of an ending.
     fn words(ending: &str) -> Vec<&str> {

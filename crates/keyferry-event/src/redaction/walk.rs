@@ -1,6 +1,9 @@
 //! The way through an event's JSON, which finds what is to be edited.
 //!
 //! The invariant: **only what stands between two quotes, or a value as a whole, is ever replaced**, and no place twice, so that what was JSON stays JSON.
+//!
+//! JSON in a string is gone through where it stands, escaped ([`Escaped`]), and decoded only where that cannot be: it is spelt unusually, holds JSON in strings itself, or rules lead into it, which may need what
+//! a value stands for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -9,7 +12,9 @@ use super::edit::{Edits, MASK};
 use super::hash::HashKey;
 use super::rule::{Action, Places, Rules};
 use super::secret::{Suspicion, VALUE, in_shape, is_harmless, is_secret_name, is_type_of_credential};
-use crate::json::{self, DEEPEST, NotJson, decoded, end_of_literal, end_of_string, expect, skip_space};
+use super::spelling::{Escaped, Plain, Spelling};
+use crate::json::{DEEPEST, NotJson, decoded, end_of_literal, skip_space};
+use crate::near;
 
 /// So many strings within strings are read: a representation, a text of its attributes that is JSON, and one in that.
 const MOST_LEVELS: usize = 3;
@@ -65,20 +70,26 @@ impl Walk<'_> {
     }
 
     fn text(&mut self, text: &[u8], under: Under) -> Result<(), NotJson> {
-        let end = self.value(text, skip_space(text, 0), under)?;
+        let end = self.value::<Plain>(text, skip_space(text, 0), under)?;
         if skip_space(text, end) == text.len() { Ok(()) } else { Err(NotJson) }
     }
 
     /// Goes through the value at `at`, and answers where it ends.
-    fn value(&mut self, text: &[u8], at: usize, under: Under) -> Result<usize, NotJson> {
+    fn value<S: Spelling>(&mut self, text: &[u8], at: usize, under: Under) -> Result<usize, NotJson> {
         match text.get(at).ok_or(NotJson)? {
-            b'"' => {
-                let end = end_of_string(text, at + 1)?;
-                self.string(text, at + 1..end, under);
-                Ok(end + 1)
+            b'"' | b'\\' => {
+                let begin = S::after_quote(text, at)?;
+                if S::STRINGS == 0
+                    && let Some(end) = self.escaped(text, begin, under)
+                {
+                    return Ok(end + S::QUOTE.len());
+                }
+                let end = S::end_of_string(text, begin)?;
+                self.string::<S>(text, begin..end, under)?;
+                Ok(end + S::QUOTE.len())
             }
-            b'{' => self.object(text, at + 1, under.deeper()?),
-            b'[' => self.list(text, at + 1, under.deeper()?),
+            b'{' => self.object::<S>(text, at + 1, under.deeper()?),
+            b'[' => self.list::<S>(text, at + 1, under.deeper()?),
             _ => {
                 let end = end_of_literal(text, at)?;
                 self.literal(text, at..end, under.action);
@@ -87,13 +98,13 @@ impl Walk<'_> {
         }
     }
 
-    fn list(&mut self, text: &[u8], at: usize, under: Under) -> Result<usize, NotJson> {
-        let mut at = skip_space(text, at);
+    fn list<S: Spelling>(&mut self, text: &[u8], at: usize, under: Under) -> Result<usize, NotJson> {
+        let mut at = S::skip_space(text, at);
         if text.get(at) == Some(&b']') {
             return Ok(at + 1);
         }
         loop {
-            at = skip_space(text, self.value(text, skip_space(text, at), under)?);
+            at = S::skip_space(text, self.value::<S>(text, S::skip_space(text, at), under)?);
             match text.get(at) {
                 Some(b',') => at += 1,
                 Some(b']') => return Ok(at + 1),
@@ -102,14 +113,14 @@ impl Walk<'_> {
         }
     }
 
-    fn object(&mut self, text: &[u8], at: usize, under: Under) -> Result<usize, NotJson> {
-        let mut at = skip_space(text, at);
+    fn object<S: Spelling>(&mut self, text: &[u8], at: usize, under: Under) -> Result<usize, NotJson> {
+        let mut at = S::skip_space(text, at);
         if text.get(at) == Some(&b'}') {
             return Ok(at + 1);
         }
         let mut credential = Credential::default();
         loop {
-            at = skip_space(text, self.member(text, at, under, &mut credential)?);
+            at = S::skip_space(text, self.member::<S>(text, at, under, &mut credential)?);
             match text.get(at) {
                 Some(b',') => at += 1,
                 Some(b'}') => break,
@@ -118,44 +129,48 @@ impl Walk<'_> {
         }
         if let Some(value) = credential.value {
             let action = (credential.is_one && !is_harmless(&text[value.clone()])).then_some(Why::Secret);
-            self.string(text, value, Under { action, ..under });
+            self.string::<S>(text, value, Under { action, ..under })?;
         }
         Ok(at + 1)
     }
 
-    fn member(
+    fn member<S: Spelling>(
         &mut self,
         text: &[u8],
         at: usize,
         under: Under,
         credential: &mut Credential,
     ) -> Result<usize, NotJson> {
-        let (name, end) = json::name(text, expect(text, at, b'"')?)?;
-        let value = skip_space(text, expect(text, end + 1, b':')?);
+        let (name, end) = S::name(text, S::after_quote(text, S::skip_space(text, at))?)?;
+        let value = S::value(text, end)?;
         let (places, rule) = self.rules.follow(under.places, &name);
         let secret = || (self.suspicion.of_name && is_secret_name(&name)).then_some(Why::Secret);
         let action = rule.map(Why::Rule).or(under.action).or_else(secret);
-        let is_representation = self.edits.depth() == 0 && *name == *b"representation";
+        let is_representation = self.level::<S>() == 0 && *name == *b"representation";
         let under = Under { places, action, is_representation, ..under };
-        match (action, text.get(value)) {
-            (Some(Why::Rule(Action::Drop)), _) => self.drop(text, value, under),
-            (None, Some(b'"')) if self.suspicion.of_name && *name == *b"type" => {
-                let end = end_of_string(text, value + 1)?;
-                credential.is_one |= is_type_of_credential(&text[value + 1..end]);
-                Ok(end + 1)
+        let is_string = || text.get(value) == S::QUOTE.first();
+        match action {
+            Some(Why::Rule(Action::Drop)) => self.drop::<S>(text, value, under),
+            None if self.suspicion.of_name && *name == *b"type" && is_string() => {
+                let content = S::string(text, value)?;
+                let end = content.end + S::QUOTE.len();
+                credential.is_one |= is_type_of_credential(&text[content.clone()]);
+                self.string::<S>(text, content, under)?;
+                Ok(end)
             }
-            (None, Some(b'"')) if *name == *VALUE && credential.value.is_none() => {
-                let end = end_of_string(text, value + 1)?;
-                credential.value = Some(value + 1..end);
-                Ok(end + 1)
+            None if *name == *VALUE && credential.value.is_none() && is_string() => {
+                let content = S::string(text, value)?;
+                let end = content.end + S::QUOTE.len();
+                credential.value = Some(content);
+                Ok(end)
             }
-            _ => self.value(text, value, under),
+            _ => self.value::<S>(text, value, under),
         }
     }
 
-    fn drop(&mut self, text: &[u8], at: usize, under: Under) -> Result<usize, NotJson> {
+    fn drop<S: Spelling>(&mut self, text: &[u8], at: usize, under: Under) -> Result<usize, NotJson> {
         let keep = Under { action: Some(Why::Rule(Action::Keep)), places: Places::default(), ..under };
-        let end = self.value(text, at, keep)?;
+        let end = self.value::<S>(text, at, keep)?;
         self.edits.put(at..end, |new| new.extend_from_slice(b"null"));
         Ok(end)
     }
@@ -172,9 +187,22 @@ impl Walk<'_> {
     }
 
     /// Edits the string whose content is at `place`.
-    fn string(&mut self, text: &[u8], place: Range<usize>, under: Under) {
+    ///
+    /// # Errors
+    /// It has to be decoded first, and stands in one that has been not.
+    fn string<S: Spelling>(&mut self, text: &[u8], place: Range<usize>, under: Under) -> Result<(), NotJson> {
+        match under.action {
+            None => self.unnamed::<S>(text, place, under),
+            Some(action) => {
+                self.named(text, place, action);
+                Ok(())
+            }
+        }
+    }
+
+    /// A string to which `action` is to be done.
+    fn named(&mut self, text: &[u8], place: Range<usize>, action: Why) {
         let content = &text[place.clone()];
-        let Some(action) = under.action else { return self.plain(text, place, under) };
         let mask = |new: &mut Vec<u8>| new.extend_from_slice(MASK);
         match action {
             Why::Secret if is_harmless(content) => {}
@@ -206,39 +234,84 @@ impl Walk<'_> {
     }
 
     /// A string of which nothing is known but what it is: JSON, or a secret by its shape.
-    fn plain(&mut self, text: &[u8], place: Range<usize>, under: Under) {
+    fn unnamed<S: Spelling>(
+        &mut self,
+        text: &[u8],
+        place: Range<usize>,
+        under: Under,
+    ) -> Result<(), NotJson> {
         let content = &text[place.clone()];
-        if self.may_hold_fields(content, under) {
+        let may_hold_fields = self.may_hold_fields::<S>(content, under);
+        if S::STRINGS > 0 {
+            let may_be_shape = || self.suspicion.of_shape && has_escape(content);
+            if may_hold_fields || may_be_shape() {
+                return Err(NotJson);
+            }
+        } else if may_hold_fields {
             match self.nested(text, place.clone(), under) {
-                Ok(()) => return,
+                Ok(()) => return Ok(()),
                 // What looks like JSON and cannot be searched as such.
                 Err(NotJson) if under.is_representation => {
-                    return self.edits.put(place, |new| new.extend_from_slice(MASK));
+                    self.edits.put(place, |new| new.extend_from_slice(MASK));
+                    return Ok(());
                 }
                 Err(NotJson) => {}
             }
         }
-        if self.suspicion.of_shape
-            && let Some(found) = in_shape(content)
-        {
-            let found = place.start + found.start..place.start + found.end;
-            self.edits.put(found, |new| new.extend_from_slice(MASK));
+        if self.suspicion.of_shape {
+            self.mask_shapes(text, place);
+        }
+        Ok(())
+    }
+
+    /// Masks what is a secret by its shape: a private key as a whole, and each token.
+    fn mask_shapes(&mut self, text: &[u8], place: Range<usize>) {
+        let mut begin = place.start;
+        while let Some(found) = in_shape(&text[begin..place.end]) {
+            self.edits.put(begin + found.start..begin + found.end, |new| new.extend_from_slice(MASK));
+            begin += found.end;
         }
     }
 
+    /// In how many strings that stands which is spelt so.
+    fn level<S: Spelling>(&self) -> usize {
+        self.edits.depth() + S::STRINGS
+    }
+
     /// Whether the content of a string may be JSON in which there is something to look for.
-    fn may_hold_fields(&self, content: &[u8], under: Under) -> bool {
+    fn may_hold_fields<S: Spelling>(&self, content: &[u8], under: Under) -> bool {
         let is_searched = !self.suspicion.is_none() || !under.places.are_none();
         is_searched
-            && matches!(content.get(skip_space(content, 0)), Some(b'{' | b'['))
-            && (under.is_representation || memchr::memchr(b'\\', content).is_some())
-            && self.edits.depth() < MOST_LEVELS
+            && begins_like_json::<S>(content)
+            && (under.is_representation || has_escape(content))
+            && self.level::<S>() < MOST_LEVELS
+    }
+
+    /// Goes through the JSON that the string is whose content begins at `begin`, without decoding it, and answers where the string ends. Otherwise nothing has been done.
+    fn escaped(&mut self, text: &[u8], begin: usize, under: Under) -> Option<usize> {
+        let is_tried = under.action.is_none()
+            && under.places.are_none()
+            && begins_like_json::<Plain>(&text[begin..])
+            && self.level::<Plain>() < MOST_LEVELS;
+        if !is_tried || self.suspicion.is_none() {
+            return None;
+        }
+        let mark = self.edits.mark();
+        let under = Under { is_representation: false, depth: DEEPEST, ..under };
+        let end = self.value::<Escaped>(text, Escaped::skip_space(text, begin), under);
+        let end =
+            end.ok().map(|end| Escaped::skip_space(text, end)).filter(|end| text.get(*end) == Some(&b'"'));
+        if end.is_none() {
+            self.edits.undo(mark);
+        }
+        end
     }
 
     fn nested(&mut self, text: &[u8], place: Range<usize>, under: Under) -> Result<(), NotJson> {
         let mut buffer = self.buffers.pop().unwrap_or_default();
         buffer.clear();
-        let mark = self.edits.open(text, place, &mut buffer);
+        let mark = self.edits.mark();
+        self.edits.open(text, place, &mut buffer);
         let found = self.text(&buffer, Under { is_representation: false, depth: DEEPEST, ..under });
         self.edits.close();
         self.buffers.push(buffer);
@@ -247,6 +320,19 @@ impl Walk<'_> {
         }
         found
     }
+}
+
+/// Whether the content of a string that is spelt so may be an object or a list, as far as that can be told without decoding it.
+fn begins_like_json<S: Spelling>(content: &[u8]) -> bool {
+    match content.get(Escaped::skip_space(content, 0)) {
+        Some(b'{' | b'[') => true,
+        Some(b'\\') => S::STRINGS > 0,
+        _ => false,
+    }
+}
+
+fn has_escape(content: &[u8]) -> bool {
+    near::find(b'\\', content).is_some()
 }
 
 impl Under {
