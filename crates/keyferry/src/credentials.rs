@@ -9,7 +9,6 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use keyferry_config::{
     Destination, Loaded, OpenedStore, Readiness, Secret, Sources, StoreIdentity, StorePasswords,
@@ -17,12 +16,6 @@ use keyferry_config::{
 use keyferry_kafka::security::store::{Passwords, Store};
 
 use crate::shipment::lack;
-
-/// How often the files are looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
-
-/// How soon they are looked at again when one is not what it was: whoever waits for a mended password waits for this.
-const SECOND_LOOK: Duration = Duration::from_millis(250);
 
 /// What replaced connections are told to be for.
 pub const CAUSE: &str = "credentials changed";
@@ -64,9 +57,14 @@ impl Watched {
         &self.sources
     }
 
-    /// The time until the next look.
-    pub fn pause(&self) -> Duration {
-        if self.files.is_steady { INTERVAL } else { SECOND_LOOK }
+    /// The files that are looked at.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.paths()
+    }
+
+    /// Whether what is in the files was taken up.
+    pub fn settledness(&self) -> Settledness {
+        self.files.settledness()
     }
 
     /// The destinations whose credentials are others than before.
@@ -113,6 +111,17 @@ impl Watched {
             self.complaint = Some(complaint);
         }
     }
+}
+
+/// Whether what is in files was taken up. Of several files the greatest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Settledness {
+    /// It was.
+    Settled,
+    /// It was not, and is the same as before: it cannot be read, or not be taken up.
+    Pending,
+    /// Something was different at the last look.
+    Moving,
 }
 
 /// Files, and what they were like when their content was taken up and when they were looked at last.
@@ -168,6 +177,20 @@ impl Files {
             }
         }
         if self.is_steady { changed } else { BTreeSet::new() }
+    }
+
+    /// Which they are.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.seen.keys().map(PathBuf::as_path)
+    }
+
+    /// Whether what is in them was taken up.
+    pub fn settledness(&self) -> Settledness {
+        match self.is_steady {
+            false => Settledness::Moving,
+            true if self.seen.values().any(|seen| seen.last.content != seen.in_use) => Settledness::Pending,
+            true => Settledness::Settled,
+        }
     }
 
     /// The content of `paths` as it was looked at last is in use from now on, and no other file is watched.
@@ -279,11 +302,11 @@ mod tests {
         let mut watched = watched(directory.path());
         fs::write(directory.path().join("crt"), "another").unwrap();
         assert!(watched.look().is_empty());
-        assert_eq!(watched.pause(), SECOND_LOOK);
+        assert_eq!(watched.settledness(), Settledness::Moving);
         fs::write(directory.path().join("key"), "another").unwrap();
         assert!(watched.look().is_empty());
         assert_eq!(names(watched.look()), ["certified"]);
-        assert_eq!(watched.pause(), INTERVAL);
+        assert_eq!(watched.settledness(), Settledness::Settled);
     }
 
     #[test]
@@ -318,6 +341,7 @@ mod tests {
         fs::write(directory.path().join("key"), format!("{PEM}another")).unwrap();
         assert_eq!(look(&mut watched), ["certified"]);
         assert!(watched.complaint.is_some());
+        assert_eq!(watched.settledness(), Settledness::Settled);
     }
 
     #[test]
@@ -339,6 +363,7 @@ mod tests {
         assert_eq!(look(&mut watched), Vec::<String>::new());
         let complaint = watched.complaint.clone().unwrap();
         assert!(complaint.contains("No such file") && !complaint.contains("first"), "{complaint}");
+        assert_eq!(watched.settledness(), Settledness::Settled, "that it is gone was taken up");
         fs::write(&password, "second").unwrap();
         assert_eq!(look(&mut watched), ["login"]);
         assert_eq!(watched.complaint, None);

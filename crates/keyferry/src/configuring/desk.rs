@@ -3,7 +3,7 @@
 //! The lock is never held while something is tried.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use super::board::Board;
 use crate::shipment::wall_ms;
 use crate::stop::{Bell, Broadcast, Hangup};
 
+/// How soon a wish is taken up by who cannot be woken.
+const WITHOUT_BELL: Duration = Duration::from_secs(1);
 /// So many changes that have ended are remembered for those who ask later.
 const REMEMBERED: usize = 64;
 
@@ -202,12 +204,26 @@ impl Configuring {
         ended.unwrap_or(Fate::Unknown)
     }
 
-    /// Waits until there is something to do, or `pause` is over.
-    pub(super) fn wait(&self, over: &Broadcast, hangup: &Hangup, pause: Duration) {
+    /// Waits until there is something to do, `files` may have changed, or `pause` is over.
+    pub(super) fn wait(
+        &self,
+        over: &Broadcast,
+        hangup: &Hangup,
+        files: Option<BorrowedFd<'_>>,
+        pause: Duration,
+    ) {
         match self.bell.get() {
-            Some(bell) => bell.wait(&[over.as_fd(), hangup.as_fd()], Some(pause)),
-            None => drop(over.wait(pause)),
+            Some(bell) => {
+                let descriptors = [Some(over.as_fd()), Some(hangup.as_fd()), files];
+                bell.wait(&descriptors.into_iter().flatten().collect::<Vec<_>>(), Some(pause));
+            }
+            None => drop(over.wait(pause.min(WITHOUT_BELL))),
         }
+    }
+
+    /// Whether the last change is watched for having made things worse.
+    pub(super) fn is_on_probation(&self) -> bool {
+        self.with_desk(|desk| desk.changes.probation_until_ms()).flatten().is_some()
     }
 
     pub(super) fn take(&self) -> Option<(u64, Wanted)> {

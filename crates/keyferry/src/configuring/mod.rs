@@ -8,6 +8,7 @@
 //! - [`desk`]: what runs and what is wished for, for any thread.
 //! - `board`: what the topic for all nodes says, and what is to be written to it.
 //! - `following`: the thread that reads and writes it.
+//! - `noticing`: when files are looked at.
 //! - `store`: what outlives the agent.
 //! - `trial`: how a change is put into effect, and taken back.
 //! - `health`: whether it has made things worse.
@@ -19,6 +20,7 @@ pub mod command;
 mod desk;
 mod following;
 mod health;
+mod noticing;
 mod served;
 mod store;
 mod trial;
@@ -33,7 +35,7 @@ use keyferry_config::change::{
 };
 use keyferry_config::{ConfigError, ConfigErrors, Loaded, Readiness, Sources};
 
-use crate::credentials::{self, Files, Watched};
+use crate::credentials::{self, Files, Settledness, Watched};
 use crate::live::Live;
 use crate::log;
 use crate::shipment::{self, wall_ms};
@@ -41,12 +43,13 @@ use crate::stop::{Broadcast, Hangup};
 use board::{Asked, Board};
 use desk::{Done, Wanted};
 use health::HealthBook;
+use noticing::Notices;
 use store::Store;
 
 pub use desk::Configuring;
 pub use following::follow;
 
-/// How often it is looked at how things go.
+/// How often it is looked at how things go while a change is on probation; otherwise as often as it is looked at the files.
 const LOOK: Duration = Duration::from_secs(1);
 /// Who wants what the file says.
 const BY_FILE: &str = "the file";
@@ -77,6 +80,7 @@ struct Keeper {
     store: Store,
     file: Option<WatchedFile>,
     watched: Watched,
+    notices: Notices,
     book: HealthBook,
 }
 
@@ -104,7 +108,8 @@ impl Beginning {
         let file = file.map(|path| WatchedFile::of(path.to_owned()));
         let watched = Watched::new(sources, &loaded);
         let plan = shipment::Plan::of(loaded.config);
-        let keeper = Keeper { store, file, watched, book: HealthBook::default() };
+        let notices = Notices::of(paths(file.as_ref(), &watched));
+        let keeper = Keeper { store, file, watched, notices, book: HealthBook::default() };
         Ok(Self {
             plan,
             changing: Changing { keeper, begun: Some(Start { changes, fallback, file: found }) },
@@ -145,14 +150,12 @@ impl Keeper {
     fn run(&mut self, live: &Live, hangup: &Hangup, over: &Broadcast) {
         let mut looked = Instant::now();
         while !over.is_given() {
-            live.configuring.wait(over, hangup, self.watched.pause());
+            live.configuring.wait(over, hangup, self.notices.descriptor(), self.pause(live));
+            self.notices.take();
             if hangup.came() {
                 self.reload(live, over);
             }
-            self.look_at_file(live, over);
-            for destination in self.watched.look() {
-                live.renew(&destination, credentials::CAUSE);
-            }
+            self.look_at_files(live, over);
             while let Some((ticket, wanted)) = live.configuring.take() {
                 let ended = match wanted {
                     Wanted::Here(proposal) => Some(self.fulfil(&proposal, live, over)),
@@ -173,6 +176,12 @@ impl Keeper {
         }
     }
 
+    /// The time until the next look at anything.
+    fn pause(&self, live: &Live) -> Duration {
+        let of_files = self.notices.pause();
+        if live.configuring.is_on_probation() { of_files.min(LOOK) } else { of_files }
+    }
+
     /// Somebody has sent SIGHUP: the file is taken up whether it has changed or not.
     fn reload(&mut self, live: &Live, over: &Broadcast) {
         match &self.file {
@@ -184,10 +193,16 @@ impl Keeper {
         }
     }
 
-    fn look_at_file(&mut self, live: &Live, over: &Broadcast) {
+    fn look_at_files(&mut self, live: &Live, over: &Broadcast) {
         if self.file.as_mut().is_some_and(WatchedFile::has_changed) {
             self.take_up_file(live, over);
         }
+        for destination in self.watched.look() {
+            live.renew(&destination, credentials::CAUSE);
+        }
+        let of_file = self.file.as_ref().map(|file| file.files.settledness());
+        let settled = self.watched.settledness().max(of_file.unwrap_or(Settledness::Settled));
+        self.notices.looked(settled, paths(self.file.as_ref(), &self.watched));
     }
 
     fn take_up_file(&mut self, live: &Live, over: &Broadcast) {
@@ -305,6 +320,11 @@ fn announce(
     }
     live.configuring.announces(Asked { ticket, author, values, plan })?;
     Ok(None)
+}
+
+/// All files that are looked at.
+fn paths<'a>(file: Option<&'a WatchedFile>, watched: &'a Watched) -> impl Iterator<Item = &'a Path> {
+    file.into_iter().flat_map(|file| file.files.paths()).chain(watched.paths())
 }
 
 fn file_path(file: &Option<WatchedFile>) -> String {
