@@ -3,6 +3,7 @@
 //! The invariant: **they never take part in delivery.** Each has a runtime of its own with one thread, no timer while nobody asks, at most
 //! [`MAX_CONNECTIONS`] connections, and limits for what a connection may cost. When one cannot begin, the agent ships without it and says so.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
@@ -60,7 +61,7 @@ impl Server {
             let failed = |source| ServeError::Listen { place: socket.path().display().to_string(), source };
             let listener = socket.listener().and_then(UnixListener::from_std).map_err(failed)?;
             tracing::debug!("the API is at {}", socket.path().display());
-            accept(listener, router(agent), stopped).await;
+            accept(listener, || router(agent), stopped).await;
             Ok(())
         })
     }
@@ -81,7 +82,7 @@ impl Server {
             };
             let scheme = if tls.is_some() { "https" } else { "http" };
             tracing::info!("the page is at {scheme}://{address}/");
-            accept(Door { listener, tls }, page_router(agent, Access::new(listening)), stopped).await;
+            accept(Door { listener, tls }, || page_router(agent, Access::new(listening)), stopped).await;
             Ok(())
         })
     }
@@ -93,7 +94,7 @@ impl Server {
                 return Ok(());
             };
             tracing::info!("metrics are at http://{address}/metrics");
-            accept(Door { listener, tls: None }, metrics_router(agent), stopped).await;
+            accept(Door { listener, tls: None }, || metrics_router(agent), stopped).await;
             Ok(())
         })
     }
@@ -292,7 +293,9 @@ impl Crowd {
     }
 }
 
-async fn accept(mut listener: impl Listener, router: Router, mut stopped: Stopped) {
+async fn accept(mut listener: impl Listener, router: impl FnOnce() -> Router, mut stopped: Stopped) {
+    // Made for the first who asks: it takes a megabyte, and most agents are never asked.
+    let router = LazyCell::new(router);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut crowd = Crowd::default();
     loop {
@@ -308,7 +311,7 @@ async fn accept(mut listener: impl Listener, router: Router, mut stopped: Stoppe
                     );
                     continue;
                 };
-                let (router, stopped) = (router.clone(), stopped.clone());
+                let (router, stopped) = (Router::clone(&router), stopped.clone());
                 tokio::spawn(async move {
                     welcome(transport, from, router, stopped).await;
                     drop((place, place_of_one));

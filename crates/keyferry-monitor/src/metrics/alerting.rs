@@ -1,4 +1,7 @@
-//! Metrics for the agent's own alerts: the same series that Prometheus would scrape.
+//! Metrics for the agent's own alerts: the same series that Prometheus would scrape, of which only those are read and written down that a rule names, because it is looked
+//! at them every two seconds.
+
+use std::borrow::Cow;
 
 use keyferry_alert::labels::Labels;
 use keyferry_alert::metric::{MetricSource, Sample as Measured};
@@ -8,7 +11,7 @@ use super::sample::{Sample, Samples, Series, limit_text};
 
 impl MetricSource for MetricsCollector {
     fn samples(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Measured> {
-        wanted_of(&self.collect(), wanted)
+        wanted_of(&self.collect_some(wanted), wanted)
     }
 }
 
@@ -25,7 +28,10 @@ fn measured(
     Series { suffix, limit, value, .. }: Series,
     wanted: &dyn Fn(&str) -> bool,
 ) -> Option<Measured> {
-    let name = format!("{}{suffix}", sample.metric.name);
+    let name = match suffix {
+        "" => Cow::Borrowed(sample.metric.name),
+        suffix => Cow::Owned(format!("{}{suffix}", sample.metric.name)),
+    };
     if !wanted(&name) {
         return None;
     }

@@ -114,12 +114,17 @@ impl MetricsCollector {
 
     /// Everything.
     pub fn collect(&self) -> Samples {
+        self.collect_some(&|_| true)
+    }
+
+    /// What this process knows by itself, and what `wanted` names of all that the system has to be asked for.
+    pub(super) fn collect_some(&self, wanted: &dyn Fn(&str) -> bool) -> Samples {
         let shipments = self.shipments.observe();
-        self.agent()
+        self.agent(wanted)
             .and(events::collect(&shipments))
             .and(self.kafka(&shipments))
             .and(registry::collect(&shipments))
-            .and(self.collect_system_metrics())
+            .and(self.system.collect(wanted))
     }
 
     /// Counts a push of metrics, and whether it was accepted.
@@ -140,7 +145,7 @@ impl MetricsCollector {
 
     /// What is known of the agent's process, that of Keycloak, and the machine.
     pub fn collect_system_metrics(&self) -> Samples {
-        self.system.collect()
+        self.system.collect(&|_| true)
     }
 
     /// Of the records that had an outcome in the last minute, the part that failed: 0 to 1, 0 if there were none. Over all shipments.
@@ -168,10 +173,12 @@ impl MetricsCollector {
         lock(&self.window).advance(totals, self.origin.elapsed())
     }
 
-    fn agent(&self) -> Samples {
+    fn agent(&self, wanted: &dyn Fn(&str) -> bool) -> Samples {
         let mut samples = Samples::default();
         samples.count(&catalog::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
-        samples.put_some(&catalog::START_TIME, &[], self.system.started());
+        if wanted(catalog::START_TIME.name) {
+            samples.put_some(&catalog::START_TIME, &[], self.system.started());
+        }
         samples.count(&catalog::WAITING, &[], self.shipments.is_waiting().into());
         if let Some(stands) = self.shipments.configuration() {
             samples.count(&catalog::CONFIG_VERSION, &[], stands.version);

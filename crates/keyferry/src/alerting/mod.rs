@@ -14,6 +14,7 @@ mod remedies;
 mod served;
 mod transport;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use keyferry_alert::Book;
 use keyferry_alert::incident::{Demand, Remedies as _};
 use keyferry_alert::metric::MetricSource as _;
 use keyferry_alert::outbox::{Entry, Outcome};
+use keyferry_alert::rule::Rule;
 use keyferry_monitor::MetricsCollector;
 
 use crate::live::Live;
@@ -91,12 +93,13 @@ pub fn run(settings: &Settings<'_>, live: &Live, over: &Broadcast) {
     let (book, refused) = book(settings.plan, live.is_supervised());
     let Some(book) = book else { return };
     let transport = Transport::new(&book, settings.plan.complete().next().cloned());
+    let named = named(&book);
     let desk = Desk::open(settings.directory, book, refused);
     *live.alerting.lock() = Some(desk);
     std::thread::scope(|scope| {
         scope.spawn(|| send(&live.alerting, &transport, over));
         while !over.wait(INTERVAL) {
-            look(live, settings.metrics);
+            look(live, settings.metrics, &named);
         }
         live.alerting.with(|desk| desk.keep_all(wall_ms()));
         live.alerting.posted.notify_all();
@@ -117,9 +120,14 @@ fn book(plan: &Plan, supervised: bool) -> (Option<Book>, Option<String>) {
     }
 }
 
-fn look(live: &Live, metrics: &MetricsCollector) {
-    let samples = metrics.samples(&|_| true);
-    let evidence = || remedies::evidence(live, &samples);
+/// The metrics that a rule looks at.
+fn named(book: &Book) -> BTreeSet<String> {
+    book.policy.rules.iter().flat_map(Rule::metrics).map(str::to_owned).collect()
+}
+
+fn look(live: &Live, metrics: &MetricsCollector, named: &BTreeSet<String>) {
+    let samples = metrics.samples(&|metric| named.contains(metric));
+    let evidence = || remedies::evidence(live, &metrics.samples(&|_| true));
     let demands = live.alerting.with(|desk| desk.look(&samples, evidence, wall_ms())).unwrap_or_default();
     carry_out(live, demands);
     if live.alerting.with(|desk| desk.tell(wall_ms())).unwrap_or_default() {
