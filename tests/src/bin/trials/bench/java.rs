@@ -12,9 +12,10 @@ use super::Workbench;
 use super::report::{Bound, Quantity, Report, Row, Target};
 
 /// The methods of `ListenerBenchmark`, and what each of them is.
-const CASES: [(&str, &str); 5] = [
+const CASES: [(&str, &str); 6] = [
     (SATURATED, "64 threads, without pause"),
     (PACED, "64 threads, 10,000 events/s together"),
+    ("pacedMachine", "64 threads as often, a computation of as long that is none of ours"),
     ("alone", "one thread"),
     ("encoding", "of it the encoding"),
     (APPENDING, "of it PREPARE and COMMIT"),

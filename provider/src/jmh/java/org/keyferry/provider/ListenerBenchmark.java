@@ -30,6 +30,7 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Threads;
 import org.openjdk.jmh.annotations.Warmup;
+import org.openjdk.jmh.infra.Blackhole;
 
 /**
  * What one event costs a thread of Keycloak: a transaction of Keycloak's own manager with one event
@@ -45,6 +46,9 @@ public class ListenerBenchmark {
 
   /** Of each of 64 threads: 10,000 events a second together, far more than Keycloak ever raises. */
   private static final long PAUSE_NANOS = 6_400_000;
+
+  /** JMH's measure of a computation, of which one takes one or two nanoseconds. */
+  private static final long TOKENS = 5_000;
 
   /** The journal that all threads write to. */
   @State(Scope.Benchmark)
@@ -159,6 +163,18 @@ public class ListenerBenchmark {
   @Threads(64)
   public void paced(Journal journal, Request request, Pause pause) {
     request.run(journal);
+  }
+
+  /**
+   * As {@link #paced}, of a computation that takes about as long and touches nothing of ours: what
+   * is in its tail is the machine's.
+   */
+  @Benchmark
+  @BenchmarkMode(Mode.SampleTime)
+  @OutputTimeUnit(TimeUnit.MICROSECONDS)
+  @Threads(64)
+  public void pacedMachine(Pause pause) {
+    Blackhole.consumeCPU(TOKENS);
   }
 
   /** Without anybody beside it. */
