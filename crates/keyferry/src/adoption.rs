@@ -32,8 +32,8 @@ use crate::shipment::Plan;
 use crate::slot_lock::SlotLock;
 use crate::stop::Broadcast;
 
-/// How often the siblings are looked at.
-const SCAN_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the siblings are looked at: what a process left behind that is gone waits for so long at most.
+const SCAN_INTERVAL: Duration = Duration::from_secs(5);
 /// How often an adopter asks whether a writer has appeared.
 const WRITER_INTERVAL: Duration = Duration::from_millis(250);
 /// For how long there must be nothing to deliver before an adopted slot is let go. Longer than the journal's reader takes to

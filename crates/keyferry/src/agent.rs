@@ -34,7 +34,6 @@ use crate::sidecar;
 use crate::slot_lock::SlotLock;
 use crate::stdout::StdoutSink;
 use crate::stop::{Broadcast, Hangup, StopSources};
-use crate::tuning;
 
 /// How long draining may take. The provider's `drain-timeout` (default 10 s) is longer, so that the agent ends by itself.
 pub const DRAIN: DrainLimits = DrainLimits { total: Duration::from_secs(9), stalled: Duration::from_secs(3) };
@@ -187,7 +186,6 @@ fn serve(
         let _end = over.at_the_end();
         scope.spawn(|| changing.run(live, hangup, &over));
         scope.spawn(|| configuring::follow(plan, live, &over));
-        scope.spawn(|| tuning::run(live, &over));
         scope.spawn(|| {
             alerting::run(
                 &alerting::Settings { directory: slot, plan, metrics: control.metrics() },

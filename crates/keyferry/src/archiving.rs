@@ -14,6 +14,8 @@ use crate::stop::Broadcast;
 
 /// How often it is looked whether there is something to move.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked whether there is an archive by now, as long as none is configured.
+const WITHOUT_ARCHIVE: Duration = Duration::from_secs(60);
 
 /// One slot and its archive.
 pub struct Archiving<'a> {
@@ -31,7 +33,7 @@ impl Archiving<'_> {
     /// Moves what may be moved, until `over` is given.
     pub fn run(&self, over: &Broadcast) {
         let (clock, mut mover) = (SystemClock::start(), Mover::default());
-        while !over.wait(INTERVAL) {
+        while !over.wait(self.pause()) {
             while !over.is_given() && self.live.moves_segments(self.slot) {
                 let now_ms = clock.read().monotonic_ms;
                 if !mover.is_due(now_ms) || !self.attempt(&mut mover, over, now_ms) {
@@ -41,15 +43,26 @@ impl Archiving<'_> {
         }
     }
 
+    fn pause(&self) -> Duration {
+        if self.with_journal(|journal| journal.archive_directory.is_some()) {
+            INTERVAL
+        } else {
+            WITHOUT_ARCHIVE
+        }
+    }
+
     /// Moves one segment. Answers whether there may be another one to move at once.
     fn attempt(&self, mover: &mut Mover, over: &Broadcast, now_ms: u64) -> bool {
-        let configured = self.live.journal();
-        let journal = configured.as_ref().unwrap_or(self.journal);
-        let (Some(directory), Some(delivered)) = (&journal.archive_directory, self.share.delivered()) else {
+        let directory = self.with_journal(|journal| journal.archive_directory.clone());
+        let (Some(directory), Some(delivered)) = (directory, self.share.delivered()) else {
             return false;
         };
-        let moved = ArchiveDirectory::open(directory, self.slot)
+        let moved = ArchiveDirectory::open(&directory, self.slot)
             .and_then(|mut archive| move_oldest(&mut archive, delivered, &mut |worked| over.wait(worked)));
-        mover.settle(directory, moved, now_ms)
+        mover.settle(&directory, moved, now_ms)
+    }
+
+    fn with_journal<T>(&self, of: impl FnOnce(&Journal) -> T) -> T {
+        of(self.live.journal().as_ref().unwrap_or(self.journal))
     }
 }

@@ -10,7 +10,7 @@
 //! - `sidecar`: all slots of a journal.
 //! - `service`: a slot on its way to every destination.
 //! - `shipment`: a slot on its way to one of them.
-//! - `tuning`: the tuners of everything that is shipped.
+//! - `tuning`: the tuner of each shipment.
 //! - `alerting`: what is worth a person's attention, and what is done about it.
 //! - `live`: what runs, for those who look at it and steer it.
 //! - `slot_lock`: two agents never serve one slot.

@@ -10,14 +10,14 @@ use keyferry_config::{
 };
 use keyferry_event::redaction::HashKey;
 use keyferry_event::{Content, Filter, Format, HeaderMode, Redaction, Routing, SchemaIds, Topics};
-use keyferry_journal::{Feed, FeedOptions, SlotDirectory, Watch};
+use keyferry_journal::{FeedOptions, SlotDirectory, Watch};
 use keyferry_kafka::topics::{TopicPolicy, TopicTemplate};
 use keyferry_kafka::{ConnectionPoolManager, PoolHandle, PoolSettings, ProducerSettings};
 use keyferry_pipeline::backpressure::Thresholds;
 use keyferry_pipeline::schemas::NoSchemas;
 use keyferry_pipeline::{
-    Ceiling, Credit, DrainLimits, Ended, InDoubt, Level, LowPriority, Overflow, Phase, Pipeline, Report,
-    Retention, RunError, Settings, Share, SideFiles, Start, Stop, backpressure, breaker, run as run_pipeline,
+    Ceiling, Credit, DrainLimits, Ended, InDoubt, Level, LowPriority, Overflow, Phase, Report, Retention,
+    RunError, Settings, Share, SideFiles, Start, Stop, backpressure, breaker,
 };
 use keyferry_registry::SchemaRegistry;
 
@@ -150,14 +150,18 @@ impl Route<'_> {
         let mut aside = SideFiles::of(self.slot, name);
         let start = Start::find(&mut storage, &mut aside, name, &settings.topics, wall_ms())
             .map_err(RunError::from)?;
-        let feed = Feed::open(storage, start.resume(), feed_options(self.journal))?;
-        let mut pipeline = Pipeline::new(feed, start, sink, aside, settings).sharing(self.share.clone());
+        let options = feed_options(self.journal);
+        let delivery = keyferry_delivery::begin(storage, options, start, sink, aside, settings)?;
+        let mut delivery = delivery.sharing(self.share.clone());
         let mut watch = Watch::new(self.slot);
         let mut observe = |report: &Report, phase| {
             handles.controls.set_free_bytes(free_bytes(self.slot));
+            if phase == Phase::Running {
+                handles.tuner.look(report);
+            }
             observe(report, phase, &handles);
         };
-        Ok(run_pipeline(&mut pipeline, &mut watch, stop, limits, &mut observe)?)
+        Ok(keyferry_delivery::run(&mut delivery, &mut watch, stop, limits, &mut observe)?)
     }
 }
 

@@ -23,7 +23,6 @@ use crate::service::{Service, Tenure};
 use crate::shipment::Plan;
 use crate::slot_lock::SlotLock;
 use crate::stop::{Broadcast, Hangup, StopSources};
-use crate::tuning;
 
 /// How often the directory is looked at.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,7 +51,6 @@ pub fn serve(
         let _end = over.at_the_end();
         scope.spawn(|| changing.run(live, hangup, &over));
         scope.spawn(|| configuring::follow(plan, live, &over));
-        scope.spawn(|| tuning::run(live, &over));
         scope.spawn(|| {
             alerting::run(
                 &alerting::Settings { directory: journal, plan, metrics: control.metrics() },

@@ -1,10 +1,13 @@
-//! The tuners of everything that is shipped, looked after by one thread.
+//! The tuner of each shipment, which looks at what its pipeline reports about once a second, in the pipeline's own thread: that wakes nobody for it.
 //!
-//! The invariant: **a tuner sees a whole second at a time, and never one in which its own last change was still under way.** What it would conclude from
-//! anything else would be about the change and not about what flows.
+//! The invariants:
+//!
+//! - **A tuner sees a whole second at a time, and never one in which its own last change was still under way.** What it would conclude from
+//!   anything else would be about the change and not about what flows.
+//! - **Delivery never waits for who looks or steers**: a second in which somebody else has the tuner is seen with the next one.
 
 use std::ops::RangeInclusive;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use keyferry_config::{ByteSize, Destination, Pool, TunerPreset, TunerProfile};
@@ -15,27 +18,13 @@ use keyferry_kafka::tuner::{
 };
 use keyferry_kafka::{PoolHandle, PoolSnapshot, ProducerSettings};
 use keyferry_pipeline::{BreakerState, Report, State};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
-use crate::live::Live;
 use crate::shipment::{kafka_settings, pool_settings, wall_ms};
-use crate::stop::Broadcast;
 
-/// How often it is looked at what flows.
-const INTERVAL: Duration = Duration::from_secs(1);
-
-/// Looks after every tuner, until `over` is given.
-pub fn run(live: &Live, over: &Broadcast) {
-    let mut processor = Processor::new();
-    while !over.wait(INTERVAL) {
-        let cpu = processor.share();
-        for shipment in live.shipments() {
-            if let Some(running) = shipment.running() {
-                running.handles.tuner.look(&running.report, cpu);
-            }
-        }
-    }
-}
+/// Of less time than this nothing is concluded: a pipeline's first report comes as soon as it runs, and each other one after a second.
+const LEAST: Duration = Duration::from_millis(500);
 
 /// The tuner of one shipment, and what it needs to act. For any thread.
 #[derive(Debug)]
@@ -55,11 +44,38 @@ struct Inner {
     asked: Option<Asked>,
 }
 
-/// What had flowed when it was looked at last.
+/// What had flowed by some time, and what that had taken.
 #[derive(Clone, Copy, Debug)]
 struct Counted {
     at: Instant,
     records: u64,
+    /// Processor time of this process.
+    processor: Duration,
+}
+
+/// What flowed between two looks, and what it took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Flow {
+    /// Records a second.
+    delivered: f64,
+    /// Of one processor; 1 is all of it.
+    cpu: f64,
+}
+
+impl Counted {
+    fn now(records: u64) -> Self {
+        Self { at: Instant::now(), records, processor: processor_time() }
+    }
+
+    /// `None` if too little time has passed.
+    fn since(self, before: Self) -> Option<Flow> {
+        let passed = self.at.duration_since(before.at);
+        let share = |part: f64| part / passed.as_secs_f64();
+        (passed >= LEAST).then(|| Flow {
+            delivered: share(self.records.saturating_sub(before.records) as f64),
+            cpu: share(self.processor.saturating_sub(before.processor).as_secs_f64()),
+        })
+    }
 }
 
 /// A change that the pool has been asked for, and how many it had made and given up before.
@@ -99,9 +115,8 @@ impl Tuned {
             tracing::warn!("{of}: {conflict}");
         }
         let (tuner, destination) = (tuner(destination)?, destination.clone());
-        // Nothing has flowed yet: so the first look counts already.
-        let counted = Some(Counted { at: Instant::now(), records: 0 });
-        let inner = Inner { tuner, destination, counted, asked: None };
+        // Nothing has flowed yet: so the first whole second counts already.
+        let inner = Inner { tuner, destination, counted: Some(Counted::now(0)), asked: None };
         Ok(Self { of, pool, origin: Instant::now(), state: Mutex::new(inner) })
     }
 
@@ -183,16 +198,21 @@ impl Tuned {
         self.lock().destination.clone()
     }
 
-    fn look(&self, report: &Report, cpu: f64) {
+    /// Takes in what a pipeline reports, about once a second, and has the pool do what follows from it. Never waits: who has the tuner now has it for a moment.
+    pub fn look(&self, report: &Report) {
+        let mut inner = match self.state.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(inner)) => inner.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         let snapshot = self.pool.snapshot();
-        let mut inner = self.lock();
         match inner.outcome(&snapshot) {
             Outcome::Done => {}
             Outcome::Pending => return inner.counted = None,
             Outcome::Failed(reason) => return self.take_back(&mut inner, &reason, &snapshot),
         }
-        let Some(delivered) = inner.delivered(report, Instant::now()) else { return };
-        let seen = observation(report, &snapshot, delivered, cpu);
+        let Some(flow) = inner.flow(Counted::now(report.published + report.gap_records)) else { return };
+        let seen = observation(report, &snapshot, flow);
         if let Some(decision) = inner.tuner.observe(&seen, self.now_ms()) {
             self.act(&mut inner, &decision, &snapshot);
         }
@@ -260,17 +280,18 @@ impl Inner {
         if snapshot.swap.is_some() { Outcome::Pending } else { Outcome::Done }
     }
 
-    /// Records a second since it was looked at last; `None` the first time.
-    fn delivered(&mut self, report: &Report, at: Instant) -> Option<f64> {
-        let records = report.published + report.gap_records;
-        let before = self.counted.replace(Counted { at, records })?;
-        let seconds = at.duration_since(before.at).as_secs_f64();
-        (seconds > 0.0).then(|| records.saturating_sub(before.records) as f64 / seconds)
+    /// What has flowed since it was looked at last; `None` the first time, and before enough time has passed.
+    fn flow(&mut self, now: Counted) -> Option<Flow> {
+        let flow = self.counted.map(|before| now.since(before));
+        if flow != Some(None) {
+            self.counted = Some(now);
+        }
+        flow.flatten()
     }
 }
 
 /// What `report` and `snapshot` say about the last second.
-fn observation(report: &Report, snapshot: &PoolSnapshot, delivered: f64, cpu: f64) -> Observation {
+fn observation(report: &Report, snapshot: &PoolSnapshot, Flow { delivered, cpu }: Flow) -> Observation {
     let active =
         || snapshot.connections.iter().filter(|connection| connection.state == ConnectionState::Active);
     let highest = |of: fn(&ConnectionSnapshot) -> Option<f64>| active().filter_map(of).reduce(f64::max);
@@ -413,44 +434,10 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Of `/proc/self/stat`, on every platform that Keyferry runs on.
-const TICKS_A_SECOND: f64 = 100.0;
-
-/// How much processor time this process takes.
-struct Processor {
-    at: Instant,
-    ticks: Option<u64>,
-}
-
-impl Processor {
-    fn new() -> Self {
-        Self { at: Instant::now(), ticks: ticks() }
-    }
-
-    /// What share of a processor it has taken since the last call; 0 where the system does not say.
-    fn share(&mut self) -> f64 {
-        let (at, ticks) = (Instant::now(), ticks());
-        let before = std::mem::replace(self, Self { at, ticks });
-        let seconds = at.duration_since(before.at).as_secs_f64();
-        match (before.ticks, ticks) {
-            (Some(before), Some(now)) if seconds > 0.0 => {
-                now.saturating_sub(before) as f64 / TICKS_A_SECOND / seconds
-            }
-            _ => 0.0,
-        }
-    }
-}
-
-fn ticks() -> Option<u64> {
-    std::fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(ticks_of)
-}
-
-/// User and system time. The second field is a name in brackets that may contain anything, so the fields are counted from behind it.
-fn ticks_of(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+/// What all threads of this process have taken since it began.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -563,10 +550,15 @@ mod tests {
     #[test]
     fn a_rate_is_what_came_since_the_last_look() {
         let mut inner = inner(&[]);
-        let report = |published| Report { published, gap_records: 1, ..Report::default() };
         let begin = Instant::now();
-        assert_eq!(inner.delivered(&report(1_000), begin), None);
-        assert_eq!(inner.delivered(&report(1_500), begin + Duration::from_secs(2)), Some(250.0));
+        let after = |ms, records, processor| Counted {
+            at: begin + Duration::from_millis(ms),
+            records,
+            processor: Duration::from_millis(processor),
+        };
+        assert_eq!(inner.flow(after(0, 1_000, 50)), None);
+        assert_eq!(inner.flow(after(100, 1_100, 90)), None, "too soon");
+        assert_eq!(inner.flow(after(2_000, 1_500, 550)), Some(Flow { delivered: 250.0, cpu: 0.25 }));
     }
 
     #[test]
@@ -580,15 +572,16 @@ mod tests {
         let connections =
             vec![connection(ConnectionState::Active, 3.0), connection(ConnectionState::Draining, 90.0)];
         let snapshot = PoolSnapshot { connections, ..PoolSnapshot::default() };
-        let seen = observation(&Report::default(), &snapshot, 0.0, 0.0);
+        let seen = observation(&Report::default(), &snapshot, Flow { delivered: 0.0, cpu: 0.0 });
         assert_eq!((seen.round_trip_ms, seen.throttle_ms), (Some(3.0), 3));
     }
 
     #[test]
-    fn processor_time_is_read_behind_whatever_name_a_process_has() {
-        let stat = "42 (a ) b) S 1 1 1 0 -1 4194304 100 0 0 0 30 12 0 0 20 0 4 0 100";
-        assert_eq!(ticks_of(stat), Some(42));
-        assert_eq!(ticks_of("nonsense"), None);
-        assert!(ticks().is_some());
+    fn what_is_computed_takes_processor_time() {
+        let (before, begin, mut work) = (processor_time(), Instant::now(), 0_u64);
+        while begin.elapsed() < Duration::from_millis(20) {
+            work = std::hint::black_box(work.wrapping_add(1));
+        }
+        assert!(processor_time() > before, "{work}");
     }
 }
