@@ -31,7 +31,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use keyferry_config::change::{
-    Begun, Changes, Decision, Due, Fallback, FileText, Next, Outcome, Plan, Proposal, Refusal, Trial, Wish,
+    Begun, Changes, Decision, Due, Fallback, FileText, History, Next, Outcome, Plan, Proposal, Refusal,
+    Trial, Wish,
 };
 use keyferry_config::{ConfigError, ConfigErrors, Loaded, Readiness, Sources};
 
@@ -73,6 +74,8 @@ struct Start {
 pub struct Changing {
     keeper: Keeper,
     begun: Option<Start>,
+    /// What has taken effect and is not written down yet.
+    unwritten: Option<History>,
 }
 
 /// What the thread that changes the configuration holds.
@@ -112,7 +115,11 @@ impl Beginning {
         let keeper = Keeper { store, file, watched, notices, book: HealthBook::default() };
         Ok(Self {
             plan,
-            changing: Changing { keeper, begun: Some(Start { changes, fallback, file: found }) },
+            changing: Changing {
+                keeper,
+                begun: Some(Start { changes, fallback, file: found }),
+                unwritten: None,
+            },
         })
     }
 }
@@ -128,11 +135,7 @@ impl Changing {
                 fallback.reason
             );
         }
-        if let Err(error) = self.keeper.store.write(changes.history()) {
-            tracing::error!(
-                "{error}; a broken configuration at the next start would keep the agent from starting"
-            );
-        }
+        self.unwritten = Some(changes.history().clone());
         live.configured_by(self.keeper.watched.sources().clone());
         live.adopt(plan.complete(), &plan.journal);
         let board = plan.config_topic.as_ref();
@@ -140,8 +143,15 @@ impl Changing {
         live.configuring.begin(changes, fallback, file.as_ref(), board);
     }
 
-    /// Changes the configuration as it is wished for, until `over` is given.
+    /// Writes down what has taken effect, and changes the configuration as it is wished for, until `over` is given. In a thread of its own: no event waits for the disk.
     pub fn run(mut self, live: &Live, hangup: &Hangup, over: &Broadcast) {
+        if let Some(history) = self.unwritten.take()
+            && let Err(error) = self.keeper.store.write(&history)
+        {
+            tracing::error!(
+                "{error}; a broken configuration at the next start would keep the agent from starting"
+            );
+        }
         self.keeper.run(live, hangup, over);
     }
 }
