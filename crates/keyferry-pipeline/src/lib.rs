@@ -23,6 +23,7 @@ pub mod in_flight;
 mod ledger;
 mod lines;
 pub mod meter;
+mod pace;
 mod pipeline;
 mod recovery;
 mod report;

@@ -94,10 +94,17 @@ pub struct Turn {
     pub wake_at_ms: Option<u64>,
     /// Whether news in the journal are a reason to take the next turn. They are none while nothing more can be sent.
     pub journal: bool,
-    /// Whether this turn found anything new in the journal.
-    pub found: bool,
+    /// How many things this turn found in the journal that it had not found before: transactions, mostly.
+    pub found: u64,
     /// The segment being read.
     pub segment: Option<SegmentName>,
+}
+
+impl Turn {
+    /// Whether this turn, taken at `clock`, found everything that the journal held.
+    pub(crate) fn has_found_all(&self, clock: Clock) -> bool {
+        self.journal && self.wake_at_ms.is_none_or(|at_ms| at_ms > clock.monotonic_ms)
+    }
 }
 
 /// The pipeline cannot go on.
@@ -154,8 +161,8 @@ pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
     saved_at_ms: u64,
     pub(crate) unsaved: bool,
     pub(crate) caught_up: bool,
-    /// Whether this turn has found anything new in the journal.
-    found: bool,
+    /// How many things this turn has found in the journal.
+    found: u64,
     /// Whether it has been told that the destination is failing.
     pub(crate) failing: bool,
     /// The state of the breaker that was told of last.
@@ -193,7 +200,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             saved_at_ms: 0,
             unsaved: false,
             caught_up: false,
-            found: false,
+            found: 0,
             failing: false,
             told_breaker: BreakerState::Closed,
             oldest_taken_back_ms: None,
@@ -288,7 +295,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     /// Sends what may be sent; answers whether that was all there is.
     fn send_what_may_be_sent(&mut self, clock: Clock) -> Result<bool, Error> {
-        self.found = false;
+        self.found = 0;
         if self.permit(clock) == Permit::Nothing {
             self.lose_sight(clock);
         }
@@ -310,7 +317,8 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
                 }
                 return Ok(true);
             };
-            (self.caught_up, self.found) = (false, true);
+            self.caught_up = false;
+            self.found += 1;
             match item {
                 Item::Transaction(transaction) if self.settling.holds_back(&transaction, clock) => {
                     self.feed.seek(before.as_ref())?;

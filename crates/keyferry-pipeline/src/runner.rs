@@ -2,7 +2,7 @@
 //!
 //! The invariant: **the thread sleeps in poll(2) and nowhere else.** Whatever there is to do (an appended record, an
 //! acknowledgement, the parent's end) makes a descriptor readable; the time-out only bounds how old the report may get. Idle costs one
-//! wake-up a second.
+//! wake-up a second, and a stream of many events a wake-up in a while ([`pace`](crate::pace)) in place of one for each.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -13,6 +13,7 @@ use keyferry_journal::{Storage, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::aside::Aside;
+use crate::pace::Pace;
 use crate::pipeline::{Clock, Error, Pipeline, Turn};
 use crate::report::Report;
 
@@ -88,12 +89,14 @@ pub fn run<S: Storage, K: Sink, A: Aside>(
     let mut observed_at = None;
     let mut followed = None;
     let mut woken = Woken::default();
+    let mut pace = Pace::default();
     loop {
         let now = clock.read();
         let turn = pipeline.turn(now)?;
         if woken.watched {
-            watch.judge(woken.journal, turn.found);
+            watch.judge(woken.journal, turn.found > 0);
         }
+        pace.looked(turn.found, turn.has_found_all(now), now.monotonic_ms);
         if observed_at.is_none_or(|at| now.monotonic_ms >= at + REPORT_INTERVAL_MS) {
             observed_at = Some(now.monotonic_ms);
             observe(&pipeline.report(now), phase);
@@ -116,7 +119,10 @@ pub fn run<S: Storage, K: Sink, A: Aside>(
         }
         // A stop that has been given stays readable: waiting for it again would spin.
         let stops = if phase == Phase::Running { stop.descriptors() } else { Vec::new() };
-        woken = wait(pipeline, watch, &stops, turn, now)?;
+        woken = match pace.rest_ms(now.monotonic_ms) {
+            Some(rest_ms) if phase == Phase::Running => rest(&stops, Duration::from_millis(rest_ms))?,
+            _ => wait(pipeline, watch, &stops, turn, now)?,
+        };
         if woken.stop && stop.is_given() {
             phase = Phase::Draining;
             draining_since = now.monotonic_ms;
@@ -195,12 +201,7 @@ fn wait<S: Storage, K: Sink, A: Aside>(
         .chain(stops)
         .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
         .collect();
-    let ready = match poll(&mut descriptors, Some(&timespec(timeout))) {
-        Ok(ready) => ready,
-        // A signal: its handler has written to a descriptor that the next round finds readable.
-        Err(rustix::io::Errno::INTR) => return Ok(Woken::default()),
-        Err(error) => return Err(RunError::Wait(error.into())),
-    };
+    let Some(ready) = sleep(&mut descriptors, timeout)? else { return Ok(Woken::default()) };
     let is_ready = |descriptor: &PollFd<'_>| !descriptor.revents().is_empty();
     let stop = descriptors[first_stop..].iter().any(is_ready);
     let watched = journal.is_some();
@@ -208,6 +209,22 @@ fn wait<S: Storage, K: Sink, A: Aside>(
     drop(descriptors);
     let journal = signalled && watch.drain().map_err(Error::from)?;
     Ok(Woken { stop, watched: watched && (journal || ready == 0), journal })
+}
+
+/// Leaves journal and sink alone for so long; only the word to stop ends it sooner.
+fn rest(stops: &[BorrowedFd<'_>], duration: Duration) -> Result<Woken, RunError> {
+    let descriptors = stops.iter().map(|stop| PollFd::from_borrowed_fd(*stop, PollFlags::IN));
+    let ready = sleep(&mut descriptors.collect::<Vec<_>>(), duration)?;
+    Ok(Woken { stop: ready.is_some_and(|ready| ready > 0), ..Woken::default() })
+}
+
+/// Sleeps until a descriptor is ready or the time is over, and answers how many are ready; `None` if a signal came: its handler has written to a descriptor that the next round finds readable.
+fn sleep(descriptors: &mut [PollFd<'_>], timeout: Duration) -> Result<Option<usize>, RunError> {
+    match poll(descriptors, Some(&timespec(timeout))) {
+        Ok(ready) => Ok(Some(ready)),
+        Err(rustix::io::Errno::INTR) => Ok(None),
+        Err(error) => Err(RunError::Wait(error.into())),
+    }
 }
 
 fn timespec(duration: Duration) -> Timespec {
