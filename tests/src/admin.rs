@@ -77,6 +77,15 @@ impl Admin {
         self.send(Method::Post, path, Some(body))?.success().map(drop)
     }
 
+    /// Posts a form.
+    ///
+    /// # Errors
+    /// Where the answer is none of success.
+    pub fn post_form(&self, path: &str, form: &[(&str, &str)]) -> Result<()> {
+        let address = format!("{}/admin/realms{path}", self.address);
+        self.http.post_form_as(&self.token()?, &address, form)?.success().map(drop)
+    }
+
     /// Deletes something.
     ///
     /// # Errors

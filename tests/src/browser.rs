@@ -16,7 +16,8 @@ const MOST_PAGES: usize = 10;
 pub struct Browser {
     http: Http,
     realm: String,
-    cookies: BTreeMap<String, String>,
+    /// By the path from which on they are sent, and their name: realms of one Keycloak give theirs the same names.
+    cookies: BTreeMap<(String, String), String>,
 }
 
 /// What the application gets of a login.
@@ -135,11 +136,15 @@ impl Browser {
     /// # Errors
     /// Where Keycloak answers with something else than a page.
     pub fn visit_for(&mut self, endpoint: &str, client: &str, more: &str) -> Result<Answer> {
-        let address = format!(
+        self.open(&self.address_for(endpoint, client, more))?.success()
+    }
+
+    /// The address of that page.
+    pub fn address_for(&self, endpoint: &str, client: &str, more: &str) -> String {
+        format!(
             "{}/protocol/openid-connect/{endpoint}?client_id={client}&redirect_uri={CALLBACK}&response_type=code&scope=openid{more}",
             self.realm
-        );
-        self.open(&address)?.success()
+        )
     }
 
     /// Opens an address with this browser's cookies, without following a redirect.
@@ -147,7 +152,7 @@ impl Browser {
     /// # Errors
     /// Where the connection fails.
     pub fn open(&mut self, address: &str) -> Result<Answer> {
-        let answer = self.http.get_with_cookies(address, &self.cookie_header())?;
+        let answer = self.http.get_with_cookies(address, &self.cookie_header(address))?;
         self.keep_cookies(&answer);
         Ok(answer)
     }
@@ -167,7 +172,7 @@ impl Browser {
     /// Where the page has no form, or leads in a circle.
     pub fn submit(&mut self, page: &Answer, form: &[(&str, &str)]) -> Result<Step> {
         let action = self.absolute(form_action(page)?);
-        let answer = self.http.post_form_with_cookies(&action, &self.cookie_header(), form)?;
+        let answer = self.http.post_form_with_cookies(&action, &self.cookie_header(&action), form)?;
         self.arrived(answer)
     }
 
@@ -192,6 +197,14 @@ impl Browser {
             }
         }
         Err(answer.unexpected())
+    }
+
+    /// Redeems the code to which a step led.
+    ///
+    /// # Errors
+    /// Where it led to a page, or Keycloak refuses.
+    pub fn arrive_and_redeem(&self, step: Step) -> Result<Tokens> {
+        self.redeem(&self.arrive(step)?)
     }
 
     fn arrive(&self, step: Step) -> Result<String> {
@@ -222,22 +235,32 @@ impl Browser {
         }
     }
 
-    fn cookie_header(&self) -> String {
-        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    fn cookie_header(&self, address: &str) -> String {
+        let path = path(address);
+        let sent = self.cookies.iter().filter(|((from, _), _)| path.starts_with(from.as_str()));
+        sent.map(|((_, name), value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
 
     fn keep_cookies(&mut self, answer: &Answer) {
         for cookie in &answer.cookies {
             let pair = cookie.split(';').next().unwrap_or_default();
             if let Some((name, value)) = pair.split_once('=') {
+                let path = cookie.split(';').find_map(|part| part.trim().strip_prefix("Path="));
+                let key = (path.unwrap_or("/").to_owned(), name.to_owned());
                 if value.is_empty() || cookie.contains("Max-Age=0") {
-                    self.cookies.remove(name);
+                    self.cookies.remove(&key);
                 } else {
-                    self.cookies.insert(name.to_owned(), value.to_owned());
+                    self.cookies.insert(key, value.to_owned());
                 }
             }
         }
     }
+}
+
+/// The path of an address.
+fn path(address: &str) -> &str {
+    let begin = address.find("://").map_or(0, |scheme| scheme + 3);
+    address[begin..].find('/').map_or("/", |path| &address[begin + path..])
 }
 
 fn text(body: &Value, name: &str) -> Option<String> {

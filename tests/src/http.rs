@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// No request of a test may take longer.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// By the header `Accept` with this Keycloak knows requests to its account interface from those of a browser.
+const JSON: &str = "application/json";
+
 /// What the server answered.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -99,6 +102,15 @@ impl Http {
         answer(format!("POST {address}"), request.send_form(form.iter().copied()))
     }
 
+    /// Posts a form with a bearer token.
+    ///
+    /// # Errors
+    /// Where the connection fails.
+    pub fn post_form_as(&self, token: &str, address: &str, form: &[(&str, &str)]) -> Result<Answer> {
+        let request = self.agent.post(address).header("Authorization", &format!("Bearer {token}"));
+        answer(format!("POST {address}"), request.header("Accept", JSON).send_form(form.iter().copied()))
+    }
+
     /// Posts a form, sending cookies.
     ///
     /// # Errors
@@ -141,7 +153,10 @@ impl Http {
             Method::Post => send_json(self.agent.post(address).header("Authorization", &bearer), body),
             Method::Put => send_json(self.agent.put(address).header("Authorization", &bearer), body),
             Method::Delete => match body {
-                None => self.agent.delete(address).header("Authorization", &bearer).call(),
+                None => {
+                    let request = self.agent.delete(address).header("Authorization", &bearer);
+                    request.header("Accept", JSON).call()
+                }
                 Some(_) => send_json(
                     self.agent.delete(address).header("Authorization", &bearer).force_send_body(),
                     body,
@@ -170,8 +185,7 @@ fn send_json(
     body: Option<&Value>,
 ) -> Result<Response<Body>, ureq::Error> {
     match body {
-        // By this Keycloak knows requests to its account interface from those of a browser.
-        Some(body) => request.header("Accept", "application/json").send_json(body),
+        Some(body) => request.header("Accept", JSON).send_json(body),
         None => request.send_empty(),
     }
 }

@@ -85,9 +85,35 @@ impl Distribution {
         database: Database,
         options: &[(String, String)],
     ) -> Result<Self> {
+        Self::built(cache, version, jar, database, options, &[])
+    }
+
+    /// As [`Self::build`], with features that Keycloak does not have by default.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build_featured(
+        cache: &Cache,
+        version: parts::Keycloak,
+        jar: Option<&Path>,
+        database: Database,
+        features: &[&str],
+    ) -> Result<Self> {
+        Self::built(cache, version, jar, database, &[], features)
+    }
+
+    fn built(
+        cache: &Cache,
+        version: parts::Keycloak,
+        jar: Option<&Path>,
+        database: Database,
+        options: &[(String, String)],
+        features: &[&str],
+    ) -> Result<Self> {
         let pristine = version.fetch(cache)?;
-        let name =
-            format!("{version}-{}-{}", database.name(), jar.map_or(Ok("plain".to_owned()), fingerprint)?);
+        let jar_name = jar.map_or(Ok("plain".to_owned()), fingerprint)?;
+        let of_features: String = features.iter().map(|feature| format!("-{feature}")).collect();
+        let name = format!("{version}-{}-{jar_name}{of_features}", database.name());
         let cache = Cache::at(workspace::target().join("end-to-end"));
         let home = cache.part(&name, |home| {
             progress::step(&format!("build Keycloak {}", version.version()), || {
@@ -95,7 +121,7 @@ impl Distribution {
                 if let Some(jar) = jar {
                     copy_file(jar, &home.join("providers/keyferry.jar"))?;
                 }
-                optimise(home, database)
+                optimise(home, database, features)
             })
         })?;
         // A part of its own: the archive is good only for jars that still lie where they were loaded from.
@@ -135,11 +161,14 @@ impl Distribution {
 }
 
 /// Lets Keycloak build itself. As a server, so that it too ends when its test does.
-fn optimise(home: &Path, database: Database) -> Result<()> {
+fn optimise(home: &Path, database: Database, features: &[&str]) -> Result<()> {
     let log = home.join("build.log");
     let mut command = Command::new(home.join("bin/kc.sh"));
     command.args(["build", "--health-enabled=true", "--metrics-enabled=true"]);
     command.arg(format!("--db={}", database.name())).env(JAVA_OPTIONS, START_QUICKLY);
+    if !features.is_empty() {
+        command.arg(format!("--features={}", features.join(",")));
+    }
     let status = Server::start("the build of Keycloak", &mut command, &log)?.wait(BUILD_LIMIT)?;
     if status.success() {
         return Ok(());

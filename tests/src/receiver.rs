@@ -13,6 +13,8 @@ use crate::{Error, Result, wait};
 pub struct Received {
     /// Lines before the content, in small letters.
     pub head: Vec<String>,
+    /// The same lines as they came.
+    pub lines: Vec<String>,
     /// The content.
     pub body: String,
     /// The same as it came, where it is no text.
@@ -23,6 +25,12 @@ impl Received {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+    }
+
+    /// The token of a request that has one.
+    pub fn bearer(&self) -> Option<&str> {
+        let is_it = |line: &&String| line.to_ascii_lowercase().starts_with("authorization: bearer ");
+        self.lines.iter().find(is_it)?.rsplit(' ').next()
     }
 }
 
@@ -39,15 +47,23 @@ impl Receiver {
     /// # Errors
     /// Where there is no port.
     pub fn http() -> Result<Self> {
-        Self::start(0, request)
+        Self::start(0, |stream| request(stream, "200 OK"))
     }
 
-    /// The same on a port that somebody may have tried before.
+    /// One that answers every request of HTTP with 201: something was made of it.
+    ///
+    /// # Errors
+    /// Where there is no port.
+    pub fn http_created() -> Result<Self> {
+        Self::start(0, |stream| request(stream, "201 Created"))
+    }
+
+    /// The same as [`Self::http`] on a port that somebody may have tried before.
     ///
     /// # Errors
     /// Where it is taken.
     pub fn http_at(port: u16) -> Result<Self> {
-        Self::start(port, request)
+        Self::start(port, |stream| request(stream, "200 OK"))
     }
 
     /// One that takes every mail.
@@ -103,9 +119,9 @@ fn lock(received: &Mutex<Vec<Received>>) -> MutexGuard<'_, Vec<Received>> {
     received.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn request(stream: TcpStream) -> std::io::Result<Received> {
+fn request(stream: TcpStream, status: &str) -> std::io::Result<Received> {
     let mut reader = BufReader::new(&stream);
-    let mut head = Vec::new();
+    let (mut head, mut lines) = (Vec::new(), Vec::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
@@ -113,13 +129,15 @@ fn request(stream: TcpStream) -> std::io::Result<Received> {
             break;
         }
         head.push(line.trim().to_ascii_lowercase());
+        lines.push(line.trim().to_owned());
     }
     let length =
         head.iter().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    (&stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
-    Ok(Received { head, body: String::from_utf8_lossy(&body).into_owned(), bytes: body })
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    (&stream).write_all(answer.as_bytes())?;
+    Ok(Received { head, lines, body: String::from_utf8_lossy(&body).into_owned(), bytes: body })
 }
 
 /// As much of RFC 5321 as a client without extensions needs.
@@ -127,13 +145,14 @@ fn mail(stream: TcpStream) -> std::io::Result<Received> {
     let mut reader = BufReader::new(&stream);
     let say = |text: &str| (&stream).write_all(format!("{text}\r\n").as_bytes());
     say("220 receiver")?;
-    let (mut head, mut body) = (Vec::new(), String::new());
+    let (mut head, mut lines, mut body) = (Vec::new(), Vec::new(), String::new());
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
-            return Ok(Received { head, bytes: body.clone().into_bytes(), body });
+            return Ok(Received { head, lines, bytes: body.clone().into_bytes(), body });
         }
         head.push(line.trim().to_ascii_lowercase());
+        lines.push(line.trim().to_owned());
         match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
             "DATA" => {
                 say("354 go on")?;
@@ -145,11 +164,11 @@ fn mail(stream: TcpStream) -> std::io::Result<Received> {
                     body.push_str(&line);
                 }
                 say("250 taken")?;
-                return Ok(Received { head, bytes: body.clone().into_bytes(), body });
+                return Ok(Received { head, lines, bytes: body.clone().into_bytes(), body });
             }
             "QUIT" => {
                 say("221 bye")?;
-                return Ok(Received { head, bytes: body.clone().into_bytes(), body });
+                return Ok(Received { head, lines, bytes: body.clone().into_bytes(), body });
             }
             _ => say("250 receiver")?,
         }

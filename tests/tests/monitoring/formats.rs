@@ -3,7 +3,7 @@
 //!
 //! That the encoder makes what is expected is tested in `keyferry-event`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,38 @@ fn python(script: &str, directories: &[&Path]) -> Finding {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The constants of one of Keycloak's enumerations, by the class itself.
+fn constants(class: &str) -> BTreeSet<String> {
+    let keycloak = parts::Keycloak::V26_7.fetch(&Cache::from_environment().unwrap()).unwrap();
+    let version = parts::Keycloak::V26_7.version();
+    let jar = keycloak.join(format!("lib/lib/main/org.keycloak.keycloak-server-spi-private-{version}.jar"));
+    let output = Command::new("javap").arg("-cp").arg(&jar).arg(class).output().unwrap();
+    assert!(output.status.success(), "{}: {}", jar.display(), String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let field = format!("public static final {class} ");
+    said.lines()
+        .filter_map(|line| line.trim().strip_prefix(&field)?.strip_suffix(';'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What Keycloak itself knows, not what somebody has written down of it: no type is missing silently.
+#[test]
+fn every_type_that_keycloak_itself_knows_is_captured_or_it_is_said_why_not() {
+    let known: BTreeSet<String> = ["org.keycloak.events.EventType", "org.keycloak.events.admin.ResourceType"]
+        .into_iter()
+        .flat_map(constants)
+        .collect();
+    assert!(known.len() > 150, "{known:?}");
+    let files = fs::read_dir(expected("keycloak")).unwrap().map(|entry| entry.unwrap().file_name());
+    let captured = files.map(|file| file.to_str().unwrap().split('.').next().unwrap().to_owned());
+    let list = fs::read_to_string(expected("not-raised.tsv")).unwrap();
+    let told = list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split('\t').next());
+    let told: BTreeSet<String> = captured.chain(told.map(str::to_owned)).collect();
+    let difference: Vec<&String> = known.symmetric_difference(&told).collect();
+    assert_eq!(difference, Vec::<&String>::new());
 }
 
 #[test]

@@ -181,3 +181,45 @@ pub(super) const RESOURCE_TYPES: &[&str] = &[
     "ORGANIZATION_GROUP",
     "ORGANIZATION_GROUP_MEMBERSHIP",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn testdata(path: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/events").join(path)
+    }
+
+    /// Types of user events and of resources that a golden file has, each before a dot.
+    fn captured() -> BTreeSet<String> {
+        let files = fs::read_dir(testdata("keycloak")).unwrap().map(|entry| entry.unwrap().file_name());
+        files.map(|file| file.to_str().unwrap().split('.').next().unwrap().to_owned()).collect()
+    }
+
+    /// Those of which it is said why none has.
+    fn not_raised() -> BTreeSet<String> {
+        let list = fs::read_to_string(testdata("not-raised.tsv")).unwrap();
+        let lines = list.lines().filter(|line| !line.starts_with('#'));
+        let entry = |line: &str| {
+            let (name, reason) = line.split_once('\t').unwrap_or_else(|| panic!("no reason: {line}"));
+            assert!(reason.len() > 20, "no reason: {line}");
+            name.to_owned()
+        };
+        lines.map(entry).collect()
+    }
+
+    #[test]
+    fn every_type_that_keycloak_knows_is_captured_or_it_is_said_why_not() {
+        let (captured, not_raised) = (captured(), not_raised());
+        assert_eq!(captured.intersection(&not_raised).collect::<Vec<_>>(), Vec::<&String>::new());
+        let known: BTreeSet<String> =
+            EVENT_TYPES.iter().chain(RESOURCE_TYPES).map(|name| (*name).to_owned()).collect();
+        let told: BTreeSet<String> = captured.union(&not_raised).cloned().collect();
+        let difference: Vec<&String> = known.symmetric_difference(&told).collect();
+        assert_eq!(difference, Vec::<&String>::new(), "neither captured nor in not-raised.tsv, or not known");
+    }
+}

@@ -6,11 +6,12 @@ use keyferry_tests::http::Method;
 use keyferry_tests::{Error, Result};
 use serde_json::{Value, json};
 
+use super::users::{browser, link, page};
 use super::{Act, REALM, Scene};
 
 /// Has an administrator do everything.
 pub fn act(scene: &Scene) {
-    let acts: [Act; 13] = [
+    let acts: [Act; 15] = [
         ("users", users),
         ("roles", roles),
         ("groups", groups),
@@ -22,8 +23,10 @@ pub fn act(scene: &Scene) {
         ("components", components),
         ("user profile", user_profile),
         ("organizations", organizations),
+        ("invitations", invitations),
         ("sessions", sessions),
         ("realm", realm),
+        ("another realm", another_realm),
     ];
     for (what, act) in acts {
         Scene::attempt(what, || act(scene));
@@ -253,8 +256,7 @@ fn components(scene: &Scene) -> Result<()> {
 }
 
 fn user_profile(scene: &Scene) -> Result<()> {
-    let profile = scene.stage.admin.get(&Scene::path("/users/profile"))?;
-    put(scene, "/users/profile", &profile)
+    change(scene, "/users/profile", "unmanagedAttributePolicy", "ADMIN_EDIT".into())
 }
 
 fn organizations(scene: &Scene) -> Result<()> {
@@ -264,9 +266,36 @@ fn organizations(scene: &Scene) -> Result<()> {
     change(scene, &path, "description", "Makes everything".into())?;
     let user = scene.stage.admin.create_user(REALM, "zoe")?;
     send(scene, Method::Post, &format!("{path}/members"), Some(&Value::from(user.clone())))?;
+    let group = create(scene, &format!("{path}/groups"), &json!({"name": "makers"}))?;
+    let group = format!("{path}/groups/{group}");
+    put(scene, &group, &json!({"name": "all makers"}))?;
+    put(scene, &format!("{group}/members/{user}"), &json!({}))?;
+    delete(scene, &format!("{group}/members/{user}"))?;
+    delete(scene, &group)?;
     delete(scene, &format!("{path}/members/{user}"))?;
-    post(scene, &format!("{path}/groups"), &json!({"name": "makers"}))?;
     delete(scene, &path)
+}
+
+/// Somebody whom the realm knows is asked into an organization, and follows the link twice.
+fn invitations(scene: &Scene) -> Result<()> {
+    let body = json!({"name": "guild", "alias": "guild", "domains": [{"name": "guild.example.org"}]});
+    let organization = create(scene, "/organizations", &body)?;
+    let user = scene.stage.admin.create_user(REALM, "wanda")?;
+    let members = Scene::path(&format!("/organizations/{organization}/members/invite-existing-user"));
+    scene.stage.admin.post_form(&members, &[("id", &user)])?;
+    let to_join = link(scene, "wanda@example.org")?;
+    let mut wandas = browser(scene);
+    let asked = page(wandas.follow(&to_join)?, "the link in the mail")?;
+    let mut on = asked.body.split("href=\"").filter_map(|part| part.split('"').next());
+    let on = on.find(|address| address.contains("action-token"));
+    let on = on.ok_or_else(|| Error::Page {
+        what: "link to go on",
+        address: to_join.clone(),
+        page: asked.body.clone(),
+    })?;
+    wandas.follow(&on.replace("&amp;", "&"))?;
+    browser(scene).follow(&to_join)?;
+    delete(scene, &format!("/organizations/{organization}"))
 }
 
 fn sessions(scene: &Scene) -> Result<()> {
@@ -277,6 +306,12 @@ fn sessions(scene: &Scene) -> Result<()> {
         sessions[0]["id"].as_str().ok_or_else(|| Error::Missing(format!("a session: {sessions}")))?;
     delete(scene, &format!("/sessions/{session}"))?;
     post(scene, "/logout-all", &json!({})).map(drop)
+}
+
+fn another_realm(scene: &Scene) -> Result<()> {
+    let admin = &scene.stage.admin;
+    admin.create_realm("branch", &["kafka"])?;
+    admin.delete("/branch", None)
 }
 
 fn realm(scene: &Scene) -> Result<()> {
