@@ -53,23 +53,6 @@ pub(crate) fn find_either(one: u8, other: u8, text: &[u8]) -> Option<usize> {
     memchr2(one, other, &text[done..]).map(|at| done + at)
 }
 
-/// Whether `is_it` says so of a place where `byte` stands in `text`, asked from the first on.
-pub(crate) fn any_place(byte: u8, text: &[u8], mut is_it: impl FnMut(usize) -> bool) -> bool {
-    let (words, rest) = text.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let mut found = first_zero(against(byte, *word));
-        while found != 0 {
-            let at = index_of_first(found);
-            if word[at] == byte && is_it(index * 8 + at) {
-                return true;
-            }
-            found &= found - 1;
-        }
-    }
-    let done = text.len() - rest.len();
-    rest.iter().enumerate().any(|(at, other)| *other == byte && is_it(done + at))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -82,11 +65,6 @@ mod tests {
             for byte in [b':', b'"', 0, 0xff, 0x80, a] {
                 prop_assert_eq!(find(byte, &text), memchr(byte, &text));
                 prop_assert_eq!(find_either(byte, b'\\', &text), memchr2(byte, b'\\', &text));
-                let mut places = Vec::new();
-                any_place(byte, &text, |at| { places.push(at); false });
-                prop_assert_eq!(places, memchr::memchr_iter(byte, &text).collect::<Vec<_>>());
-                let second = memchr::memchr_iter(byte, &text).nth(1);
-                prop_assert_eq!(any_place(byte, &text, |at| Some(at) == second), second.is_some());
             }
         }
 

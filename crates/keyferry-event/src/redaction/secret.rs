@@ -4,8 +4,7 @@
 //! has to be taken apart at all, and most never are.
 //!
 //! Why none is missed, in however many strings it stands: behind a name stand a quote, escaped or not, and a colon; what a shape is known by is a row of letters and digits. Only an escape `\u00..` can
-//! stand for one of all these, and it raises every suspicion itself. So each colon is looked at, which eight bytes at once tell from what is none, and one search in vectors finds the rows and that escape
-//! (Teddy, of `aho-corasick`).
+//! stand for one of all these, and it raises every suspicion itself. So each colon is looked at, and one search in vectors finds the rows and that escape (Teddy, of `aho-corasick`).
 //!
 //! Names are compared by what they end with, because Keycloak, its providers and its realms' own attributes put words before it: `clientSecret`, `smtp.password`, `saml.signing.private.key`. Of the
 //! names that Keycloak 26.7 gives to secrets none is missing: `tests::the_names_that_keycloak_gives_to_secrets`. Where a name alone says too little (`value`), its object
@@ -15,8 +14,6 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::packed::{Config, Searcher};
-
-use crate::near;
 
 /// The ends of the names of secrets that have these last two letters, in small letters and without `_`, `-` and `.`.
 const fn endings(last: [u8; 2]) -> &'static [&'static str] {
@@ -69,9 +66,13 @@ fn may_be_secret(name: &[u8]) -> bool {
 }
 
 /// Whether a field of this name holds a secret.
+#[inline]
 pub(super) fn is_secret_name(name: &[u8]) -> bool {
-    let is_age = || before(name, AGE).is_some_and(<[u8]>::is_empty);
-    name.len() <= LONGEST_NAME && may_be_secret(name) && ends_like_secret(name, <[u8]>::is_empty) && !is_age()
+    may_be_secret(name) && name.len() <= LONGEST_NAME && is_secret_ending(name)
+}
+
+fn is_secret_ending(name: &[u8]) -> bool {
+    ends_like_secret(name, <[u8]>::is_empty) && !before(name, AGE).is_some_and(<[u8]>::is_empty)
 }
 
 /// Whether `text` ends with the name of a secret. `is_start` hears what stands before one that must be there as a whole.
@@ -227,7 +228,8 @@ impl Suspicion {
             }
             of_shape = true;
         }
-        Self { of_name: holds_name_of_secret(text), of_shape }
+        let of_name = memchr::memchr_iter(b':', text).any(|colon| ends_name_of_secret(&text[..colon]));
+        Self { of_name, of_shape }
     }
 
     /// Whether nothing is suspected.
@@ -250,35 +252,40 @@ fn signs() -> &'static Searcher {
     &SIGNS
 }
 
-/// Whether the name of a secret or [`VALUE`] stands in `text`, which holds no [`ESCAPE`].
-fn holds_name_of_secret(text: &[u8]) -> bool {
-    near::any_place(b':', text, |colon| ends_name_of_secret(&text[..colon]))
-}
-
-/// Whether `text`, which stands before a colon, ends with such a name between quotes, however often they are escaped.
+/// Whether `text`, which holds no [`ESCAPE`] and stands before a colon, ends with the name of a secret or [`VALUE`] between quotes, however often they are escaped.
 fn ends_name_of_secret(text: &[u8]) -> bool {
-    // A blank may be escaped as well. Where none can be, no letter stands either.
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\\' | b't' | b'n' | b'r');
-    let mut quoted = text;
-    while let [rest @ .., last] = quoted
-        && is_blank(last)
-    {
-        quoted = rest;
-    }
-    let [name @ .., b'"'] = quoted else { return false };
-    let mut name = name;
+    let mut name = match text {
+        [name @ .., b'"'] => name,
+        [.., last] if is_blank(last) => return ends_name_before_blanks(text),
+        _ => return false,
+    };
     while let [rest @ .., b'\\'] = name {
         name = rest;
     }
+    // Nearly every name is told apart here.
     may_be_secret(name) && is_name_of_secret(name)
 }
 
-/// Whether `text` ends with such a name, behind a quote.
+/// Whether that may be part of a blank. One may be escaped, as `\n`; where none can be, no letter stands either.
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\\' | b't' | b'n' | b'r')
+}
+
 #[cold]
+fn ends_name_before_blanks(mut text: &[u8]) -> bool {
+    while let [rest @ .., last] = text
+        && is_blank(last)
+    {
+        text = rest;
+    }
+    text.ends_with(b"\"") && ends_name_of_secret(text)
+}
+
+/// Whether `text` ends with such a name, behind a quote.
 fn is_name_of_secret(text: &[u8]) -> bool {
     let is_start = |before: &[u8]| before.ends_with(b"\"");
-    let is_age = || text.strip_suffix(AGE_IN_EVENTS).is_some_and(|before| !before.ends_with(b"\\"));
-    (ends_like_secret(text, is_start) || text.strip_suffix(VALUE).is_some_and(is_start)) && !is_age()
+    let is_age = text.strip_suffix(AGE_IN_EVENTS).is_some_and(|before| !before.ends_with(b"\\"));
+    !is_age && (ends_like_secret(text, is_start) || text.strip_suffix(VALUE).is_some_and(is_start))
 }
 
 #[cfg(test)]
