@@ -7,24 +7,31 @@ use std::path::PathBuf;
 use keyferry_tests::audit;
 use keyferry_tests::browser::Browser;
 use keyferry_tests::keycloak::{Database, Distribution};
+use keyferry_tests::named::Named;
 use keyferry_tests::stage::{ADMIN_EVENTS, EVENTS, Stage, jar};
 use xtask::cache::Cache;
 use xtask::parts::Keycloak;
 
 const REALM: &str = "shop";
+/// A realm of its own: organizations change how users log in.
+const WITH_NAMES: &str = "named";
 
 fn build(version: Keycloak) -> Distribution {
     let cache = Cache::from_environment().unwrap();
     Distribution::build(&cache, version, Some(&jar().unwrap()), Database::File).unwrap()
 }
 
-/// A user registers, logs in and out, and is deleted; then Keycloak is restarted and another does the same.
+/// A user registers, logs in and out, and is deleted, and names stand beside ids; then Keycloak is restarted and another does the same.
 fn check(distribution: &Distribution) {
     let mut stage = Stage::prepare_with(distribution).unwrap();
+    stage.keycloak.listener_option("journal-enrich", "all");
     stage.keycloak.start().unwrap();
     stage.admin.create_realm(REALM, &["kafka"]).unwrap();
     live(&stage, "alice");
-    stage.settle().unwrap();
+    stage.admin.create_realm(WITH_NAMES, &["kafka"]).unwrap();
+    let named = Named::act(&stage.keycloak.address(), &stage.admin, WITH_NAMES).unwrap();
+    let records = stage.settle().unwrap();
+    assert_eq!(named.differences(&records).unwrap(), Vec::<String>::new());
     stage.keycloak.stop().unwrap();
     stage.keycloak.start().unwrap();
     live(&stage, "bob");

@@ -170,9 +170,9 @@ fn token(text: &[u8]) -> Option<Range<usize>> {
     let mut from = 0;
     while let Some(found) = memchr::memmem::find(&text[from..], TOKEN) {
         let begin = from + found;
-        // Before the token may stand an escape, whose last letter is no part of it: a line break.
+        // Before the token may stand an escape, whose last letter is no part of it: a line break, or `\u003e`.
         let is_beginning = match &text[..begin] {
-            [.., b'\\', _] | [] => true,
+            [.., b'\\', _] | [.., b'\\', b'u', _, _, _, _] | [] => true,
             [.., last] => !is_part(last),
         };
         let length = text[begin..].iter().take_while(|byte| is_part(byte) || **byte == b'.').count();
@@ -395,6 +395,8 @@ mod tests {
         whole(jwt);
         assert_eq!(in_shape(format!("Bearer {jwt}, and").as_bytes()), Some(7..7 + jwt.len()));
         assert_eq!(in_shape(format!("a\\n{jwt}").as_bytes()), Some(3..3 + jwt.len()), "behind an escape");
+        let behind_sign = format!("a\\u003e{jwt}");
+        assert_eq!(in_shape(behind_sign.as_bytes()), Some(7..7 + jwt.len()), "behind an escape of a sign");
         assert_eq!(in_shape(format!("an{jwt}").as_bytes()), None);
         for other in [
             "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA",
