@@ -28,7 +28,7 @@ use xtask::{parts, workspace};
 const REALM: &str = "shop";
 /// What Keycloak 26.7 has not by default, and raises events of its own: verifiable credentials.
 const FEATURES: [&str; 3] = ["oid4vc-vci", "oid4vc-vci-preauth-code", "oid4vc-vci-rest-credential-offer"];
-/// Keycloak looks for sessions that are over every quarter of an hour.
+/// Keycloak looks for sessions that are over every few minutes, a quarter of an hour at most.
 const SESSION_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Captures one event of each type.
