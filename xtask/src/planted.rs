@@ -57,6 +57,8 @@ enum Test {
     Simulation,
     /// One file of a Rust package's tests.
     Package(&'static str, &'static str),
+    /// The tests beside a Rust package's code.
+    Library(&'static str),
     /// A test class of the provider.
     Provider(&'static str),
 }
@@ -206,6 +208,7 @@ impl Test {
         match self {
             Self::Simulation => format!("simulation, {SEEDS} seeds"),
             Self::Package(package, test) => format!("`{package}`, tests/{test}.rs"),
+            Self::Library(package) => format!("`{package}`, unit tests"),
             Self::Provider(class) => format!("`{class}`"),
         }
     }
@@ -217,6 +220,11 @@ impl Test {
             Self::Package(package, test) => {
                 let mut cargo = CARGO.command();
                 cargo.args(["test", "--quiet", "--no-run", "--package", package, "--test", test]);
+                cargo
+            }
+            Self::Library(package) => {
+                let mut cargo = CARGO.command();
+                cargo.args(["test", "--quiet", "--no-run", "--package", package, "--lib"]);
                 cargo
             }
             Self::Provider(_) => maven(root, &["test-compile"]),
@@ -236,6 +244,11 @@ impl Test {
                 cargo.args(["test", "--package", package, "--test", test]);
                 cargo
             }
+            Self::Library(package) => {
+                let mut cargo = CARGO.command();
+                cargo.args(["test", "--package", package, "--lib"]);
+                cargo
+            }
             Self::Provider(class) => maven(root, &["surefire:test", &format!("-Dtest={class}")]),
         }
     }
@@ -247,7 +260,7 @@ impl Test {
             Self::Simulation => lines
                 .find(|line| line.starts_with("seed ") || line.contains("panicked at"))
                 .map(str::to_owned),
-            Self::Package(..) => lines.find_map(|line| {
+            Self::Package(..) | Self::Library(_) => lines.find_map(|line| {
                 let test = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
                 Some(format!("`{test}`"))
             }),
