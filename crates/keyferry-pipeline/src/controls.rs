@@ -12,6 +12,8 @@ use keyferry_event::{Format, HeaderMode};
 
 use crate::breaker::{self, Forced};
 use crate::in_flight::Credit;
+use crate::pace::REST;
+use crate::pipeline::millis;
 use crate::retention::Retention;
 use crate::{Settings, backpressure};
 
@@ -73,6 +75,7 @@ pub struct Controls {
     tunables: Mutex<Option<Tunables>>,
     keep_nothing: AtomicBool,
     hold_replays: AtomicBool,
+    rest_ms: AtomicU64,
 }
 
 const NOT_FORCED: u8 = 0;
@@ -90,6 +93,7 @@ impl Default for Controls {
             tunables: Mutex::new(None),
             keep_nothing: AtomicBool::new(false),
             hold_replays: AtomicBool::new(false),
+            rest_ms: AtomicU64::new(millis(REST)),
         }
     }
 }
@@ -173,6 +177,16 @@ impl Controls {
         self.hold_replays.load(Ordering::Relaxed)
     }
 
+    /// Lets the journal be left alone for so long after a look that has found all there was, so that what comes meanwhile goes together; zero fetches each event at once.
+    pub fn set_rest(&self, rest: Duration) {
+        self.rest_ms.store(millis(rest), Ordering::Relaxed);
+    }
+
+    /// For how many milliseconds the journal is left alone.
+    pub(crate) fn rest_ms(&self) -> u64 {
+        self.rest_ms.load(Ordering::Relaxed)
+    }
+
     /// Tells how many bytes the journal's file system has left; `None` if that is not known.
     pub fn set_free_bytes(&self, free: Option<u64>) {
         self.free_bytes.store(free.unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -218,6 +232,9 @@ mod tests {
         controls.retune(tunables(2));
         assert_eq!(controls.take_tunables(), Some(tunables(2)), "the last wish counts");
         assert_eq!(controls.take_tunables(), None, "and once");
+        assert_eq!(controls.rest_ms(), 4);
+        controls.set_rest(Duration::ZERO);
+        assert_eq!(controls.rest_ms(), 0);
         controls.set_free_bytes(Some(0));
         assert_eq!(controls.free_bytes(), Some(0));
         let week = Retention { keep: Duration::from_secs(604_800), keep_bytes: Some(1) };

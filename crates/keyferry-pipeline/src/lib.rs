@@ -47,6 +47,7 @@ pub use hold::{Held, HeldEvent, HeldFile, HeldKind};
 pub use in_flight::{Credit, Progress};
 pub use ledger::Share;
 pub use meter::Meter;
+pub use pace::REST;
 pub use pipeline::{Clock, Error, InDoubt, Pipeline, Settings, Turn};
 pub use report::{Report, State};
 pub use retention::{Position, Positions, PositionsFile, Retention};

@@ -1,39 +1,27 @@
 //! How often the journal is looked at.
 //!
-//! The invariant: **an event waits no longer than [`INTERVAL_MS`] for being looked at, and only where so many come that waiting pays.** A look costs a wake-up and some system calls, whether it finds one event
-//! or twenty. While few come, each is fetched at once; while many come, the journal is left alone for a moment after each look that has found all there was.
+//! The invariant: **an event waits no longer than the rest for being looked at, and not at all if none came shortly before it.** A look costs a wake-up and some system calls here, and what it hands over wakes the client, the
+//! broker and the client again, whether it finds one event or twenty. So the first event is fetched at once, and after a look that has found all there was the journal is left alone for a moment: what comes
+//! meanwhile goes together. (The same thought as Nagle's for small segments, RFC 896, with a time in place of the acknowledgement.)
 //!
 //! A pure data structure: no clock, no input or output.
 
-/// How long the journal is left alone, in milliseconds. The client's linger, by which records are put together into batches, is several times that.
-const INTERVAL_MS: u64 = 2;
-/// Over how long the rate is measured, in milliseconds.
-const WINDOW_MS: u64 = 50;
-/// From so many transactions a second on the journal is left alone.
-const MANY_A_SECOND: u64 = 2_500;
+use std::time::Duration;
+
+/// How long the journal is left alone if nobody says otherwise.
+pub const REST: Duration = Duration::from_millis(4);
 
 /// When the journal is looked at again.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// Since when `found` is counted, in monotonic milliseconds.
-    since_ms: u64,
-    found: u64,
-    /// Whether many came in the last window.
-    are_many: bool,
     /// The journal is left alone until then, in monotonic milliseconds.
     until_ms: Option<u64>,
 }
 
 impl Pace {
-    /// Notes a look that has found so many `transactions`; `all` if there were no more.
-    pub(crate) fn looked(&mut self, transactions: u64, all: bool, now_ms: u64) {
-        let elapsed_ms = now_ms.saturating_sub(self.since_ms);
-        if elapsed_ms >= WINDOW_MS {
-            self.are_many = self.found * 1_000 >= MANY_A_SECOND * elapsed_ms;
-            (self.since_ms, self.found) = (now_ms, 0);
-        }
-        self.found += transactions;
-        self.until_ms = (all && self.are_many && transactions > 0).then_some(now_ms + INTERVAL_MS);
+    /// Notes a look; `all` if it has found something, and there was no more.
+    pub(crate) fn looked(&mut self, all: bool, rest_ms: u64, now_ms: u64) {
+        self.until_ms = all.then_some(now_ms + rest_ms);
     }
 
     /// For how many milliseconds the journal is left alone from now on; `None` if it is looked at as soon as there is something.
@@ -46,9 +34,10 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Transactions come at so many a second, and each look finds those that have come. Answers with how many looks there were in a second, and how long a transaction waited at most, in
-    /// milliseconds.
-    fn looks(rate: u64) -> (u64, u64) {
+    const REST_MS: u64 = 4;
+
+    /// Events come at so many a second, and each look finds those that have come. Answers with how many looks there were in a second, and how long an event waited at most, in milliseconds.
+    fn looks(rate: u64, rest_ms: u64) -> (u64, u64) {
         let mut pace = Pace::default();
         let (mut taken, mut looks, mut longest) = (0, 0, 0);
         for now_ms in 0..2_000 {
@@ -57,7 +46,7 @@ mod tests {
                 continue;
             }
             longest = longest.max(now_ms - ((taken + 1) * 1_000).div_ceil(rate));
-            pace.looked(come - taken, true, now_ms);
+            pace.looked(true, rest_ms, now_ms);
             taken = come;
             looks += u64::from(now_ms >= 1_000);
         }
@@ -66,34 +55,27 @@ mod tests {
 
     #[test]
     fn few_are_fetched_at_once_and_many_together() {
-        assert_eq!(looks(100).0, 100);
-        assert_eq!(looks(1_000).0, 1_000);
-        assert_eq!(looks(10_000).0, 500);
-        for rate in [100, 1_000, 2_400, 2_600, 10_000, 100_000] {
-            let (_, longest) = looks(rate);
-            assert!(longest <= INTERVAL_MS + 1, "{rate}/s: {longest} ms");
+        assert_eq!(looks(100, REST_MS), (100, 0));
+        assert_eq!(looks(250, REST_MS), (250, 0));
+        for rate in [500, 1_000, 10_000, 100_000] {
+            let (looks, longest) = looks(rate, REST_MS);
+            assert_eq!(looks, 250, "{rate}/s");
+            assert!(longest < REST_MS, "{rate}/s: {longest} ms");
         }
     }
 
     #[test]
-    fn while_there_is_more_nothing_is_waited_for() {
-        let mut pace = Pace::default();
-        for now_ms in 0..1_000 {
-            pace.looked(512, false, now_ms);
-            assert_eq!(pace.rest_ms(now_ms), None, "{now_ms}");
-        }
-        pace.looked(512, true, 1_000);
-        let rests = [0, 1, INTERVAL_MS].map(|after_ms| pace.rest_ms(1_000 + after_ms));
-        assert_eq!(rests, [Some(INTERVAL_MS), Some(INTERVAL_MS - 1), None]);
+    fn without_a_rest_each_is_fetched_at_once() {
+        assert_eq!(looks(1_000, 0), (1_000, 0));
     }
 
     #[test]
-    fn what_was_many_once_is_forgotten() {
+    fn while_there_is_more_or_nothing_was_found_nothing_is_waited_for() {
         let mut pace = Pace::default();
-        pace.looked(10_000, true, 1);
-        pace.looked(1, true, 60);
-        assert_eq!(pace.rest_ms(60), Some(INTERVAL_MS));
-        pace.looked(1, true, 10_000);
-        assert_eq!(pace.rest_ms(10_000), None);
+        pace.looked(true, REST_MS, 1_000);
+        let rests = [0, 1, REST_MS].map(|after_ms| pace.rest_ms(1_000 + after_ms));
+        assert_eq!(rests, [Some(REST_MS), Some(REST_MS - 1), None]);
+        pace.looked(false, REST_MS, 1_001);
+        assert_eq!(pace.rest_ms(1_001), None);
     }
 }

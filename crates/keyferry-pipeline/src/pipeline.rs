@@ -33,6 +33,11 @@ pub struct Clock {
     pub wall_ms: u64,
 }
 
+/// Saturates after 584 million years.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What is done with the events of a transaction whose outcome Keycloak died before writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InDoubt {
@@ -94,16 +99,16 @@ pub struct Turn {
     pub wake_at_ms: Option<u64>,
     /// Whether news in the journal are a reason to take the next turn. They are none while nothing more can be sent.
     pub journal: bool,
-    /// How many things this turn found in the journal that it had not found before: transactions, mostly.
-    pub found: u64,
+    /// Whether this turn found anything new in the journal.
+    pub found: bool,
     /// The segment being read.
     pub segment: Option<SegmentName>,
 }
 
 impl Turn {
-    /// Whether this turn, taken at `clock`, found everything that the journal held.
+    /// Whether this turn, taken at `clock`, found something in the journal, and everything that it held.
     pub(crate) fn has_found_all(&self, clock: Clock) -> bool {
-        self.journal && self.wake_at_ms.is_none_or(|at_ms| at_ms > clock.monotonic_ms)
+        self.found && self.journal && self.wake_at_ms.is_none_or(|at_ms| at_ms > clock.monotonic_ms)
     }
 }
 
@@ -161,8 +166,8 @@ pub struct Pipeline<S: Storage, K: Sink, A: Aside> {
     saved_at_ms: u64,
     pub(crate) unsaved: bool,
     pub(crate) caught_up: bool,
-    /// How many things this turn has found in the journal.
-    found: u64,
+    /// Whether this turn has found anything new in the journal.
+    found: bool,
     /// Whether it has been told that the destination is failing.
     pub(crate) failing: bool,
     /// The state of the breaker that was told of last.
@@ -200,7 +205,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
             saved_at_ms: 0,
             unsaved: false,
             caught_up: false,
-            found: 0,
+            found: false,
             failing: false,
             told_breaker: BreakerState::Closed,
             oldest_taken_back_ms: None,
@@ -268,6 +273,11 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         }
     }
 
+    /// For how many milliseconds the journal is left alone after a look that has found all there was.
+    pub(crate) fn rest_ms(&self) -> u64 {
+        self.sender.settings.controls.rest_ms()
+    }
+
     /// The sink.
     pub fn sink(&self) -> &K {
         &self.sender.outbox.sink
@@ -295,7 +305,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     /// Sends what may be sent; answers whether that was all there is.
     fn send_what_may_be_sent(&mut self, clock: Clock) -> Result<bool, Error> {
-        self.found = 0;
+        self.found = false;
         if self.permit(clock) == Permit::Nothing {
             self.lose_sight(clock);
         }
@@ -317,8 +327,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
                 }
                 return Ok(true);
             };
-            self.caught_up = false;
-            self.found += 1;
+            (self.caught_up, self.found) = (false, true);
             match item {
                 Item::Transaction(transaction) if self.settling.holds_back(&transaction, clock) => {
                     self.feed.seek(before.as_ref())?;

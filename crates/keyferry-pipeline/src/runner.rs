@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::aside::Aside;
 use crate::pace::Pace;
-use crate::pipeline::{Clock, Error, Pipeline, Turn};
+use crate::pipeline::{Clock, Error, Pipeline, Turn, millis};
 use crate::report::Report;
 
 /// The word to stop: descriptors that become readable, or are closed at their other end, when the agent shall drain and end.
@@ -62,11 +62,6 @@ impl SystemClock {
     }
 }
 
-/// Saturates after 584 million years.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The report is at most this old.
 const REPORT_INTERVAL_MS: u64 = 1_000;
 
@@ -94,9 +89,9 @@ pub fn run<S: Storage, K: Sink, A: Aside>(
         let now = clock.read();
         let turn = pipeline.turn(now)?;
         if woken.watched {
-            watch.judge(woken.journal, turn.found > 0);
+            watch.judge(woken.journal, turn.found);
         }
-        pace.looked(turn.found, turn.has_found_all(now), now.monotonic_ms);
+        pace.looked(turn.has_found_all(now), pipeline.rest_ms(), now.monotonic_ms);
         if observed_at.is_none_or(|at| now.monotonic_ms >= at + REPORT_INTERVAL_MS) {
             observed_at = Some(now.monotonic_ms);
             observe(&pipeline.report(now), phase);

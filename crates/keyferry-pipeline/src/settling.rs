@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use keyferry_journal::Transaction;
 
-use crate::pipeline::Clock;
+use crate::pipeline::{Clock, millis};
 
 /// The journal is not looked into more often for what has become old enough meanwhile.
 const PAUSE_MS: u64 = 10;
@@ -94,9 +94,4 @@ impl Settling {
     pub(crate) fn forget(&mut self) {
         self.until_ms = None;
     }
-}
-
-/// Saturates after 584 million years.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

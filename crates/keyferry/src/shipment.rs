@@ -157,7 +157,7 @@ impl Route<'_> {
         let mut observe = |report: &Report, phase| {
             handles.controls.set_free_bytes(free_bytes(self.slot));
             if phase == Phase::Running {
-                handles.tuner.look(report);
+                handles.tuner.look(report, &handles.controls);
             }
             observe(report, phase, &handles);
         };

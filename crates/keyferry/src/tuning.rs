@@ -17,7 +17,7 @@ use keyferry_kafka::tuner::{
     ProducerTuning, Profile, Surroundings, TunerSettings, TunerState, validate,
 };
 use keyferry_kafka::{PoolHandle, PoolSnapshot, ProducerSettings};
-use keyferry_pipeline::{BreakerState, Report, State};
+use keyferry_pipeline::{BreakerState, Controls, REST, Report, State};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
@@ -198,13 +198,14 @@ impl Tuned {
         self.lock().destination.clone()
     }
 
-    /// Takes in what a pipeline reports, about once a second, and has the pool do what follows from it. Never waits: who has the tuner now has it for a moment.
-    pub fn look(&self, report: &Report) {
+    /// Takes in what a pipeline reports, about once a second, and has pool and pipeline do what follows from it. Never waits: who has the tuner now has it for a moment.
+    pub fn look(&self, report: &Report, controls: &Controls) {
         let mut inner = match self.state.try_lock() {
             Ok(inner) => inner,
             Err(TryLockError::Poisoned(inner)) => inner.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
+        controls.set_rest(rest(inner.tuner.profile()));
         let snapshot = self.pool.snapshot();
         match inner.outcome(&snapshot) {
             Outcome::Done => {}
@@ -287,6 +288,14 @@ impl Inner {
             self.counted = Some(now);
         }
         flow.flatten()
+    }
+}
+
+/// How long the journal is left alone so that events go together.
+const fn rest(profile: Profile) -> Duration {
+    match profile {
+        Profile::Latency => Duration::ZERO,
+        Profile::Balanced | Profile::Throughput | Profile::Reliability | Profile::Auto => REST,
     }
 }
 
@@ -545,6 +554,12 @@ mod tests {
         assert_eq!(inner.outcome(&snapshot), Outcome::Failed("not healthy".to_owned()));
         inner.asked = Some(Asked { completed: 0, rolled_back: 0, takes_back: true });
         assert_eq!(inner.outcome(&snapshot), Outcome::Pending);
+    }
+
+    #[test]
+    fn only_the_profile_that_is_for_latency_leaves_nothing_for_later() {
+        let at_once = Profile::ALL.into_iter().filter(|profile| rest(*profile).is_zero());
+        assert_eq!(at_once.collect::<Vec<_>>(), [Profile::Latency]);
     }
 
     #[test]

@@ -161,6 +161,11 @@ impl KafkaPerformanceTuner {
         }
     }
 
+    /// What it aims at.
+    pub fn profile(&self) -> Profile {
+        self.settings.profile
+    }
+
     /// What shall hold now.
     pub fn tuning(&self) -> ProducerTuning {
         self.current
