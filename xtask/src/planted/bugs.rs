@@ -284,11 +284,4 @@ pub(super) const BUGS: &[Bug] = &[
         wrong: "is_none_or(|known| known != rank)",
         test: Test::Library("keyferry-config"),
     },
-    Bug {
-        name: "a change for all nodes that was decided on is decided on again",
-        file: "crates/keyferry-config/src/change/shared.rs",
-        right: "        self.changes.insert(decision.change.clone());\n",
-        wrong: "",
-        test: Test::Library("keyferry-config"),
-    },
 ];
