@@ -201,27 +201,6 @@ pub(super) const BUGS: &[Bug] = &[
         test: Test::Simulation,
     },
     Bug {
-        name: "the provider takes an event that somebody wants for one that nobody does",
-        file: "provider/src/main/java/org/keyferry/provider/UnwantedTypes.java",
-        right: "present().userEvents().contains(event.getType().name())",
-        wrong: "!present().userEvents().contains(event.getType().name())",
-        test: Test::Provider("UnwantedTypesTest"),
-    },
-    Bug {
-        name: "what an agent that is gone said of unwanted types still holds",
-        file: "provider/src/main/java/org/keyferry/provider/UnwantedTypes.java",
-        right: "      Files.deleteIfExists(said);\n",
-        wrong: "      if (said == null) { Files.deleteIfExists(said); }\n",
-        test: Test::Provider("UnwantedTypesTest"),
-    },
-    Bug {
-        name: "enrichment asks a user federation",
-        file: "provider/src/main/java/org/keyferry/provider/Enricher.java",
-        right: "          hasFederation(realm) ? session.getProvider(UserProvider.class) : session.users();",
-        wrong: "          session.users();",
-        test: Test::Provider("EnricherTest"),
-    },
-    Bug {
         name: "a type that depends on another field counts as unwanted",
         file: "crates/keyferry-event/src/filter/unwanted.rs",
         right: "condition.of_type(of) == Some(false))",
@@ -255,13 +234,6 @@ pub(super) const BUGS: &[Bug] = &[
         right: "self.delay_ms.saturating_sub(",
         wrong: "(self.delay_ms / 2).saturating_sub(",
         test: Test::Simulation,
-    },
-    Bug {
-        name: "a registry that refuses does not open the circuit breaker",
-        file: "crates/keyferry-pipeline/src/schemas.rs",
-        right: "                self.breaker.withheld(&failure, clock.monotonic_ms);\n",
-        wrong: "",
-        test: Test::Package("keyferry-pipeline", "pipeline"),
     },
     Bug {
         name: "ids of schemas that another registry gave stay in use",
