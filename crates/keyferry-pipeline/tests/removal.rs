@@ -2,24 +2,23 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_event::{Failure, HeaderMode, Record, SendError, Sink, Token, Topics};
-use keyferry_journal::event::{EventEncoder, Field};
+use keyferry_event::{Failure, Record, SendError, Sink, Token};
 use keyferry_journal::storage::Segment;
 use keyferry_journal::writer::WriterOptions;
-use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, SegmentName, Storage, Writer};
-use keyferry_pipeline::schemas::NoSchemas;
+use keyferry_journal::{Feed, FeedOptions, MemoryStorage, SegmentName, Storage, Writer};
 use keyferry_pipeline::{
-    Archive, Clock, Credit, Found, InDoubt, LowPriority, Nowhere, Pipeline, Retention, Settings, Share,
-    Start, State, backpressure, breaker, move_oldest,
+    Archive, Clock, Found, Nowhere, Pipeline, Retention, Settings, Share, Start, State, move_oldest,
 };
+use support::{settings, write};
 
 /// A journal on a disk that deletes nothing while `refuses`.
 #[derive(Clone)]
@@ -106,39 +105,6 @@ impl Sink for Willing {
     }
 }
 
-fn settings() -> Settings {
-    Settings {
-        topics: Topics { events: Some("events".to_owned()), admin_events: None },
-        content: keyferry_event::Content::default(),
-        headers: HeaderMode::CloudEvents,
-        in_doubt: InDoubt::Publish,
-        dead_letter_topic: None,
-        gap_records: true,
-        settle_delay: Duration::ZERO,
-        ceiling: None,
-        retention: Retention::default(),
-        credit: Credit { bytes: 1 << 20, records: 100 },
-        delivery_timeout: Duration::from_secs(120),
-        breaker: breaker::Settings::default(),
-        backpressure: backpressure::Settings::default(),
-        low_priority: LowPriority::default(),
-        controls: Arc::default(),
-        meter: Arc::default(),
-        schemas: Arc::new(NoSchemas),
-        seed: 1,
-    }
-}
-
-fn write(writer: &mut Writer<MemoryStorage, impl keyferry_journal::writer::Clock>, events: u64) {
-    for _ in 0..events {
-        let mut payload = EventEncoder::new();
-        payload.push(EventKind::User, 1, &[(Field::Id, "e")], &[b'x'; 1_000]);
-        let transaction = writer.next_transaction();
-        writer.prepare(transaction, payload.payload()).unwrap();
-        writer.commit(transaction).unwrap();
-    }
-}
-
 #[test]
 fn a_segment_that_cannot_be_deleted_is_left_for_later_and_delivery_goes_on() {
     let storage = MemoryStorage::new();
@@ -152,7 +118,7 @@ fn a_segment_that_cannot_be_deleted_is_left_for_later_and_delivery_goes_on() {
     let mut pipeline = Pipeline::new(feed, Start::anew("a"), Willing::default(), Nowhere, settings());
     let mut now_ms = 0;
     let mut run = |writer: &mut Writer<MemoryStorage, _>, events: u64| {
-        write(writer, events);
+        write(writer, events, 1_000);
         for _ in 0..4 {
             now_ms += 200;
             let clock = Clock { monotonic_ms: now_ms, wall_ms: now_ms };
@@ -273,7 +239,7 @@ fn every_segment_lies_in_the_slot_or_in_the_archive_and_goes_there_only_when_eve
             }
             if round < 60 {
                 let events = chance.u64(..4);
-                write(&mut writer, events);
+                write(&mut writer, events, 1_000);
                 written += events;
             }
             now_ms += 200;

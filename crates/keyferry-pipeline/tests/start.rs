@@ -4,21 +4,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry_event::{HeaderMode, NullSink, Topics};
-use keyferry_journal::event::{EventEncoder, Field};
+use keyferry_event::{NullSink, Topics};
 use keyferry_journal::storage::Segment;
 use keyferry_journal::writer::WriterOptions;
-use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, SegmentName, Storage, Writer};
-use keyferry_pipeline::schemas::NoSchemas;
-use keyferry_pipeline::{
-    Clock, Credit, InDoubt, LowPriority, Nowhere, Pipeline, Retention, Settings, Start, backpressure, breaker,
-};
+use keyferry_journal::{Feed, FeedOptions, MemoryStorage, SegmentName, Storage, Writer};
+use keyferry_pipeline::{Clock, Credit, Nowhere, Pipeline, Retention, Settings, Start};
 
 /// What was asked of a storage that a backlog could make dearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,24 +96,9 @@ fn topics() -> Topics {
 /// What is kept stays, so that a start finds it.
 fn settings(records: usize) -> Settings {
     Settings {
-        topics: topics(),
-        content: keyferry_event::Content::default(),
-        headers: HeaderMode::CloudEvents,
-        in_doubt: InDoubt::Publish,
-        dead_letter_topic: None,
-        gap_records: true,
-        settle_delay: Duration::ZERO,
-        ceiling: None,
         retention: Retention { keep: Duration::MAX, keep_bytes: None },
         credit: Credit { bytes: 1 << 30, records },
-        delivery_timeout: Duration::from_secs(120),
-        breaker: breaker::Settings::default(),
-        backpressure: backpressure::Settings::default(),
-        low_priority: LowPriority::default(),
-        controls: Arc::default(),
-        meter: Arc::default(),
-        schemas: Arc::new(NoSchemas),
-        seed: 1,
+        ..support::settings()
     }
 }
 
@@ -130,13 +112,7 @@ fn backlog(segments: u32) -> MemoryStorage {
         if segment > 0 {
             writer.roll().unwrap();
         }
-        for _ in 0..4 {
-            let mut payload = EventEncoder::new();
-            payload.push(EventKind::User, 1, &[(Field::Id, "e")], &[b'x'; 500]);
-            let transaction = writer.next_transaction();
-            writer.prepare(transaction, payload.payload()).unwrap();
-            writer.commit(transaction).unwrap();
-        }
+        support::write(&mut writer, 4, 500);
     }
     storage
 }

@@ -256,4 +256,11 @@ pub(super) const BUGS: &[Bug] = &[
         wrong: "is_none_or(|known| known != rank)",
         test: Test::Library("keyferry-config"),
     },
+    Bug {
+        name: "the journal is looked at for each event",
+        file: "crates/keyferry-pipeline/src/runner.rs",
+        right: "Some(rest_ms) if phase == Phase::Running =>",
+        wrong: "Some(rest_ms) if phase == Phase::Stopped =>",
+        test: Test::Package("keyferry-pipeline", "pace"),
+    },
 ];
