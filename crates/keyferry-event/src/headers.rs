@@ -60,10 +60,15 @@ pub struct Envelope<'a> {
 
 /// `ce_outcome`: whether the event's transaction is known to have committed.
 pub(crate) fn outcome(event: &EventView<'_>, envelope: &Envelope<'_>) -> &'static str {
-    match envelope.outcome {
-        Outcome::Committed if !event.is_in_doubt() => "committed",
-        Outcome::Committed | Outcome::Unknown => "unknown",
-    }
+    name_of(has_committed(event, envelope))
+}
+
+fn has_committed(event: &EventView<'_>, envelope: &Envelope<'_>) -> bool {
+    envelope.outcome == Outcome::Committed && !event.is_in_doubt()
+}
+
+fn name_of(has_committed: bool) -> &'static str {
+    if has_committed { "committed" } else { "unknown" }
 }
 
 /// One header of a record.
@@ -103,7 +108,7 @@ struct Common {
     format: Format,
     epoch: Epoch,
     node: String,
-    outcome: &'static str,
+    has_committed: bool,
     /// The number that was written last, and where.
     sequence: u64,
     digits: Range<usize>,
@@ -116,7 +121,7 @@ struct Common {
     spans: usize,
 }
 
-/// The places of what describes an event. Of the first two the values are others for each record.
+/// The places of what describes an event. Of the first two the values are others for each record, and the time often is the last one's.
 #[derive(Debug)]
 struct Described {
     /// Which of the spans is `ce_source`.
@@ -124,15 +129,17 @@ struct Described {
     /// Which of the spans is `ce_type`.
     event_type: usize,
     time: Range<usize>,
+    /// The time that stands there, in milliseconds since the Unix epoch.
+    time_ms: u64,
     content_type: Range<usize>,
 }
 
 impl Common {
-    fn is_of(&self, mode: HeaderMode, format: Format, envelope: &Envelope<'_>, outcome: &str) -> bool {
+    fn is_of(&self, mode: HeaderMode, format: Format, envelope: &Envelope<'_>, has_committed: bool) -> bool {
         self.mode == mode
             && self.format == format
             && self.epoch == envelope.epoch
-            && self.outcome == outcome
+            && self.has_committed == has_committed
             && self.node == envelope.node
     }
 
@@ -149,26 +156,38 @@ impl Common {
 }
 
 impl Headers {
-    /// Begins a record, whose key is to be written to the end of what this answers.
-    pub(crate) fn begin(
+    /// Builds the headers of `event`, whose key `write_key` writes to the end of what it gets. Answers where in the arena the key is.
+    pub(crate) fn build(
         &mut self,
         mode: HeaderMode,
         event: &EventView<'_>,
         envelope: &Envelope<'_>,
-    ) -> &mut Vec<u8> {
+        of_user: OfUser<'_>,
+        write_key: impl FnOnce(&mut Vec<u8>),
+    ) -> Range<usize> {
+        self.begin(mode, event, envelope);
+        let start = self.arena.len();
+        write_key(&mut self.arena);
+        let key = start..self.arena.len();
+        self.complete(event, envelope, of_user, key.clone());
+        key
+    }
+
+    #[inline(always)]
+    fn begin(&mut self, mode: HeaderMode, event: &EventView<'_>, envelope: &Envelope<'_>) {
         if mode == HeaderMode::None {
-            return self.begin_alone();
+            self.begin_alone();
+            return;
         }
-        let outcome = outcome(event, envelope);
+        let has_committed = has_committed(event, envelope);
         match &mut self.common {
-            Some(common) if common.is_of(mode, self.format, envelope, outcome) => {
+            Some(common) if common.is_of(mode, self.format, envelope, has_committed) => {
                 self.arena.truncate(common.arena);
                 self.spans.truncate(common.spans);
                 common.renumber(envelope.sequence, &mut self.arena);
             }
-            _ => self.write_common(mode, envelope, outcome),
+            _ => self.write_common(mode, envelope, has_committed),
         }
-        &mut self.arena
     }
 
     /// Begins a record that has nothing in common with others.
@@ -179,7 +198,8 @@ impl Headers {
         &mut self.arena
     }
 
-    fn write_common(&mut self, mode: HeaderMode, envelope: &Envelope<'_>, outcome: &'static str) {
+    #[cold]
+    fn write_common(&mut self, mode: HeaderMode, envelope: &Envelope<'_>, has_committed: bool) {
         self.begin_alone();
         if mode == HeaderMode::CloudEvents {
             self.bytes(c"ce_specversion", b"1.0");
@@ -187,7 +207,7 @@ impl Headers {
         let id = self.spans.len();
         self.bytes(c"ce_id", &[]);
         let digits = self.place(envelope.sequence, envelope.node, envelope.epoch);
-        self.text(c"ce_outcome", outcome);
+        self.text(c"ce_outcome", name_of(has_committed));
         let described = if mode == HeaderMode::CloudEvents {
             Some(self.write_described())
         } else {
@@ -199,7 +219,7 @@ impl Headers {
             format: self.format,
             epoch: envelope.epoch,
             node: envelope.node.to_owned(),
-            outcome,
+            has_committed,
             sequence: envelope.sequence,
             digits,
             id,
@@ -214,14 +234,16 @@ impl Headers {
         self.bytes(c"ce_source", &[]);
         let event_type = self.spans.len();
         self.bytes(c"ce_type", &[]);
-        let time = self.time(0);
+        let time_ms = 0;
+        let time = self.time(time_ms);
         // It comes behind a header that not every event has.
         let content_type = self.append(self.format.content_type().as_bytes());
-        Described { source, event_type, time, content_type }
+        Described { source, event_type, time, time_ms, content_type }
     }
 
-    /// Completes the headers of `event`, whose key was written to `key` after [`Headers::begin`].
-    pub(crate) fn complete(
+    /// What is another for each event, behind its key.
+    #[inline(always)]
+    fn complete(
         &mut self,
         event: &EventView<'_>,
         envelope: &Envelope<'_>,
@@ -235,8 +257,11 @@ impl Headers {
             None => format(format_args!("{}-{}", envelope.epoch, envelope.sequence), arena),
         }
         spans[common.id].1 = start..arena.len();
-        if let Some(described) = &common.described {
-            arena[described.time.clone()].copy_from_slice(&clock.rfc3339(event.time_ms()));
+        if let Some(described) = &mut common.described {
+            if described.time_ms != event.time_ms() {
+                described.time_ms = event.time_ms();
+                arena[described.time.clone()].copy_from_slice(&clock.rfc3339(event.time_ms()));
+            }
             let start = arena.len();
             write_source(event, arena);
             let end = arena.len();

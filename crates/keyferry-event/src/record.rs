@@ -72,6 +72,7 @@ impl<'a> Record<'a> {
     }
 
     /// How many bytes the record brings to its destination: key, value and the values of its headers.
+    #[inline]
     pub fn size(&self) -> usize {
         let added: usize = self.added.iter().map(|header| header.value.len()).sum();
         self.arena.len() + self.value.len() + added
@@ -160,14 +161,12 @@ impl Encoder {
     ) -> Result<Record<'a>, SchemaUnknown<'a>> {
         let Self { mode, headers, routing, topic: made, redactor, redacts_user, formatter, .. } = self;
         let of_user = if *redacts_user { redactor.redaction().of_user() } else { OfUser::Told };
-        let arena = headers.begin(*mode, event, envelope);
-        let begin = arena.len();
-        let is_keyed = routing.key.as_ref().is_some_and(|template| template.write(event, of_user, arena));
-        if !is_keyed {
-            write_key(event, of_user, arena);
-        }
-        let key = begin..arena.len();
-        headers.complete(event, envelope, of_user, key.clone());
+        let key = headers.build(*mode, event, envelope, of_user, |arena| {
+            let is_keyed = routing.key.as_ref().is_some_and(|template| template.write(event, of_user, arena));
+            if !is_keyed {
+                write_key(event, of_user, arena);
+            }
+        });
         formatter.begin(*mode, event, envelope, of_user, &headers.arena()[key.clone()]);
         let is_made = routing.topic.as_ref().is_some_and(|template| template.write(event, made));
         let topic: &str = if is_made { made } else { topic };

@@ -105,8 +105,9 @@ pub enum Content {
 struct Entry {
     id: RecordId,
     content: Content,
-    cost: usize,
     sent_ms: u64,
+    /// Of the credit, in bytes. No record has 4 GiB: the journal writes lengths in 32 bits.
+    cost: u32,
     settled: bool,
 }
 
@@ -173,9 +174,10 @@ impl InFlight {
     }
 
     /// Notes that the record `id` of `size` bytes was sent with [`InFlight::next_token`] at `now_ms` of the monotonic clock.
+    #[inline]
     pub fn sent(&mut self, id: RecordId, content: Content, size: usize, now_ms: u64) {
-        let cost = size + RECORD_OVERHEAD;
-        self.bytes += cost;
+        let cost = u32::try_from(size + RECORD_OVERHEAD).unwrap_or(u32::MAX);
+        self.bytes += cost as usize;
         self.records.push_back(Entry { id, content, cost, sent_ms: now_ms, settled: false });
     }
 
@@ -186,6 +188,7 @@ impl InFlight {
     }
 
     /// Notes that all records of a transaction are sent: once they are settled, `progress` is reached. `written_ms` is when the journal got it.
+    #[inline]
     pub fn transaction_sent(&mut self, progress: Progress, written_ms: u64) {
         let below = self.next_token().0;
         match self.ends.back_mut() {
@@ -204,21 +207,25 @@ impl InFlight {
     ///
     /// # Panics
     /// If the token is not in flight: the sink has reported an outcome twice, and no checkpoint could be trusted any more.
+    #[inline]
     pub fn settle(&mut self, token: Token) -> Settled {
-        let entry = token
-            .0
-            .checked_sub(self.first)
-            .and_then(|index| self.records.get_mut(usize::try_from(index).ok()?))
-            .filter(|entry| !entry.settled);
+        let index = token.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let entry = index.and_then(|index| self.records.get_mut(index)).filter(|entry| !entry.settled);
         let Some(entry) = entry else { panic!("{token:?} is not in flight") };
         entry.settled = true;
         let settled = Settled { content: entry.content, sent_ms: entry.sent_ms };
-        while let Some(entry) = self.records.front().filter(|entry| entry.settled) {
-            self.bytes -= entry.cost;
-            self.records.pop_front();
-            self.first += 1;
+        if token.0 == self.first {
+            self.leave_settled_behind();
         }
         settled
+    }
+
+    /// Drops the oldest records, up to the first that is not settled.
+    fn leave_settled_behind(&mut self) {
+        while let Some(entry) = self.records.pop_front_if(|entry| entry.settled) {
+            self.bytes -= entry.cost as usize;
+            self.first += 1;
+        }
     }
 
     /// Takes the furthest progress that has been reached, if there is any since the last call.

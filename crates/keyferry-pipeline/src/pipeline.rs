@@ -285,7 +285,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
 
     /// Sends what may be sent, and tells of what is passed over meanwhile; answers whether that was all there is.
     fn dispatch(&mut self, clock: Clock) -> Result<bool, Error> {
-        let sent_all = self.send_what_may_be_sent(clock)?;
+        let sent_all = self.send_what_may_be_sent(clock);
+        self.sender.tell_observed();
+        let sent_all = sent_all?;
         if self.permit(clock) == Permit::Nothing {
             return Ok(sent_all);
         }
@@ -328,12 +330,12 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
                 return Ok(true);
             };
             (self.caught_up, self.found) = (false, true);
-            match item {
-                Item::Transaction(transaction) if self.settling.holds_back(&transaction, clock) => {
+            match &item {
+                Item::Transaction(transaction) if self.settling.holds_back(transaction, clock) => {
                     self.feed.seek(before.as_ref())?;
                     return Ok(false);
                 }
-                Item::Transaction(transaction) => match self.sender.send(&transaction, clock)? {
+                Item::Transaction(transaction) => match self.sender.send(transaction, clock)? {
                     Sent::All => {}
                     Sent::Full => {
                         self.feed.seek(before.as_ref())?;
@@ -352,7 +354,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
                     Sent::Instead(pending) => self.pending = Some(*pending),
                 },
                 item => {
-                    if let Some(mut gap) = notice(&item, &mut self.sender.report) {
+                    if let Some(mut gap) = notice(item, &mut self.sender.report) {
                         self.feed.node().clone_into(&mut gap.node);
                         let (time_ms, resume) = (self.feed.created_ms(), self.feed.resume_point());
                         self.pending = Some(PendingGap { gap, time_ms, resume });

@@ -15,7 +15,7 @@ use crate::ceiling::{GivenUp, topics_of};
 use crate::dead_letter::{Address, Cause, Condemned, DeadLetter, DeadLetters, Way};
 use crate::gap::{self, PendingGap, Tally};
 use crate::in_flight::{Content, InFlight, Origin, Progress, RecordId};
-use crate::meter::{Counted, EventClass, Followed, Measured};
+use crate::meter::{Counted, EventClass, Followed, Measured, Observed};
 use crate::pipeline::{Clock, InDoubt, Settings};
 use crate::report::Report;
 use crate::shedding::{Run, Shedding, Stretch};
@@ -45,6 +45,16 @@ impl From<SchemaUnknown<'_>> for Sent {
     }
 }
 
+/// How far the sender has got in a transaction.
+struct Cursor {
+    /// The place of the next event, from 0.
+    index: u32,
+    /// The number of the next record.
+    sequence: u64,
+    /// Events of which there is no record.
+    filtered: u64,
+}
+
 /// What became of one record.
 enum Offered {
     /// It was sent or laid aside.
@@ -65,6 +75,7 @@ pub(crate) struct Sender<K, A> {
     already_sent: u64,
     counted: Counted,
     followed: Followed,
+    observed: Observed,
     pub(crate) shedding: Shedding,
     /// What is passed over and not told of yet.
     run: Option<Run>,
@@ -107,6 +118,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             already_sent: 0,
             counted: Counted::default(),
             followed: Followed::default(),
+            observed: Observed::default(),
             shedding: Shedding::default(),
             run: None,
             report: Report::default(),
@@ -138,7 +150,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     /// Takes in the outcomes. An acknowledgement is slow if its record was sent before `slow_before_ms` of the monotonic clock.
     pub(crate) fn collect(&mut self, clock: Clock, slow_before_ms: u64) -> Collected {
         let Outbox { sink, in_flight, condemned, .. } = &mut self.outbox;
-        let (meter, followed) = (&*self.settings.meter, &mut self.followed);
+        let (meter, followed, observed) = (&*self.settings.meter, &mut self.followed, &mut self.observed);
         let mut failed: Option<Failure> = None;
         let (mut events, mut gaps) = (0, 0);
         let mut outcomes = Outcomes::default();
@@ -154,7 +166,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
                         events += 1;
                         let latency_ms = clock.wall_ms.saturating_sub(written_ms);
                         let delivery_ms = clock.monotonic_ms.saturating_sub(settled.sent_ms);
-                        meter.acknowledged(class, latency_ms, delivery_ms);
+                        meter.acknowledged(class, latency_ms, delivery_ms, observed);
                         if let Some(trace) = trace {
                             meter.exemplifies(trace, latency_ms, clock.wall_ms);
                         }
@@ -173,6 +185,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
                 failed.get_or_insert(failure);
             }
         });
+        self.tell_observed();
         if outcomes.acknowledged > 0 {
             self.report.published += events;
             self.report.gap_records += gaps;
@@ -183,6 +196,11 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         }
         let failure = failed.or_else(|| self.outbox.condemned.overdue(self.outbox.settled_at_ms, clock));
         Collected { outcomes, failure }
+    }
+
+    /// Histograms have what was measured up to now.
+    pub(crate) fn tell_observed(&mut self) {
+        self.settings.meter.tell(&mut self.observed);
     }
 
     /// Sends the records of `transaction`, from the first that was not sent yet; or does with it what is done with those in doubt.
@@ -198,86 +216,105 @@ impl<K: Sink, A: Aside> Sender<K, A> {
                 InDoubt::Hold => return Ok(self.hold(transaction, clock)),
             }
         }
-        match self.leave_run_of_other(transaction.epoch, clock) {
-            Sent::All => {}
-            otherwise => return Ok(otherwise),
+        if let Some(hindrance) = self.leave_run_of_other(transaction.epoch, clock) {
+            return Ok(hindrance);
         }
         self.enter(transaction.epoch);
-        let mut sequence = self.next_sequence;
-        let mut filtered = 0;
-        for (index, event) in (0..).zip(transaction.events()) {
-            let event = event?;
-            let class = self.settings.meter.class(&event);
-            let Settings { topics, content, .. } = &self.settings;
-            let Some(topic) = topics.of(event.kind()).filter(|_| content.filter.passes(&event)) else {
-                if self.meet(transaction, index, class, &event) {
-                    self.settings.meter.filtered(event.kind());
-                }
-                filtered += 1;
-                continue;
+        let mut cursor = Cursor { index: 0, sequence: self.next_sequence, filtered: 0 };
+        let mut events = transaction.events();
+        loop {
+            // Looked at where it is: an event is large to be moved.
+            let hindrance = match events.next() {
+                Some(Ok(ref event)) => self.send_event(transaction, event, &mut cursor, clock),
+                Some(Err(error)) => return Err(error),
+                None => break,
             };
-            let id = RecordId {
-                epoch: transaction.epoch,
-                sequence,
-                origin: Origin::Event { transaction: transaction.id, index },
-            };
-            sequence += 1;
-            if sequence <= self.next_sequence + self.already_sent {
-                continue;
+            if let Some(hindrance) = hindrance {
+                return Ok(hindrance);
             }
-            let low_priority = &self.settings.low_priority;
-            if low_priority.concerns(&event, transaction, index)
-                && self.shedding.passes_over(low_priority, transaction, &mut self.outbox.aside)
-            {
-                self.meet(transaction, index, class, &event);
-                self.pass_over(id, transaction.node, event.time_ms());
-                continue;
-            }
-            let envelope = Envelope {
-                node: transaction.node,
-                epoch: id.epoch,
-                outcome: transaction.outcome,
-                sequence: id.sequence,
-            };
-            let begun = self.settings.meter.begin_encoding();
-            let record = match self.encoder.encode(topic, &event, &envelope) {
-                Ok(record) => record,
-                Err(unknown) => return Ok(unknown.into()),
-            };
-            self.settings.meter.end_encoding(begun);
-            let size = record.size();
-            let content = Content::Event(Measured { class, written_ms: transaction.written_ms });
-            let token = self.outbox.in_flight.next_token();
-            match self.outbox.offer(id, content, &record, clock) {
-                Offered::Taken => {}
-                Offered::Full => return Ok(Sent::Full),
-                Offered::Failed(failure) => return Ok(Sent::Failed(failure)),
-            }
-            // What was laid aside travels under no token.
-            if self.outbox.in_flight.next_token() != token {
-                self.followed.consider(token, &event, clock.monotonic_ms);
-            }
-            let waited_ms = clock.wall_ms.saturating_sub(transaction.written_ms);
-            self.settings.meter.sent(event.kind(), size, waited_ms);
-            if !self.meet(transaction, index, class, &event) {
-                self.settings.meter.resent();
-            }
-            self.already_sent += 1;
-            self.report.in_doubt += u64::from(transaction.outcome == Outcome::Unknown);
         }
-        self.report.filtered += filtered;
-        self.next_sequence = sequence;
+        self.report.filtered += cursor.filtered;
+        self.next_sequence = cursor.sequence;
         self.already_sent = 0;
         self.reach(transaction.resume, transaction.written_ms);
         Ok(Sent::All)
     }
 
+    /// Sends the record of the event at `cursor`, if it has one and that was not sent yet, and moves the cursor on. Answers what is in the way of the next, if something is.
+    fn send_event(
+        &mut self,
+        transaction: &Transaction<'_>,
+        event: &EventView<'_>,
+        cursor: &mut Cursor,
+        clock: Clock,
+    ) -> Option<Sent> {
+        let index = cursor.index;
+        cursor.index += 1;
+        let class = self.settings.meter.class(event);
+        let Settings { topics, content, .. } = &self.settings;
+        let Some(topic) = topics.of(event.kind()).filter(|_| content.filter.passes(event)) else {
+            if self.meet(transaction, index, class, event) {
+                self.settings.meter.filtered(event.kind());
+            }
+            cursor.filtered += 1;
+            return None;
+        };
+        let id = RecordId {
+            epoch: transaction.epoch,
+            sequence: cursor.sequence,
+            origin: Origin::Event { transaction: transaction.id, index },
+        };
+        cursor.sequence += 1;
+        if id.sequence < self.next_sequence + self.already_sent {
+            return None;
+        }
+        let low_priority = &self.settings.low_priority;
+        if low_priority.concerns(event, transaction, index)
+            && self.shedding.passes_over(low_priority, transaction, &mut self.outbox.aside)
+        {
+            self.meet(transaction, index, class, event);
+            self.pass_over(id, transaction.node, event.time_ms());
+            return None;
+        }
+        let envelope = Envelope {
+            node: transaction.node,
+            epoch: id.epoch,
+            outcome: transaction.outcome,
+            sequence: id.sequence,
+        };
+        let begun = self.settings.meter.begin_encoding();
+        let record = match self.encoder.encode(topic, event, &envelope) {
+            Ok(record) => record,
+            Err(unknown) => return Some(unknown.into()),
+        };
+        self.settings.meter.end_encoding(begun);
+        let size = record.size();
+        let content = Content::Event(Measured { class, written_ms: transaction.written_ms });
+        let token = self.outbox.in_flight.next_token();
+        match self.outbox.offer(id, content, &record, clock) {
+            Offered::Taken => {}
+            Offered::Full => return Some(Sent::Full),
+            Offered::Failed(failure) => return Some(Sent::Failed(failure)),
+        }
+        // What was laid aside travels under no token.
+        if self.outbox.in_flight.next_token() != token {
+            self.followed.consider(token, event, clock.monotonic_ms);
+        }
+        let waited_ms = clock.wall_ms.saturating_sub(transaction.written_ms);
+        self.settings.meter.sent(event.kind(), size, waited_ms, &mut self.observed);
+        if !self.meet(transaction, index, class, event) {
+            self.settings.meter.resent();
+        }
+        self.already_sent += 1;
+        self.report.in_doubt += u64::from(transaction.outcome == Outcome::Unknown);
+        None
+    }
+
     /// Sends the records of a gap, from the first that was not sent yet.
     pub(crate) fn send_gap(&mut self, pending: &PendingGap, clock: Clock) -> Sent {
         let PendingGap { gap, time_ms, resume } = pending;
-        match self.leave_run_of_other(gap.epoch, clock) {
-            Sent::All => {}
-            otherwise => return otherwise,
+        if let Some(hindrance) = self.leave_run_of_other(gap.epoch, clock) {
+            return hindrance;
         }
         self.enter(gap.epoch);
         let Self { encoder, settings, .. } = self;
@@ -337,11 +374,12 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         self.already_sent += 1;
     }
 
-    /// A run tells of one epoch.
-    fn leave_run_of_other(&mut self, epoch: Epoch, clock: Clock) -> Sent {
-        match &self.run {
-            Some(run) if run.epoch != epoch => self.tell_of_passed_over(clock),
-            _ => Sent::All,
+    /// A run tells of one epoch. Answers what is in the way of the next one, if something is.
+    fn leave_run_of_other(&mut self, epoch: Epoch, clock: Clock) -> Option<Sent> {
+        self.run.as_ref().filter(|run| run.epoch != epoch)?;
+        match self.tell_of_passed_over(clock) {
+            Sent::All => None,
+            hindrance => Some(hindrance),
         }
     }
 
@@ -407,6 +445,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
     }
 
     /// Everything up to `resume` was sent.
+    #[inline]
     fn reach(&mut self, resume: Resume, written_ms: u64) {
         let next_sequence = if Some(resume.epoch) == self.epoch { self.next_sequence } else { 1 };
         let progress = Progress { resume, next_sequence };
@@ -463,19 +502,24 @@ impl<K: Sink, A: Aside> Sender<K, A> {
 
 impl<K: Sink, A: DeadLetters> Outbox<K, A> {
     /// Sends `record`, or puts it where dead letters go if it was refused for good.
+    #[inline(always)]
     fn offer(&mut self, id: RecordId, content: Content, record: &Record<'_>, clock: Clock) -> Offered {
-        if let Some(way) = self.condemned.way_of(id, clock.monotonic_ms) {
-            return self.put_away(id, way, record, clock);
-        }
-        match self.send(id, content, record, clock) {
-            Offered::Failed(failure) if failure.class == FailureClass::Poison => {
-                self.condemned.condemn(id, failure, clock.wall_ms);
-                self.offer(id, content, record, clock)
+        loop {
+            if !self.condemned.is_empty()
+                && let Some(way) = self.condemned.way_of(id, clock.monotonic_ms)
+            {
+                return self.put_away(id, way, record, clock);
             }
-            offered => offered,
+            match self.send(id, content, record, clock) {
+                Offered::Failed(failure) if failure.class == FailureClass::Poison => {
+                    self.condemned.condemn(id, failure, clock.wall_ms);
+                }
+                offered => return offered,
+            }
         }
     }
 
+    #[inline]
     fn send(&mut self, id: RecordId, content: Content, record: &Record<'_>, clock: Clock) -> Offered {
         self.begin_to_wait(clock);
         match self.sink.send(self.in_flight.next_token(), record) {
@@ -492,6 +536,7 @@ impl<K: Sink, A: DeadLetters> Outbox<K, A> {
     }
 
     /// Sends the condemned `record` on its `way`.
+    #[cold]
     fn put_away(&mut self, id: RecordId, way: Way, record: &Record<'_>, clock: Clock) -> Offered {
         self.condemned.met(id, record);
         match way {

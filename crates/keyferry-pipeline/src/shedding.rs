@@ -48,6 +48,7 @@ const SCATTER: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl LowPriority {
     /// Whether the `index`-th event of `transaction` may be passed over. Those in doubt never are.
+    #[inline]
     pub(crate) fn concerns(&self, event: &EventView<'_>, transaction: &Transaction<'_>, index: u32) -> bool {
         !self.types.is_empty()
             && transaction.outcome == Outcome::Committed

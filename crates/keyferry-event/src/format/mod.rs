@@ -176,10 +176,8 @@ impl Formatter {
         key: &[u8],
     ) {
         if self.format == Format::CloudEvents && mode != HeaderMode::CloudEvents {
-            let arena = self.attributes.begin(HeaderMode::CloudEvents, event, envelope);
-            let begin = arena.len();
-            arena.extend_from_slice(key);
-            self.attributes.complete(event, envelope, of_user, begin..begin + key.len());
+            let write_key = |arena: &mut Vec<u8>| arena.extend_from_slice(key);
+            self.attributes.build(HeaderMode::CloudEvents, event, envelope, of_user, write_key);
         }
     }
 

@@ -35,9 +35,9 @@ impl Cells {
         Self((0..number).map(|_| Counter::default()).collect())
     }
 
-    /// Adds one to the counter of `index`, which must exist.
-    pub(super) fn add(&self, index: usize) {
-        self.0[index].add(1);
+    /// Adds to the counter of `index`, which must exist.
+    pub(super) fn add(&self, index: usize, more: u64) {
+        self.0[index].add(more);
     }
 
     /// What has been counted: index and count of all that are not zero.

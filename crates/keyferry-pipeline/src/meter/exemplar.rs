@@ -91,6 +91,7 @@ pub(crate) struct Followed {
 
 impl Followed {
     /// Follows the event that travels under `token`, if none is followed and it belongs to a trace.
+    #[inline]
     pub(crate) fn consider(&mut self, token: Token, event: &EventView<'_>, now_ms: u64) {
         if !IS_ON || self.event.is_some() || self.looked_ms == now_ms {
             return;
@@ -100,6 +101,7 @@ impl Followed {
     }
 
     /// The trace of what has travelled under `token`, if that is what is followed. Then it is no longer.
+    #[inline]
     pub(crate) fn arrived(&mut self, token: Token) -> Option<TraceId> {
         let (_, trace) = self.event.take_if(|(followed, _)| *followed == token)?;
         Some(trace)

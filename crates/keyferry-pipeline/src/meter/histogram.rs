@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use super::IS_ON;
 use super::cells::{Cells, Counter};
 
 /// The resolution of native buckets: each limit is 2^(2^-4) times the one before.
@@ -105,14 +106,44 @@ impl Histogram {
         Self { scale, buckets: Cells::new(scale.lasts.len()), sum: Counter::default() }
     }
 
-    pub(super) fn record(&self, value: u64) {
-        self.buckets.add(self.scale.bucket_of(value));
-        self.sum.add(value);
+    /// Records `value` so many times.
+    pub(super) fn record(&self, value: u64, times: u64) {
+        self.buckets.add(self.scale.bucket_of(value), times);
+        self.sum.add(value.wrapping_mul(times));
     }
 
     /// What has been recorded up to now.
     pub fn counts(&self) -> Counts {
         Counts { scale: self.scale, buckets: self.buckets.all().collect(), sum: self.sum.get() }
+    }
+}
+
+/// A value that has come so many times in a row, and is in its histogram once that is told: of what is measured in milliseconds, many events of one turn have the same.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    value: u64,
+    times: u64,
+}
+
+impl Run {
+    /// Adds `value`. If those before were others, `histogram` records them.
+    #[inline]
+    pub(super) fn add(&mut self, value: u64, histogram: &Histogram) {
+        if !IS_ON {
+            return;
+        }
+        if value != self.value {
+            self.tell(histogram);
+            self.value = value;
+        }
+        self.times += 1;
+    }
+
+    /// `histogram` records what has come up to now.
+    pub(super) fn tell(&mut self, histogram: &Histogram) {
+        if self.times > 0 {
+            histogram.record(self.value, std::mem::take(&mut self.times));
+        }
     }
 }
 
@@ -217,7 +248,7 @@ mod tests {
 
     fn of_scale(scale: &'static Scale, values: impl IntoIterator<Item = u64>) -> Counts {
         let histogram = Histogram::new(scale);
-        values.into_iter().for_each(|value| histogram.record(value));
+        values.into_iter().for_each(|value| histogram.record(value, 1));
         histogram.counts()
     }
 
@@ -283,6 +314,20 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_in_a_row_is_recorded_as_if_it_had_come_one_by_one() {
+        let values = [0, 7, 7, 7, 450, 0, 0, 7];
+        let histogram = Histogram::new(&MILLISECONDS);
+        let mut run = Run::default();
+        for value in values {
+            run.add(value, &histogram);
+        }
+        assert_eq!(histogram.counts().count(), 7, "the last one may still come again");
+        run.tell(&histogram);
+        run.tell(&histogram);
+        assert_eq!(histogram.counts(), of(values));
+    }
+
+    #[test]
     fn what_is_too_large_counts_as_the_largest() {
         let counts = of([u64::MAX, 100_000_001, 100_000_000]);
         assert_eq!((counts.count(), counts.at_most(100_000_000)), (3, 3));
@@ -291,9 +336,9 @@ mod tests {
     #[test]
     fn a_window_is_the_difference_of_two_readings() {
         let histogram = Histogram::new(&MILLISECONDS);
-        histogram.record(7);
+        histogram.record(7, 1);
         let before = histogram.counts();
-        histogram.record(9);
+        histogram.record(9, 1);
         let since = histogram.counts().since(&before);
         assert_eq!((since.count(), since.sum(), since.percentile(50.0)), (1, 9, Some(9.0)));
         let anew = of([5]);

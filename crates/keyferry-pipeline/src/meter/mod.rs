@@ -5,6 +5,8 @@
 //! moment ago. The names that events are counted under come from the fields beside the JSON, are learned once, and are limited in number ([`names`]), so that
 //! neither memory nor the number of time series grows with what clients send.
 //!
+//! Times of one turn are mostly the same: they are [`Observed`], and told to the histograms at the turn's end, so that what is read between turns is exact.
+//!
 //! An event is counted as received once, however often it is read again after a failure: [`Counted`] tells the first time from the others.
 //!
 //! Without the feature `metrics` of this crate nothing is counted, which is for measuring what counting costs.
@@ -25,7 +27,7 @@ use exemplar::Exemplars;
 pub(crate) use exemplar::Followed;
 pub use exemplar::{Exemplar, TraceId};
 pub use histogram::{Counts, Histogram, NATIVE_SCHEMA, Native};
-use histogram::{MILLISECONDS, TEN_NANOSECONDS};
+use histogram::{MILLISECONDS, Run, TEN_NANOSECONDS};
 pub use names::OTHER;
 use names::{Learn, Names};
 
@@ -118,9 +120,25 @@ impl Default for Meter {
     }
 }
 
+/// Times that were measured in this turn and are in no histogram yet.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    latency: Run,
+    journal_wait: Run,
+    delivery: Run,
+}
+
 /// For the thread that runs the pipeline.
 impl Meter {
+    /// The turn, or a part of it, has ended: histograms have all that was `observed`.
+    pub(crate) fn tell(&self, observed: &mut Observed) {
+        observed.latency.tell(&self.latency);
+        observed.journal_wait.tell(&self.journal_wait);
+        observed.delivery.tell(&self.delivery);
+    }
+
     /// What `event` is counted under.
+    #[inline(always)]
     pub(crate) fn class(&self, event: &EventView<'_>) -> EventClass {
         if !IS_ON {
             return EventClass::default();
@@ -144,7 +162,7 @@ impl Meter {
         if !IS_ON {
             return;
         }
-        self.received.add(class.0.into());
+        self.received.add(class.0.into(), 1);
         if event.kind() == EventKind::User {
             self.secure(class, event);
         }
@@ -167,9 +185,10 @@ impl Meter {
         let learn =
             if matches!(error, "client_not_found" | "invalid_client") { Learn::No } else { Learn::Yes };
         let client = self.clients.index(event.client().unwrap_or_default(), learn);
-        cells.add(realm * Names::indexes(CLIENTS) + client);
+        cells.add(realm * Names::indexes(CLIENTS) + client, 1);
         if event.event_type() == Some("LOGIN_ERROR") {
-            self.login_errors.add(realm * Names::indexes(ERRORS) + self.errors.index(error, Learn::Yes));
+            let error = self.errors.index(error, Learn::Yes);
+            self.login_errors.add(realm * Names::indexes(ERRORS) + error, 1);
         }
     }
 
@@ -179,9 +198,9 @@ impl Meter {
     }
 
     /// An event of `bytes` was handed to the sink; the journal got it `waited_ms` ago.
-    pub(crate) fn sent(&self, kind: EventKind, bytes: usize, waited_ms: u64) {
+    pub(crate) fn sent(&self, kind: EventKind, bytes: usize, waited_ms: u64, observed: &mut Observed) {
         self.sent_bytes[of(kind)].add(bytes as u64);
-        self.journal_wait.record(waited_ms);
+        observed.journal_wait.add(waited_ms, &self.journal_wait);
     }
 
     /// An event was handed to the sink that had been before.
@@ -190,10 +209,16 @@ impl Meter {
     }
 
     /// An event was acknowledged `latency_ms` after the journal got it, and `delivery_ms` after it was handed over.
-    pub(crate) fn acknowledged(&self, class: EventClass, latency_ms: u64, delivery_ms: u64) {
-        self.published.add(class.0.into());
-        self.latency.record(latency_ms);
-        self.delivery.record(delivery_ms);
+    pub(crate) fn acknowledged(
+        &self,
+        class: EventClass,
+        latency_ms: u64,
+        delivery_ms: u64,
+        observed: &mut Observed,
+    ) {
+        self.published.add(class.0.into(), 1);
+        observed.latency.add(latency_ms, &self.latency);
+        observed.delivery.add(delivery_ms, &self.delivery);
     }
 
     /// An event that belongs to a trace was acknowledged after so long, at `at_ms` of the Unix epoch.
@@ -218,7 +243,7 @@ impl Meter {
     /// The encoding has ended that [`Meter::begin_encoding`] began.
     pub(crate) fn end_encoding(&self, begun: Option<Instant>) {
         if let Some(begun) = begun {
-            self.encoding.record((begun.elapsed().as_nanos() / 10) as u64);
+            self.encoding.record((begun.elapsed().as_nanos() / 10) as u64, 1);
         }
     }
 }
@@ -372,6 +397,7 @@ pub(crate) struct Counted {
 
 impl Counted {
     /// Notes that the event `index` of `transaction` is met, and answers whether that is the first time.
+    #[inline]
     pub(crate) fn is_first(&mut self, transaction: &Transaction<'_>, index: u32) -> bool {
         // Transactions in doubt, at the end of an epoch, share a place; their numbers ascend.
         let met = Some((transaction.epoch, transaction.resume.head, transaction.commit, index));
@@ -419,7 +445,7 @@ mod tests {
         let class = met(&meter, EventKind::User, &login);
         assert_eq!(met(&meter, EventKind::User, &login), class);
         met(&meter, EventKind::Admin, &[(Field::Type, "CREATE"), (Field::RealmId, "1-2")]);
-        meter.acknowledged(class, 3, 2);
+        meter.acknowledged(class, 3, 2, &mut Observed::default());
         let of = |kind, event_type, realm, count| OfClass { kind, event_type, realm, count };
         assert_eq!(
             meter.events_received().collect::<Vec<_>>(),
