@@ -11,6 +11,7 @@
 //!
 //! - [`rule`]: what is done to which field, by configuration.
 //! - `secret`: what a secret looks like.
+//! - `marks`: where one could be.
 //! - `walk`: the way through the JSON.
 //! - `spelling`: JSON as it is, and as it stands in a string.
 //! - `edit`: edits of text in text.
@@ -18,6 +19,7 @@
 
 mod edit;
 pub mod hash;
+mod marks;
 pub mod rule;
 mod secret;
 mod spelling;

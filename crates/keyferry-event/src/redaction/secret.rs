@@ -4,16 +4,15 @@
 //! has to be taken apart at all, and most never are.
 //!
 //! Why none is missed, in however many strings it stands: behind a name stand a quote, escaped or not, and a colon; what a shape is known by is a row of letters and digits. Only an escape `\u00..` can
-//! stand for one of all these, and it raises every suspicion itself. So each colon is looked at, and one search in vectors finds the rows and that escape (Teddy, of `aho-corasick`).
+//! stand for one of all these, and it raises every suspicion itself. So each colon is looked at, each letter of two of which every such row has one, and each such escape: [`marks`] finds them.
 //!
 //! Names are compared by what they end with, because Keycloak, its providers and its realms' own attributes put words before it: `clientSecret`, `smtp.password`, `saml.signing.private.key`. Of the
 //! names that Keycloak 26.7 gives to secrets none is missing: `tests::the_names_that_keycloak_gives_to_secrets`. Where a name alone says too little (`value`), its object
 //! must say that it is a credential: [`is_type_of_credential`].
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use aho_corasick::packed::{Config, Searcher};
+use super::marks::{self, Marks};
 
 /// The ends of the names of secrets that have these last two letters, in small letters and without `_`, `-` and `.`.
 const fn endings(last: [u8; 2]) -> &'static [&'static str] {
@@ -59,16 +58,17 @@ static LAST_LETTERS: [u32; 32] = {
     letters
 };
 
-/// Whether one of those names may end as `name` does: few others do, and most are told apart here.
-fn may_be_secret(name: &[u8]) -> bool {
-    let [.., second_last, last] = name else { return false };
+/// Whether one of those names may end with these two: few others do, and most are told apart here.
+#[inline]
+fn may_end_secret(second_last: u8, last: u8) -> bool {
     LAST_LETTERS[usize::from(second_last & 31)] >> (last & 31) & 1 != 0
 }
 
 /// Whether a field of this name holds a secret.
 #[inline]
 pub(super) fn is_secret_name(name: &[u8]) -> bool {
-    may_be_secret(name) && name.len() <= LONGEST_NAME && is_secret_ending(name)
+    let [.., second_last, last] = name else { return false };
+    may_end_secret(*second_last, *last) && name.len() <= LONGEST_NAME && is_secret_ending(name)
 }
 
 fn is_secret_ending(name: &[u8]) -> bool {
@@ -190,21 +190,24 @@ const TOKEN: &[u8] = b"eyJ";
 /// `{"a":1}` in Base64url: no object with a member is shorter by much.
 const SHORTEST_PART: usize = 8;
 
-/// What stands in every secret that has a shape.
-const OF_SHAPES: [&str; 9] = [
-    "eyJ",
-    "PRIVATE KEY-----",
-    "IBADANBg",
-    "IBAAKC",
-    "MIGHAgEA",
-    "MIG2AgEA",
-    "MC4CAQAw",
-    "MHcCAQEE",
-    "MIGkAgEB",
+/// What stands in every secret that has a shape, and where in it the letter that is marked.
+const OF_SHAPES: [(usize, &[u8]); 9] = [
+    (2, b"eyJ"),
+    (4, PEM),
+    (2, b"IBADANBg"),
+    (2, b"IBAAKC"),
+    (4, b"MIGHAgEA"),
+    (4, b"MIG2AgEA"),
+    (4, b"MC4CAQAw"),
+    (4, b"MHcCAQEE"),
+    (4, b"MIGkAgEB"),
 ];
 
-/// How an escape begins that may stand for any letter of a name or a shape.
-const ESCAPE: &str = "\\u00";
+/// What stands behind their `A` where that is marked: few others have one of these there.
+const BEHIND_A: [u8; 5] = *b"ADTgQ";
+
+/// How an escape goes on behind its backslash that may stand for any letter of a name or a shape.
+const ESCAPE: &[u8] = b"u00";
 
 /// The detail [`AGE`] as Keycloak writes it into every renewal of a token, behind the quote before it.
 const AGE_IN_EVENTS: &[u8] = b"\"age_of_refresh_token";
@@ -221,15 +224,38 @@ pub(super) struct Suspicion {
 impl Suspicion {
     /// What is suspected of the JSON `text`, whatever it is escaped in.
     pub(super) fn of(text: &[u8]) -> Self {
-        let mut of_shape = false;
-        for sign in signs().find_iter(text) {
-            if text[sign.range()] == *ESCAPE.as_bytes() {
-                return Self { of_name: true, of_shape: true };
+        let mut suspicion = Self::default();
+        marks::show(text, |first, Marks { colons, signs }| {
+            for place in signs {
+                suspicion.add(Self::at_sign(text, first + place));
             }
-            of_shape = true;
+            for place in colons {
+                suspicion.of_name = suspicion.of_name || ends_name_of_secret(&text[..first + place]);
+            }
+        });
+        suspicion
+    }
+
+    /// What is suspected for what stands at `place`, which is marked.
+    fn at_sign(text: &[u8], place: usize) -> Self {
+        let (before, from) = text.split_at(place);
+        if let [b'A', next, ..] = from
+            && !BEHIND_A.contains(next)
+        {
+            return Self::default();
         }
-        let of_name = memchr::memchr_iter(b':', text).any(|colon| ends_name_of_secret(&text[..colon]));
-        Self { of_name, of_shape }
+        // Only behind a backslash `u` is marked.
+        if from.starts_with(ESCAPE) {
+            return Self { of_name: true, of_shape: true };
+        }
+        let stands_here =
+            |(mark, row): &(usize, &[u8])| before.ends_with(&row[..*mark]) && from.starts_with(&row[*mark..]);
+        Self { of_name: false, of_shape: OF_SHAPES.iter().any(stands_here) }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.of_name |= other.of_name;
+        self.of_shape |= other.of_shape;
     }
 
     /// Whether nothing is suspected.
@@ -238,32 +264,16 @@ impl Suspicion {
     }
 }
 
-/// Finds what is a sign of a shape, and the escape.
-fn signs() -> &'static Searcher {
-    static SIGNS: LazyLock<Searcher> = LazyLock::new(|| {
-        let build = |config: &mut Config| config.builder().add(ESCAPE).extend(OF_SHAPES).build();
-        let quick = build(&mut Config::new());
-        quick.or_else(|| build(Config::new().only_rabin_karp(true))).unwrap_or_else(|| {
-            unreachable!(
-                "Rabin-Karp needs nothing of the processor, and takes so few parts of at least three bytes"
-            )
-        })
-    });
-    &SIGNS
-}
-
 /// Whether `text`, which holds no [`ESCAPE`] and stands before a colon, ends with the name of a secret or [`VALUE`] between quotes, however often they are escaped.
+#[inline]
 fn ends_name_of_secret(text: &[u8]) -> bool {
-    let mut name = match text {
-        [name @ .., b'"'] => name,
-        [.., last] if is_blank(last) => return ends_name_before_blanks(text),
-        _ => return false,
-    };
-    while let [rest @ .., b'\\'] = name {
-        name = rest;
-    }
     // Nearly every name is told apart here.
-    may_be_secret(name) && is_name_of_secret(name)
+    match text.last_chunk() {
+        Some([_, second_last, last, b'"'] | [second_last, last, b'\\', b'"']) if *last != b'\\' => {
+            may_end_secret(*second_last, *last) && is_name_of_secret(text)
+        }
+        _ => is_name_before_blanks(text),
+    }
 }
 
 /// Whether that may be part of a blank. One may be escaped, as `\n`; where none can be, no letter stands either.
@@ -272,17 +282,21 @@ fn is_blank(byte: &u8) -> bool {
 }
 
 #[cold]
-fn ends_name_before_blanks(mut text: &[u8]) -> bool {
+fn is_name_before_blanks(mut text: &[u8]) -> bool {
     while let [rest @ .., last] = text
         && is_blank(last)
     {
         text = rest;
     }
-    text.ends_with(b"\"") && ends_name_of_secret(text)
+    is_name_of_secret(text)
 }
 
-/// Whether `text` ends with such a name, behind a quote.
+/// Whether `text` ends with such a name between quotes.
 fn is_name_of_secret(text: &[u8]) -> bool {
+    let Some(mut text) = text.strip_suffix(b"\"") else { return false };
+    while let [rest @ .., b'\\'] = text {
+        text = rest;
+    }
     let is_start = |before: &[u8]| before.ends_with(b"\"");
     let is_age = text.strip_suffix(AGE_IN_EVENTS).is_some_and(|before| !before.ends_with(b"\\"));
     !is_age && (ends_like_secret(text, is_start) || text.strip_suffix(VALUE).is_some_and(is_start))
@@ -422,14 +436,18 @@ mod tests {
             assert!(is_secret_name(name.to_ascii_uppercase().as_bytes()), "{name}");
         }
         assert_eq!(all_endings().len(), 21);
-        assert!(may_be_secret(VALUE));
+        assert!(matches!(VALUE, [.., second_last, last] if may_end_secret(*second_last, *last)));
     }
 
     #[test]
     fn every_shape_has_a_sign() {
         for begin in DER.map(|(_, begin)| begin).into_iter().chain([PEM, TOKEN]) {
-            let is_sign_of = |sign: &&str| memchr::memmem::find(begin, sign.as_bytes()).is_some();
-            assert!(OF_SHAPES.iter().any(is_sign_of), "{}", String::from_utf8_lossy(begin));
+            let stands_in = |(_, row): &(usize, &[u8])| memchr::memmem::find(begin, row).is_some();
+            assert!(OF_SHAPES.iter().any(stands_in), "{}", String::from_utf8_lossy(begin));
+        }
+        for (mark, row) in OF_SHAPES {
+            let is_marked = row[mark] == b'J' || row[mark] == b'A' && BEHIND_A.contains(&row[mark + 1]);
+            assert!(is_marked, "{}", String::from_utf8_lossy(row));
         }
     }
 
