@@ -66,7 +66,7 @@ impl Checkpoint {
         bytes.extend_from_slice(&resume.from.segment.to_le_bytes());
         bytes.extend_from_slice(&resume.head.segment.to_le_bytes());
         bytes.extend_from_slice(&in_doubt.segment.to_le_bytes());
-        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes.extend_from_slice(&crc_fast::crc32_iscsi(&bytes).to_le_bytes());
         let mut slot = [0; SLOT_LENGTH];
         slot.copy_from_slice(&bytes);
         slot
@@ -74,7 +74,7 @@ impl Checkpoint {
 
     fn decode(bytes: &[u8; SLOT_LENGTH]) -> Slot {
         let (content, checksum) = bytes.split_at(SLOT_LENGTH - 4);
-        if content[..4] != MAGIC || crc32c::crc32c(content) != u32_at(checksum, 0) {
+        if content[..4] != MAGIC || crc_fast::crc32_iscsi(content) != u32_at(checksum, 0) {
             return Slot::Invalid;
         }
         let version = u16_at(content, 4);

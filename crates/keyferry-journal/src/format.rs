@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crc_fast::{CrcAlgorithm, Digest, crc32_iscsi};
+
 /// The first bytes of a segment.
 pub const MAGIC: [u8; 8] = *b"\x89KFJ\r\n\x1a\n";
 /// The format version that is written, and the latest that is read.
@@ -179,7 +181,7 @@ impl SegmentHeader {
         bytes.extend_from_slice(&(node.len() as u16).to_le_bytes());
         bytes.extend_from_slice(node);
         bytes.resize(length - 4, 0);
-        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes.extend_from_slice(&crc32_iscsi(&bytes).to_le_bytes());
         bytes
     }
 
@@ -200,7 +202,7 @@ impl SegmentHeader {
         if bytes.len() < length {
             return HeaderVerdict::Incomplete(length);
         }
-        if crc32c::crc32c(&bytes[..length - 4]) != u32_at(bytes, length - 4) {
+        if crc32_iscsi(&bytes[..length - 4]) != u32_at(bytes, length - 4) {
             return HeaderVerdict::Invalid;
         }
         match u16_at(bytes, 8) {
@@ -327,7 +329,7 @@ impl RecordHeader {
     /// Whether `record`, the bytes that this header was decoded from and its payload, were written at `offset`.
     #[must_use]
     pub fn verify(&self, salt: Salt, offset: u64, record: &[u8]) -> bool {
-        salt.checksum(offset, &record[8..self.unpadded()]) == self.checksum
+        salt.checksum(offset, [&record[8..self.unpadded()]]) == self.checksum
     }
 
     /// Whether `rest`, all that a segment holds from `offset` on, begins with this record as a whole, only that one bit of its length was flipped: it
@@ -338,43 +340,33 @@ impl RecordHeader {
             (0..u32::BITS).map(|bit| self.payload & !(1 << bit)).filter(|length| *length < self.payload);
         shorter.any(|payload| {
             let Some(after_length) = rest.get(12..RECORD_HEADER + payload) else { return false };
-            let checksum = salt.checksum(offset, &(payload as u32).to_le_bytes());
-            crc32c::crc32c_append(checksum, after_length) == self.checksum
+            salt.checksum(offset, [&(payload as u32).to_le_bytes(), after_length]) == self.checksum
         })
     }
 }
 
-/// The part of a record's checksum that is the same for all records of a segment.
+/// The part of a record's checksum that is the same for all records of a segment: the state after it.
 #[derive(Debug, Clone, Copy)]
-pub struct Salt(u32);
+pub struct Salt(u64);
 
 impl Salt {
     /// The salt of a segment's records.
     #[must_use]
     pub fn of(name: SegmentName) -> Self {
-        let epoch = crc32c::crc32c(&name.epoch.0.to_le_bytes());
-        Self(crc32c::crc32c_append(epoch, &name.number.to_le_bytes()))
+        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+        digest.update(&name.epoch.0.to_le_bytes());
+        digest.update(&name.number.to_le_bytes());
+        Self(digest.get_state())
     }
 
-    /// The checksum of a record at `offset`, of which `bytes` begin at its ninth byte.
-    fn checksum(self, offset: u64, bytes: &[u8]) -> u32 {
-        let (first, rest) = bytes.split_at(bytes.len().min(BEGINNING - OFFSET));
-        let mut beginning = Beginning([0; BEGINNING]);
-        beginning.0[..OFFSET].copy_from_slice(&offset.to_le_bytes());
-        beginning.0[OFFSET..OFFSET + first.len()].copy_from_slice(first);
-        let checksum = crc32c::crc32c_append(self.0, &beginning.0[..OFFSET + first.len()]);
-        if rest.is_empty() { checksum } else { crc32c::crc32c_append(checksum, rest) }
+    /// The checksum of a record at `offset`, of which `parts` are what begins at its ninth byte.
+    fn checksum<const PARTS: usize>(self, offset: u64, parts: [&[u8]; PARTS]) -> u32 {
+        let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, self.0);
+        digest.update(&offset.to_le_bytes());
+        parts.iter().for_each(|part| digest.update(part));
+        digest.finalize() as u32
     }
 }
-
-/// The offset and what follows it, in one piece: all of a COMMIT. Each call of the checksum's library takes its time, and so does every byte before a multiple of eight.
-#[repr(align(8))]
-struct Beginning([u8; BEGINNING]);
-
-/// Length of a [`Beginning`] in bytes.
-const BEGINNING: usize = 48;
-/// Length of the offset in it, in bytes.
-const OFFSET: usize = size_of::<u64>();
 
 /// Appends the record to `out`, whose first byte will lie at `base` in the segment.
 ///
@@ -400,7 +392,7 @@ pub fn encode_record(
     out.extend_from_slice(&transaction.to_le_bytes());
     out.extend_from_slice(&written_ms.to_le_bytes());
     out.extend_from_slice(payload);
-    let checksum = salt.checksum(offset, &out[start + 8..]);
+    let checksum = salt.checksum(offset, [&out[start + 8..]]);
     out[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
     let padded = start + (out.len() - start).next_multiple_of(ALIGNMENT);
     out.resize(padded, 0);
@@ -608,7 +600,7 @@ mod tests {
         bytes.extend_from_slice(&[7; 16]);
         let length = bytes.len() + 4;
         bytes[10..12].copy_from_slice(&(length as u16).to_le_bytes());
-        let checksum = crc32c::crc32c(&bytes);
+        let checksum = crc32_iscsi(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         assert_eq!(SegmentHeader::decode(&bytes, NAME), HeaderVerdict::Valid(header(), length));
     }
@@ -643,7 +635,7 @@ mod tests {
         for length in 0..bytes.len() {
             let bytes = &bytes[..length];
             let whole = [&salt[..], &72_u64.to_le_bytes(), bytes].concat();
-            assert_eq!(Salt::of(NAME).checksum(72, bytes), crc32c::crc32c(&whole), "{length}");
+            assert_eq!(Salt::of(NAME).checksum(72, [bytes]), crc32_iscsi(&whole), "{length}");
         }
     }
 

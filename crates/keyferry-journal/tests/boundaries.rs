@@ -228,7 +228,7 @@ fn the_checksum_covers_all_64_bits_of_the_offset() {
         encode_record(&mut record, Salt::of(name), offset, Kind::Prepare, 1, 1, b"payload");
         let place =
             [&name.epoch.0.to_le_bytes()[..], &name.number.to_le_bytes(), &offset.to_le_bytes()].concat();
-        let checksum = crc32c::crc32c(&[&place[..], &record[8..32 + b"payload".len()]].concat());
+        let checksum = crc_fast::crc32_iscsi(&[&place[..], &record[8..32 + b"payload".len()]].concat());
         assert_eq!(record[4..8], checksum.to_le_bytes(), "offset {offset}");
     }
 }

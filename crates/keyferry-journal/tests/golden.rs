@@ -235,7 +235,7 @@ fn damaged(change: impl FnOnce(&mut Vec<u8>, [usize; 3])) -> MemoryStorage {
 fn future_version() -> MemoryStorage {
     damaged(|bytes, [header, ..]| {
         bytes[8] = 2;
-        let checksum = crc32c::crc32c(&bytes[..header - 4]);
+        let checksum = crc_fast::crc32_iscsi(&bytes[..header - 4]);
         bytes[header - 4..header].copy_from_slice(&checksum.to_le_bytes());
     })
 }

@@ -418,7 +418,7 @@ fn a_later_version_stops_the_feed_and_stays_stopped() {
     edit(&storage, second, |bytes| {
         bytes[8] = 2;
         let length = bytes.len();
-        let checksum = crc32c::crc32c(&bytes[..length - 4]);
+        let checksum = crc_fast::crc32_iscsi(&bytes[..length - 4]);
         bytes[length - 4..].copy_from_slice(&checksum.to_le_bytes());
     });
     commit(&mut writer, "d");
