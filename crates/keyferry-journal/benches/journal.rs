@@ -66,7 +66,7 @@ fn assemble(storage: &MemoryStorage) -> Resume {
     while events < EVENTS {
         if let Some(Item::Transaction(transaction)) = feed.next(0).unwrap() {
             events += transaction.events().inspect(|event| assert!(black_box(event).is_ok())).count() as u64;
-            resume = Some(transaction.resume);
+            resume = Some(*transaction.resume);
         }
     }
     resume.unwrap()

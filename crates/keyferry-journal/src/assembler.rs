@@ -81,7 +81,11 @@ impl Assembler {
 
     /// Settles a transaction by its COMMIT or ABORT.
     pub(crate) fn settle(&mut self, id: u64) {
-        self.take(id);
+        if self.is_newest(id) {
+            self.newest = None;
+        } else {
+            self.take_older(id);
+        }
     }
 
     /// Whether the transaction was handed out as in doubt.
@@ -91,15 +95,15 @@ impl Assembler {
 
     /// The open transaction with this id.
     pub(crate) fn get(&self, id: u64) -> Option<&Open> {
-        if let Some(newest) = self.newest.as_ref().filter(|newest| newest.id == id) {
-            return Some(newest);
+        if self.is_newest(id) {
+            return self.newest.as_ref();
         }
         let position = self.index.get(&id)?;
         self.open[(position - self.base) as usize].as_ref()
     }
 
     fn get_mut(&mut self, id: u64) -> Option<&mut Open> {
-        if self.newest.as_ref().is_some_and(|newest| newest.id == id) {
+        if self.is_newest(id) {
             return self.newest.as_mut();
         }
         let position = self.index.get(&id)?;
@@ -118,7 +122,7 @@ impl Assembler {
     pub(crate) fn take_in_doubt(&mut self) -> Option<Open> {
         let id = self.front()?.id;
         self.handed_out.insert(id);
-        self.take(id)
+        if self.is_newest(id) { self.newest.take() } else { self.take_older(id) }
     }
 
     /// Where the earliest PREPARE of an open transaction begins.
@@ -136,10 +140,11 @@ impl Assembler {
         *self = Self::default();
     }
 
-    fn take(&mut self, id: u64) -> Option<Open> {
-        if self.newest.as_ref().is_some_and(|newest| newest.id == id) {
-            return self.newest.take();
-        }
+    fn is_newest(&self, id: u64) -> bool {
+        self.newest.as_ref().is_some_and(|newest| newest.id == id)
+    }
+
+    fn take_older(&mut self, id: u64) -> Option<Open> {
         let position = self.index.remove(&id)?;
         let open = self.open[(position - self.base) as usize].take();
         while let Some(None) = self.open.front() {

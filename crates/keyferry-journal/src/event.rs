@@ -118,7 +118,7 @@ pub enum Malformed {
 pub struct EventView<'a> {
     kind: EventKind,
     time_ms: u64,
-    fields: [Option<&'a str>; FIELDS],
+    fields: Fields<'a>,
     body: &'a [u8],
 }
 
@@ -214,19 +214,28 @@ impl<'a> EventView<'a> {
         self.field(Field::Outcome) == Some("unknown")
     }
 
-    /// Takes the first event off `bytes` and returns it with what follows.
-    fn decode(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+    /// No event: for one to be read into.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { kind: EventKind::User, time_ms: 0, fields: [None; FIELDS], body: &[] }
+    }
+
+    /// Becomes the first event of `bytes`; returns what follows that.
+    fn decode(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Malformed> {
         if bytes.len() < EVENT_HEADER {
             return Err(Malformed::CutShort);
         }
         let body_length = u32_at(bytes, 0) as usize;
         let field_length = usize::from(u16_at(bytes, 4));
-        let kind = EventKind::of(bytes[6]).ok_or(Malformed::UnknownKind(bytes[6]))?;
-        let time_ms = u64_at(bytes, 8);
+        self.kind = EventKind::of(bytes[6]).ok_or(Malformed::UnknownKind(bytes[6]))?;
+        self.time_ms = u64_at(bytes, 8);
         let rest = &bytes[EVENT_HEADER..];
         let (block, rest) = rest.split_at_checked(field_length).ok_or(Malformed::CutShort)?;
         let (body, rest) = rest.split_at_checked(body_length).ok_or(Malformed::CutShort)?;
-        Ok((Self { kind, time_ms, fields: decode_fields(block)?, body }, rest))
+        self.body = body;
+        self.fields = [None; FIELDS];
+        decode_fields(block, &mut self.fields)?;
+        Ok(rest)
     }
 }
 
@@ -241,10 +250,12 @@ impl fmt::Debug for EventView<'_> {
     }
 }
 
-/// One pass over the field block. Mostly all of it is UTF-8, the tags and lengths between the values as well, and then it is checked once and not value by value.
-fn decode_fields(block: &[u8]) -> Result<[Option<&str>; FIELDS], Malformed> {
+/// What the field block holds, each field in the place of its tag.
+type Fields<'a> = [Option<&'a str>; FIELDS];
+
+/// One pass over the field block, into `fields`: they are too many to be handed on. Mostly all of it is UTF-8, the tags and lengths between the values as well, and then it is checked once and not value by value.
+fn decode_fields<'a>(block: &'a [u8], fields: &mut Fields<'a>) -> Result<(), Malformed> {
     let text = std::str::from_utf8(block).ok();
-    let mut fields = [None; FIELDS];
     let (mut last, mut at) = (0, 0);
     while at < block.len() {
         let Some(&[tag, low, high]) = block[at..].first_chunk::<FIELD_HEADER>() else {
@@ -263,7 +274,7 @@ fn decode_fields(block: &[u8]) -> Result<[Option<&str>; FIELDS], Malformed> {
         }
         (last, at) = (tag, end);
     }
-    Ok(fields)
+    Ok(())
 }
 
 /// The events of one PREPARE.
@@ -301,10 +312,20 @@ impl<'a> Events<'a> {
         self.index.saturating_sub(1)
     }
 
-    fn fail(&mut self, why: Malformed) -> Option<Result<EventView<'a>, Malformed>> {
-        self.failed = true;
+    /// Reads the next event into `event`, of which there may be many and each is large; `false` if there is none. None follows one that is malformed.
+    ///
+    /// # Errors
+    /// What is wrong with it. Then `event` is none.
+    pub fn read(&mut self, event: &mut EventView<'a>) -> Result<bool, Malformed> {
+        if self.failed || (self.left == 0 && self.rest.is_empty()) {
+            return Ok(false);
+        }
         self.index += 1;
-        Some(Err(why))
+        let decoded = if self.left == 0 { Err(Malformed::Surplus) } else { event.decode(self.rest) };
+        self.failed = decoded.is_err();
+        self.rest = decoded?;
+        self.left -= 1;
+        Ok(true)
     }
 }
 
@@ -312,21 +333,8 @@ impl<'a> Iterator for Events<'a> {
     type Item = Result<EventView<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        if self.left == 0 {
-            return if self.rest.is_empty() { None } else { self.fail(Malformed::Surplus) };
-        }
-        match EventView::decode(self.rest) {
-            Ok((event, rest)) => {
-                self.rest = rest;
-                self.left -= 1;
-                self.index += 1;
-                Some(Ok(event))
-            }
-            Err(why) => self.fail(why),
-        }
+        let mut event = EventView::empty();
+        self.read(&mut event).map(|is_there| is_there.then_some(event)).transpose()
     }
 }
 
@@ -404,6 +412,11 @@ mod tests {
         (Field::Outcome, "unknown"),
     ];
 
+    fn fields_of(block: &[u8]) -> Result<Fields<'_>, Malformed> {
+        let mut fields = [None; FIELDS];
+        decode_fields(block, &mut fields).map(|()| fields)
+    }
+
     #[test]
     fn events_survive() {
         let mut encoder = EventEncoder::new();
@@ -431,6 +444,28 @@ mod tests {
     }
 
     #[test]
+    fn an_event_has_nothing_of_the_one_that_was_read_before_it_into_the_same_place() {
+        let mut encoder = EventEncoder::new();
+        encoder.push(EventKind::Admin, 5, &ALL, b"{}").push(
+            EventKind::User,
+            6,
+            &[(Field::Client, "web")],
+            b"",
+        );
+        let mut payload = encoder.payload().to_vec();
+        payload.push(0);
+        let (mut events, mut event) = (Events::of(&payload), EventView::empty());
+        assert_eq!(events.read(&mut event), Ok(true));
+        assert_eq!((event.kind(), event.id(), event.body()), (EventKind::Admin, Some("e1"), &b"{}"[..]));
+        assert_eq!(events.read(&mut event), Ok(true));
+        let fields = Field::ALL.map(|field| event.field(field).map(|value| (field, value)));
+        assert!(fields.into_iter().flatten().eq([(Field::Client, "web")]));
+        assert_eq!((event.kind(), event.time_ms(), event.body()), (EventKind::User, 6, &b""[..]));
+        assert_eq!(events.read(&mut event), Err(Malformed::Surplus));
+        assert_eq!(events.read(&mut event), Ok(false));
+    }
+
+    #[test]
     fn a_payload_cut_anywhere_is_malformed() {
         let mut encoder = EventEncoder::new();
         encoder.push(EventKind::User, 5, &ALL, b"{}").push(EventKind::User, 6, &ALL, b"{}");
@@ -445,12 +480,12 @@ mod tests {
     fn an_unknown_field_is_skipped_and_a_wrong_one_refused() {
         let field = |tag: u8, value: &[u8]| [&[tag, value.len() as u8, 0], value].concat();
         let known = field(1, b"x");
-        assert_eq!(decode_fields(&[known.clone(), field(200, b"\xFF")].concat()).unwrap()[0], Some("x"));
-        assert_eq!(decode_fields(&[known.clone(), known.clone()].concat()), Err(Malformed::FieldOrder(1)));
-        assert_eq!(decode_fields(&field(0, b"x")), Err(Malformed::FieldOrder(0)));
-        assert_eq!(decode_fields(&field(2, b"\xFF")), Err(Malformed::FieldNotUtf8(2)));
-        assert_eq!(decode_fields(&known[..3]), Err(Malformed::FieldCutShort));
-        assert_eq!(decode_fields(&known[..2]), Err(Malformed::FieldCutShort));
+        assert_eq!(fields_of(&[known.clone(), field(200, b"\xFF")].concat()).unwrap()[0], Some("x"));
+        assert_eq!(fields_of(&[known.clone(), known.clone()].concat()), Err(Malformed::FieldOrder(1)));
+        assert_eq!(fields_of(&field(0, b"x")), Err(Malformed::FieldOrder(0)));
+        assert_eq!(fields_of(&field(2, b"\xFF")), Err(Malformed::FieldNotUtf8(2)));
+        assert_eq!(fields_of(&known[..3]), Err(Malformed::FieldCutShort));
+        assert_eq!(fields_of(&known[..2]), Err(Malformed::FieldCutShort));
     }
 
     /// Lengths from 128 on are no UTF-8, and a character may seem to reach over the end of a value.
@@ -460,13 +495,13 @@ mod tests {
         for length in [0, 1, 127, 128, 191, 194, 255, 256, 0x80C2, 40_000] {
             let value = "x".repeat(length);
             let block = [field(1, "é".as_bytes()), field(2, value.as_bytes()), field(3, b"r1")].concat();
-            let fields = decode_fields(&block).unwrap();
+            let fields = fields_of(&block).unwrap();
             assert_eq!(fields[..3], [Some("é"), Some(&value[..]), Some("r1")], "{length}");
         }
         // Its last byte and the tag behind it are one character.
         let straddling = [field(1, b"x\xC3"), field(0x80, b"")].concat();
         assert!(std::str::from_utf8(&straddling).is_ok());
-        assert_eq!(decode_fields(&straddling), Err(Malformed::FieldNotUtf8(1)));
+        assert_eq!(fields_of(&straddling), Err(Malformed::FieldNotUtf8(1)));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::format::{
 };
 use crate::scanner::{EpochOver, Met, Range, Scanner, Step};
 use crate::storage::{Segment, Storage};
+use crate::window::Span;
 
 pub use crate::scanner::FeedOptions;
 
@@ -100,7 +101,7 @@ pub struct Transaction<'a> {
     /// The node that wrote it; empty if the segment's header cannot be read.
     pub node: &'a str,
     /// Where to go on after this transaction.
-    pub resume: Resume,
+    pub resume: &'a Resume,
     first: Place,
     bytes: &'a [u8],
     /// How long the payload of each PREPARE in `bytes` is.
@@ -131,25 +132,37 @@ pub struct TransactionEvents<'a> {
     lengths: std::slice::Iter<'a, usize>,
 }
 
+impl<'a> TransactionEvents<'a> {
+    /// Reads the next event into `event`, for those who read many of them: it need not be moved then. `false` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::MalformedEvent`]; then `event` is none, and none follows.
+    pub fn read(&mut self, event: &mut EventView<'a>) -> Result<bool, Error> {
+        loop {
+            match self.events.read(event) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {
+                    let Some(length) = self.lengths.next() else { return Ok(false) };
+                    let (payload, rest) = self.bytes.split_at(*length);
+                    self.bytes = rest;
+                    self.events = Events::of(payload);
+                }
+                Err(what) => {
+                    self.lengths = [].iter();
+                    let (segment, place, index) = (self.segment, self.place, self.events.last_index());
+                    return Err(Error::MalformedEvent { segment, place, index, what });
+                }
+            }
+        }
+    }
+}
+
 impl<'a> Iterator for TransactionEvents<'a> {
     type Item = Result<EventView<'a>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.events.next() {
-                Some(Ok(event)) => return Some(Ok(event)),
-                Some(Err(what)) => {
-                    self.lengths = [].iter();
-                    let (segment, place, index) = (self.segment, self.place, self.events.last_index());
-                    return Some(Err(Error::MalformedEvent { segment, place, index, what }));
-                }
-                None => {
-                    let (payload, rest) = self.bytes.split_at(*self.lengths.next()?);
-                    self.bytes = rest;
-                    self.events = Events::of(payload);
-                }
-            }
-        }
+        let mut event = EventView::empty();
+        self.read(&mut event).map(|is_there| is_there.then_some(event)).transpose()
     }
 }
 
@@ -279,8 +292,8 @@ struct Settled {
 /// Where the payloads of a transaction are.
 #[derive(Debug, Clone, Copy)]
 enum Payloads {
-    /// Its only PREPARE is still in the window.
-    InWindow(Prepared),
+    /// That of its only PREPARE is still in the window.
+    InWindow(Span),
     /// They were read again into the scratch buffer.
     InScratch,
     /// The PREPARE at this place cannot be read any more.
@@ -364,18 +377,29 @@ impl Gathered {
         scanner: &mut Scanner<S>,
     ) -> Result<Payloads, Error> {
         self.lengths.clear();
-        let name = |place: Place| SegmentName { epoch, number: place.segment };
-        let first = open.first;
-        if open.more.is_empty() && scanner.peek(name(first.place), first.place.offset, first.length).is_some()
-        {
-            self.lengths.push(first.length - RECORD_HEADER);
-            return Ok(Payloads::InWindow(first));
+        let Open { first: Prepared { place, length }, .. } = *open;
+        let segment = SegmentName { epoch, number: place.segment };
+        match scanner.payload_in_window(segment, place.offset, length) {
+            Some(payload) if open.more.is_empty() => {
+                self.lengths.push(length - RECORD_HEADER);
+                Ok(Payloads::InWindow(payload))
+            }
+            _ => self.read_again(open, epoch, scanner),
         }
+    }
+
+    fn read_again<S: Storage>(
+        &mut self,
+        open: &Open,
+        epoch: Epoch,
+        scanner: &mut Scanner<S>,
+    ) -> Result<Payloads, Error> {
         self.scratch.clear();
         self.scratch.shrink_to(SCRATCH);
-        for prepared in std::iter::once(&first).chain(&open.more) {
-            let Place { offset, .. } = prepared.place;
-            if !scanner.read_again(name(prepared.place), offset, prepared.length, &mut self.scratch)? {
+        for prepared in std::iter::once(&open.first).chain(&open.more) {
+            let Place { segment, offset } = prepared.place;
+            let name = SegmentName { epoch, number: segment };
+            if !scanner.read_again(name, offset, prepared.length, &mut self.scratch)? {
                 return Ok(Payloads::Unreadable(prepared.place));
             }
             self.lengths.push(prepared.length - RECORD_HEADER);
@@ -562,45 +586,48 @@ impl<S: Storage> Feed<S> {
             {
                 return Ok(Some(Ready::Settled(settled)));
             }
-            if let Some(met) = self.scanner.record_at_hand() {
-                self.track_epoch();
-                match self.record(&met)? {
-                    None => continue,
-                    ready => return Ok(ready),
-                }
-            }
-            let step = self.scanner.step(now_ms)?;
-            self.track_epoch();
-            let ready = match step {
-                Step::Record(met) => self.record(&met)?,
-                Step::Segment(header) => self.segment_begun(&header).map(Ready::item),
-                Step::Damage(range) => {
-                    let ready = self.unless_returned(range, Item::Damage(range.public()));
-                    if ready.is_none() {
-                        self.met_again.get_or_insert(range.public());
-                    }
-                    ready
-                }
-                Step::TornTail(range) => self.unless_returned(range, Item::TornTail(range.public())),
-                Step::Abandoned(segment, end) => {
-                    let range = Range { segment, from: end, to: end };
-                    self.unless_returned(range, Item::Abandoned(segment))
-                }
-                Step::MissingSegments { epoch, first, last } => self.missing_segments(epoch, first, last),
-                Step::EpochOver(over) => match self.epoch_over(over, now_ms)? {
-                    AfterEpoch::Return(item) => Some(Ready::item(item)),
-                    AfterEpoch::Continue => None,
-                    AfterEpoch::Wait => return Ok(None),
-                },
-                Step::CaughtUp => {
-                    self.arrive_if_there();
-                    return Ok(None);
-                }
+            let next = match self.scanner.record_at_hand() {
+                Some(met) => Next::Record(met),
+                None => self.step(now_ms)?,
+            };
+            let ready = match next {
+                Next::Record(met) => self.record(&met)?,
+                Next::Return(item) => Some(Ready::item(item)),
+                Next::Continue => None,
+                Next::Wait => return Ok(None),
             };
             if ready.is_some() {
                 return Ok(ready);
             }
         }
+    }
+
+    /// What comes where no record is at hand. Nothing else enters another epoch.
+    fn step(&mut self, now_ms: u64) -> Result<Next, Error> {
+        let step = self.scanner.step(now_ms)?;
+        self.track_epoch();
+        Ok(match step {
+            Step::Record(met) => Next::Record(met),
+            Step::Segment(header) => self.segment_begun(&header).into(),
+            Step::Damage(range) => {
+                let item = self.unless_returned(range, Item::Damage(range.public()));
+                if item.is_none() {
+                    self.met_again.get_or_insert(range.public());
+                }
+                item.into()
+            }
+            Step::TornTail(range) => self.unless_returned(range, Item::TornTail(range.public())).into(),
+            Step::Abandoned(segment, end) => {
+                let range = Range { segment, from: end, to: end };
+                self.unless_returned(range, Item::Abandoned(segment)).into()
+            }
+            Step::MissingSegments { epoch, first, last } => self.missing_segments(epoch, first, last).into(),
+            Step::EpochOver(over) => self.epoch_over(over, now_ms)?,
+            Step::CaughtUp => {
+                self.arrive_if_there();
+                Next::Wait
+            }
+        })
     }
 
     /// Begins the epoch that the scanner has entered, if it is another one.
@@ -666,7 +693,7 @@ impl<S: Storage> Feed<S> {
     /// Whether the COMMIT before the head was written after everything that was returned, in the place of what a power cut had taken: its number says so.
     fn is_settled_since(&self, met: &Met) -> bool {
         let Some(resume) = self.catching_up else { return false };
-        let payload = self.scanner.payload(met).unwrap_or_default();
+        let payload = self.scanner.payload(met.payload);
         CommitMark::of(payload) == CommitMark::Settled
             && self.assembler.get(met.header.transaction).is_some()
             && decode_commit(payload).is_some_and(|number| number > resume.commit)
@@ -675,9 +702,9 @@ impl<S: Storage> Feed<S> {
     fn commit(&mut self, met: &Met) -> Result<Option<Ready>, Error> {
         let Some(current) = &mut self.current else { return Ok(None) };
         let epoch = current.epoch;
-        let payload = self.scanner.payload(met);
-        let mark = payload.map_or(CommitMark::Own, CommitMark::of);
-        let number = payload.and_then(decode_commit).or(current.next_commit).unwrap_or(1);
+        let payload = self.scanner.payload(met.payload);
+        let mark = CommitMark::of(payload);
+        let number = decode_commit(payload).or(current.next_commit).unwrap_or(1);
         if let Some(expected) = current.next_commit.replace(number)
             && expected != number
             && mark != CommitMark::Settled
@@ -722,19 +749,8 @@ impl<S: Storage> Feed<S> {
         }
     }
 
-    /// The segment of a place in the current epoch.
-    fn name(&self, place: Place) -> SegmentName {
-        let epoch = self.current.map_or(Epoch(0), |current| current.epoch);
-        SegmentName { epoch, number: place.segment }
-    }
-
-    fn in_window(&self, prepared: Prepared) -> Option<&[u8]> {
-        let record = self.scanner.peek(self.name(prepared.place), prepared.place.offset, prepared.length)?;
-        Some(&record[RECORD_HEADER..])
-    }
-
     fn gap(&mut self, met: &Met, returned: bool) -> Option<Item<'static>> {
-        let payload = self.scanner.payload(met).and_then(GapPayload::decode);
+        let payload = GapPayload::decode(self.scanner.payload(met.payload));
         let Some(payload) = payload else { return self.unknown(met, returned) };
         if returned {
             return None;
@@ -761,7 +777,7 @@ impl<S: Storage> Feed<S> {
     }
 
     /// Those between where reading began again and the head were reported before; the one where it begins was there then.
-    fn missing_segments(&mut self, epoch: Epoch, first: u32, last: Option<u32>) -> Option<Ready> {
+    fn missing_segments(&mut self, epoch: Epoch, first: u32, last: Option<u32>) -> Option<Item<'static>> {
         let returned = last.zip(self.catching_up).is_some_and(|(last, resume)| {
             first > resume.from.segment && resume.reaches(SegmentName { epoch, number: last + 1 }, 0)
         });
@@ -769,46 +785,42 @@ impl<S: Storage> Feed<S> {
             return None;
         }
         self.arrive();
-        Some(Ready::item(Item::MissingSegments { epoch, first, last }))
+        Some(Item::MissingSegments { epoch, first, last })
     }
 
-    fn unless_returned(&mut self, range: Range, item: Item<'static>) -> Option<Ready> {
+    fn unless_returned(&mut self, range: Range, item: Item<'static>) -> Option<Item<'static>> {
         if self.catching_up.is_some_and(|resume| resume.reaches(range.segment, range.to)) {
             return None;
         }
         self.arrive();
-        Some(Ready::item(item))
+        Some(item)
     }
 
     /// All of the epoch has been read: the transactions still open are in doubt, then the next epoch begins.
-    fn epoch_over(&mut self, over: EpochOver, now_ms: u64) -> Result<AfterEpoch, Error> {
+    fn epoch_over(&mut self, over: EpochOver, now_ms: u64) -> Result<Next, Error> {
         self.arrive();
         if self.assembler.len() > 0 {
             self.draining = true;
-            return Ok(AfterEpoch::Continue);
+            return Ok(Next::Continue);
         }
         let epoch = over.last.epoch;
-        let Some(current) = &mut self.current else { return Ok(AfterEpoch::Wait) };
+        let Some(current) = &mut self.current else { return Ok(Next::Wait) };
         if !current.end_reported {
             current.end_reported = true;
             let commit = current.next_commit.unwrap_or(1).saturating_sub(1);
-            return Ok(AfterEpoch::Return(Item::EpochEnded { epoch, commit, closed: over.closed }));
+            return Ok(Next::Return(Item::EpochEnded { epoch, commit, closed: over.closed }));
         }
         if self.scanner.reopen(now_ms)? {
             current.end_reported = false;
             let first = !std::mem::replace(&mut current.reopening_reported, true);
-            return Ok(if first {
-                AfterEpoch::Return(Item::EpochReopened { epoch })
-            } else {
-                AfterEpoch::Continue
-            });
+            return Ok(if first { Next::Return(Item::EpochReopened { epoch }) } else { Next::Continue });
         }
         Ok(match self.scanner.leave_epoch() {
-            None => AfterEpoch::Wait,
-            Some(SegmentName { number: 0, .. }) => AfterEpoch::Continue,
+            None => Next::Wait,
+            Some(SegmentName { number: 0, .. }) => Next::Continue,
             Some(SegmentName { epoch, number }) => {
                 self.track_epoch();
-                AfterEpoch::Return(Item::MissingSegments { epoch, first: 0, last: Some(number - 1) })
+                Next::Return(Item::MissingSegments { epoch, first: 0, last: Some(number - 1) })
             }
         })
     }
@@ -869,11 +881,11 @@ impl<S: Storage> Feed<S> {
         let epoch = self.current.map_or(Epoch(0), |current| current.epoch);
         let &Settled { id, first, commit, outcome, written_ms, payloads } = settled;
         let bytes = match payloads {
-            Payloads::InWindow(prepared) => self.in_window(prepared),
+            Payloads::InWindow(payload) => Some(self.scanner.payload(payload)),
             Payloads::InScratch => Some(&self.gathered.scratch[..]),
             Payloads::Unreadable(_) => None,
         };
-        let (Some(bytes), Some(resume)) = (bytes, self.after_last) else {
+        let (Some(bytes), Some(resume)) = (bytes, &self.after_last) else {
             let place = if let Payloads::Unreadable(place) = payloads { place } else { first };
             let cause = LostCause::Unreadable(place);
             return Item::LostTransaction { epoch, commit, id, outcome, cause };
@@ -893,11 +905,18 @@ impl<S: Storage> Feed<S> {
     }
 }
 
-/// What follows the end of an epoch.
-enum AfterEpoch {
+/// How it goes on.
+enum Next {
+    Record(Met),
     Return(Item<'static>),
     Continue,
     Wait,
+}
+
+impl From<Option<Item<'static>>> for Next {
+    fn from(item: Option<Item<'static>>) -> Self {
+        item.map_or(Self::Continue, Self::Return)
+    }
 }
 
 impl Range {

@@ -19,7 +19,7 @@ use crate::format::{
     Salt, SegmentHeader, SegmentName,
 };
 use crate::storage::{Segment, Storage};
-use crate::window::Window;
+use crate::window::{Span, Window};
 
 /// How often what is looked at while there is nothing to read. All in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +162,8 @@ pub(crate) struct Met {
     pub(crate) header: RecordHeader,
     pub(crate) segment: SegmentName,
     pub(crate) offset: u64,
+    /// Its payload, as long as it has not been consumed.
+    pub(crate) payload: Span,
 }
 
 impl Met {
@@ -176,7 +178,7 @@ impl Met {
 
 /// What lies at an offset.
 enum Probe {
-    Whole(RecordHeader),
+    Whole(Met),
     /// The segment ends at or before the offset.
     Nothing,
     /// What there is could be the beginning of a record.
@@ -311,13 +313,19 @@ impl<S: Storage> Scanner<S> {
 
     /// The record at the cursor, if it is in the window as a whole, as nearly all are. What else there is only [`Scanner::step`] tells.
     pub(crate) fn record_at_hand(&self) -> Option<Met> {
-        let Cursor { segment, salt, offset, .. } =
-            self.cursor.as_ref().filter(|cursor| cursor.stage == Stage::Records)?;
-        let rest = self.window.rest(*segment, *offset);
-        let header = RecordHeader::decode(rest.first_chunk()?)?;
-        let record = rest.get(..header.length())?;
-        let met = Met { header, segment: *segment, offset: *offset };
-        header.verify(*salt, *offset, record).then_some(met)
+        let cursor = self.cursor.as_ref().filter(|cursor| cursor.stage == Stage::Records)?;
+        self.record_in_window(cursor, cursor.offset)
+    }
+
+    /// The record at `offset` of the segment that the cursor is in, if it is valid and in the window as a whole.
+    fn record_in_window(&self, cursor: &Cursor, offset: u64) -> Option<Met> {
+        let segment = cursor.segment;
+        let rest = self.window.rest(segment, offset)?;
+        let bytes = self.window.bytes(rest);
+        let header = RecordHeader::decode(bytes.first_chunk()?)?;
+        let record = bytes.get(..header.length())?;
+        let payload = rest.part(RECORD_HEADER, header.payload);
+        header.verify(cursor.salt, offset, record).then_some(Met { header, segment, offset, payload })
     }
 
     /// What lies at the cursor. Moves past everything but records and the ends of epochs.
@@ -351,15 +359,15 @@ impl<S: Storage> Scanner<S> {
         Some(next)
     }
 
-    /// Reads the payload of `met`, which was just returned by [`Scanner::step`].
-    pub(crate) fn payload(&self, met: &Met) -> Option<&[u8]> {
-        let record = self.window.peek(met.segment, met.offset, met.header.unpadded())?;
-        Some(&record[RECORD_HEADER..])
+    /// A payload that was found in the window since the last [`Scanner::step`].
+    pub(crate) fn payload(&self, span: Span) -> &[u8] {
+        self.window.bytes(span)
     }
 
-    /// The record of `length` bytes (without padding) at `offset`, if it is still in the window.
-    pub(crate) fn peek(&self, segment: SegmentName, offset: u64, length: usize) -> Option<&[u8]> {
-        self.window.peek(segment, offset, length)
+    /// Where the payload of a record of `length` bytes (without padding) at `offset` is, if it is still in the window.
+    pub(crate) fn payload_in_window(&self, segment: SegmentName, offset: u64, length: usize) -> Option<Span> {
+        let record = self.window.span(segment, offset, length)?;
+        Some(record.part(RECORD_HEADER, length - RECORD_HEADER))
     }
 
     /// Reads a record of `length` bytes (without padding) again and appends its payload to `out`. `false` if what is
@@ -473,12 +481,12 @@ impl<S: Storage> Scanner<S> {
     }
 
     fn record(&mut self, cursor: Cursor, now_ms: u64) -> Result<Step, Error> {
-        if let Probe::Whole(header) = self.probe(cursor, cursor.offset)? {
-            return Ok(met(cursor, header));
+        if let Probe::Whole(met) = self.probe(cursor, cursor.offset)? {
+            return Ok(Step::Record(met));
         }
         self.window.discard_from(cursor.offset);
         match self.probe(cursor, cursor.offset)? {
-            Probe::Whole(header) => Ok(met(cursor, header)),
+            Probe::Whole(met) => Ok(Step::Record(met)),
             Probe::Nothing => self.nothing(cursor, now_ms),
             Probe::Partial => self.invalid(cursor, true, now_ms),
             Probe::Bad => self.invalid(cursor, false, now_ms),
@@ -665,7 +673,8 @@ impl<S: Storage> Scanner<S> {
         }
     }
 
-    fn probe(&mut self, Cursor { segment, salt, .. }: Cursor, offset: u64) -> Result<Probe, Error> {
+    fn probe(&mut self, cursor: Cursor, offset: u64) -> Result<Probe, Error> {
+        let Cursor { segment, salt, .. } = cursor;
         let available = self.fill(segment, offset, RECORD_HEADER)?;
         if available == 0 {
             return Ok(Probe::Nothing);
@@ -682,9 +691,7 @@ impl<S: Storage> Scanner<S> {
                 matches!(header.kind, Kind::Unknown(_)) || header.has_flipped_length(salt, offset, rest);
             return Ok(if bad { Probe::Bad } else { Probe::Partial });
         }
-        let record = self.window.peek(segment, offset, header.unpadded()).unwrap_or_default();
-        let valid = header.verify(salt, offset, record);
-        Ok(if valid { Probe::Whole(header) } else { Probe::Bad })
+        Ok(self.record_in_window(&cursor, offset).map_or(Probe::Bad, Probe::Whole))
     }
 
     /// The offset of the first valid record after the cursor.
@@ -737,10 +744,6 @@ impl<S: Storage> Scanner<S> {
 /// Where reading goes on in a segment that was taken for finished without SEAL or CLOSE.
 fn resumed_stage(cursor: &Cursor) -> Stage {
     if cursor.offset == 0 { Stage::Header } else { Stage::Records }
-}
-
-fn met(cursor: Cursor, header: RecordHeader) -> Step {
-    Step::Record(Met { header, segment: cursor.segment, offset: cursor.offset })
 }
 
 /// Where in `bytes`, which begin at a multiple of [`ALIGNMENT`], the first marker is.

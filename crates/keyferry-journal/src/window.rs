@@ -19,6 +19,20 @@ const KEEP: usize = 256 << 10;
 /// The most that is asked of the disk at once, in bytes: small enough to stay in the processor's cache.
 const READ: usize = 256 << 10;
 
+/// Bytes that are here, until the window is filled again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    from: usize,
+    to: usize,
+}
+
+impl Span {
+    /// `length` of them from the one numbered `from` on; the caller has checked that there are as many.
+    pub(crate) fn part(self, from: usize, length: usize) -> Self {
+        Self { from: self.from + from, to: self.from + from + length }
+    }
+}
+
 /// A stretch of one segment.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -66,18 +80,27 @@ impl Window {
 
     /// The bytes of the segment from `offset` on, if all of them are here.
     pub(crate) fn peek(&self, segment: SegmentName, offset: u64, length: usize) -> Option<&[u8]> {
+        self.span(segment, offset, length).map(|span| self.bytes(span))
+    }
+
+    /// Where the bytes of the segment from `offset` on are, if all of them are here.
+    pub(crate) fn span(&self, segment: SegmentName, offset: u64, length: usize) -> Option<Span> {
+        let rest = self.rest(segment, offset)?;
+        (length <= rest.to - rest.from).then(|| rest.part(0, length))
+    }
+
+    /// Where all that is here of the segment from `offset` on is, which may be nothing.
+    pub(crate) fn rest(&self, segment: SegmentName, offset: u64) -> Option<Span> {
         if self.segment != Some(segment) {
             return None;
         }
         let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
-        self.buffer[..self.filled].get(from..from.checked_add(length)?)
+        (from <= self.filled).then_some(Span { from, to: self.filled })
     }
 
-    /// All that is here of the segment from `offset` on; empty if nothing is.
-    pub(crate) fn rest(&self, segment: SegmentName, offset: u64) -> &[u8] {
-        let from = offset.checked_sub(self.start).filter(|_| self.segment == Some(segment));
-        let from = from.and_then(|from| usize::try_from(from).ok());
-        from.and_then(|from| self.buffer[..self.filled].get(from..)).unwrap_or_default()
+    /// The bytes that were found there since the window was filled last.
+    pub(crate) fn bytes(&self, span: Span) -> &[u8] {
+        &self.buffer[..self.filled][span.from..span.to]
     }
 
     /// Forgets the bytes from `offset` on, because the disk may hold others by now.
@@ -161,7 +184,7 @@ mod tests {
             let need = 1000.min(bytes.len() - offset);
             assert!(window.fill(&mut storage, NAME, offset as u64, need).unwrap() >= need);
             assert_eq!(window.peek(NAME, offset as u64, need), Some(&bytes[offset..offset + need]));
-            let rest = window.rest(NAME, offset as u64);
+            let rest = window.bytes(window.rest(NAME, offset as u64).unwrap());
             assert!(rest.len() >= need && bytes[offset..].starts_with(rest));
             let back = offset.saturating_sub(KEEP - 1000);
             assert_eq!(
@@ -174,7 +197,7 @@ mod tests {
         assert_eq!(window.size(), SIZE);
         let other = SegmentName { number: 1, ..NAME };
         let elsewhere = [(other, bytes.len() - 1), (NAME, 0), (NAME, bytes.len() + 1)];
-        assert!(elsewhere.iter().all(|(name, offset)| window.rest(*name, *offset as u64).is_empty()));
+        assert!(elsewhere.iter().all(|(name, offset)| window.rest(*name, *offset as u64).is_none()));
     }
 
     #[test]

@@ -272,7 +272,7 @@ fn places_beyond_four_gibibytes_are_read() {
     let after = {
         let Some(Item::Transaction(transaction)) = feed.next(0).unwrap() else { panic!("no transaction") };
         assert_eq!(Seen::of(&Item::Transaction(transaction)), committed(epoch, 2, &["far"]));
-        transaction.resume
+        *transaction.resume
     };
     assert_eq!(after.head.offset, far + bytes.len() as u64);
     assert_eq!(feed.backlog(Some(&after), 5000).unwrap(), 0);

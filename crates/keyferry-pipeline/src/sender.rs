@@ -221,22 +221,16 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         }
         self.enter(transaction.epoch);
         let mut cursor = Cursor { index: 0, sequence: self.next_sequence, filtered: 0 };
-        let mut events = transaction.events();
-        loop {
-            // Looked at where it is: an event is large to be moved.
-            let hindrance = match events.next() {
-                Some(Ok(ref event)) => self.send_event(transaction, event, &mut cursor, clock),
-                Some(Err(error)) => return Err(error),
-                None => break,
-            };
-            if let Some(hindrance) = hindrance {
+        let (mut events, mut event) = (transaction.events(), EventView::empty());
+        while events.read(&mut event)? {
+            if let Some(hindrance) = self.send_event(transaction, &event, &mut cursor, clock) {
                 return Ok(hindrance);
             }
         }
         self.report.filtered += cursor.filtered;
         self.next_sequence = cursor.sequence;
         self.already_sent = 0;
-        self.reach(transaction.resume, transaction.written_ms);
+        self.reach(*transaction.resume, transaction.written_ms);
         Ok(Sent::All)
     }
 
@@ -486,7 +480,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
         Ok(Sent::Instead(Box::new(PendingGap {
             gap: gap::of_dropped(transaction, &tally),
             time_ms: transaction.written_ms,
-            resume: Some(transaction.resume),
+            resume: Some(*transaction.resume),
         })))
     }
 
@@ -495,7 +489,7 @@ impl<K: Sink, A: Aside> Sender<K, A> {
             return Sent::Failed(Failure::transient(format!("cannot lay aside events in doubt: {error}")));
         }
         self.meet_all(transaction);
-        self.reach(transaction.resume, transaction.written_ms);
+        self.reach(*transaction.resume, transaction.written_ms);
         Sent::All
     }
 }

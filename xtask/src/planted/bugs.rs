@@ -49,15 +49,15 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "the reader ignores the checksum",
         file: "crates/keyferry-journal/src/format.rs",
-        right: "salt.checksum(offset, &record[8..self.unpadded()]) == self.checksum",
-        wrong: "salt.checksum(offset, &record[8..self.unpadded()]) == self.checksum || self.checksum != 0",
+        right: "salt.checksum(offset, [&record[8..self.unpadded()]]) == self.checksum",
+        wrong: "salt.checksum(offset, [&record[8..self.unpadded()]]) == self.checksum || self.checksum != 0",
         test: Test::Package("keyferry-journal", "reading"),
     },
     Bug {
         name: "events are published before their COMMIT",
         file: "crates/keyferry-journal/src/feed.rs",
-        right: "                    self.arrive_if_there();\n                    return Ok(None);",
-        wrong: "                    self.arrive_if_there();\n                    self.draining = self.assembler.len() > 0;\n                    if self.draining { continue; }\n                    return Ok(None);",
+        right: "                self.arrive_if_there();\n                Next::Wait",
+        wrong: "                self.arrive_if_there();\n                self.draining = self.assembler.len() > 0;\n                if self.draining { Next::Continue } else { Next::Wait }",
         test: Test::Simulation,
     },
     Bug {
@@ -84,8 +84,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "damage is passed in silence",
         file: "crates/keyferry-journal/src/feed.rs",
-        right: "let ready = self.unless_returned(range, Item::Damage(range.public()));",
-        wrong: "let ready: Option<Ready> = None;",
+        right: "let item = self.unless_returned(range, Item::Damage(range.public()));",
+        wrong: "let item: Option<Item<'static>> = None;",
         test: Test::Package("keyferry-journal", "reading"),
     },
     Bug {

@@ -49,10 +49,10 @@ pub fn each_kept(
         heard = Instant::now();
         let numbers = numbering.numbers(&item)?;
         if let Item::Transaction(transaction) = item {
-            if place(&transaction.resume) > place(&end.resume) {
+            if place(transaction.resume) > place(&end.resume) {
                 break;
             }
-            let first = numbering.enter(&transaction.resume, &whole)?;
+            let first = numbering.enter(transaction.resume, &whole)?;
             if rules.publishes(transaction.outcome) {
                 visit(&transaction, first)?;
             }
