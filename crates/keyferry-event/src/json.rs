@@ -52,12 +52,13 @@ pub(crate) fn name(text: &[u8], at: usize) -> Result<(Cow<'_, [u8]>, usize), Not
 
 /// Where the number, `true`, `false` or `null` ends that begins at `at`.
 pub(crate) fn end_of_literal(text: &[u8], at: usize) -> Result<usize, NotJson> {
-    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.');
+    let is_of_number = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'e' | b'E' | b'+' | b'-' | b'.');
+    let is_part = |byte: &u8| byte.is_ascii_lowercase() || is_of_number(&byte);
     let end = match &text[at..] {
         [b't', b'r', b'u', b'e', ..] | [b'n', b'u', b'l', b'l', ..] => at + 4,
         [b'f', b'a', b'l', b's', b'e', ..] => at + 5,
         number @ ([b'-', b'0'..=b'9', ..] | [b'0'..=b'9', ..]) => {
-            at + number.iter().take_while(|byte| is_part(byte)).count()
+            at + number.iter().take_while(is_of_number).count()
         }
         _ => return Err(NotJson),
     };

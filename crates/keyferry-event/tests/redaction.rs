@@ -147,9 +147,25 @@ fn a_representation_that_is_spelt_unusually_is_searched_all_the_same() {
         r#"{\"a\":\"x\\\"y\\\\\",\"secret\":[\"s1\",{\"b\":\"s1\"}]}"#,
         r#"{\"a\":\"{\\\"secret\\\":\\\"s1\\\"}\",\"b\":[1,true,null]}"#,
         r#"[{\"value\":\"s1\",\"type\":\"password\"}]"#,
+        r#"\u0020\n\u007B\"secret\":\"s1\"}"#,
+        r#"{\"type\":\"pa\u0073sword\",\"value\":\"s1\"}"#,
+        r#"{\"type\":\"pa\\u0073sword\",\"value\":\"s1\"}"#,
+        r#"{\"value\":\"s1\",\"value\":\"s1\"}"#,
     ] {
         masked(representation);
     }
+}
+
+#[test]
+fn a_shape_is_known_however_it_is_spelt() {
+    let masked = |content: &str, expected: &str| {
+        let event = |content: &str| format!(r#"{{"details":{{"note":"{content}"}}}}"#);
+        assert_eq!(redacted(&Redaction::default(), &event(content)), event(expected), "{content}");
+    };
+    masked(r"an \u0065yJabcde.abcdef\u0067h.x\u0079\n\u0061", &format!(r"an {MASK}\n\u0061"));
+    masked(r"-----BEGIN \u0050RIVATE KEY-----\nMII", MASK);
+    masked(r"MIIG\/gIBADANBgkqhkiG9w0BAQ", MASK);
+    masked(r"\u0061eyJabcde.abcdefgh.x", r"\u0061eyJabcde.abcdefgh.x");
 }
 
 /// What the provider is held to as well: `SecretMaskTest`.
@@ -218,6 +234,33 @@ fn fields_are_redacted_by_path() {
     let [user, name] = ["userId", "username"]
         .map(|field| hashed.split(&format!("\"{field}\":\"")).nth(1).unwrap()[..32].to_owned());
     assert!(user != name && user.bytes().all(|byte| byte.is_ascii_hexdigit()), "{user} {name}");
+}
+
+#[test]
+fn what_a_rule_does_to_the_type_of_a_credential_does_not_tell_its_value() {
+    let event = r#"{"representation":"{\"type\":\"password\",\"value\":\"s1\"}"}"#;
+    for (rule, kind) in [("keep", r#"\"password\""#), ("mask", r#"\"**********\""#), ("drop", "null")] {
+        let expected = format!(r#"{{"representation":"{{\"type\":{kind},\"value\":\"{MASK}\"}}"}}"#);
+        assert_eq!(redacted(&rules(&format!("**.type = {rule}")), event), expected);
+    }
+    assert_eq!(redacted(&rules("representation.value = keep"), event), event);
+}
+
+#[test]
+fn a_path_leads_through_a_value_that_is_json() {
+    let event = r#"{"value":"{\"a\":\"b\"}"}"#;
+    let expected = format!(r#"{{"value":"{{\"a\":\"{MASK}\"}}"}}"#);
+    assert_eq!(redacted(&rules("value.a = mask; a = drop"), event), expected);
+}
+
+#[test]
+fn the_id_in_a_path_is_hashed_however_the_path_is_spelt() {
+    let of = |event: &str| redacted(&rules("userId = hash; resourcePath = hash-user"), event);
+    let hash = of(r#"{"userId":"u1"}"#)[11..43].to_owned();
+    for slash in ["/", r"\/", r"\u002f"] {
+        let event = format!(r#"{{"resourcePath":"users{slash}u1{slash}groups"}}"#);
+        assert_eq!(of(&event), format!(r#"{{"resourcePath":"users{slash}{hash}{slash}groups"}}"#));
+    }
 }
 
 /// Key and headers would give away what the JSON does not.

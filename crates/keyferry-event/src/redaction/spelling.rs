@@ -32,6 +32,9 @@ pub(super) trait Spelling {
         if is_quote { Ok(at + Self::QUOTE.len()) } else { Err(NotJson) }
     }
 
+    /// What the content of a string, at `place`, stands for.
+    fn meaning(text: &[u8], place: Range<usize>) -> Result<Cow<'_, [u8]>, NotJson>;
+
     /// The content of the string at `at`.
     fn string(text: &[u8], at: usize) -> Result<Range<usize>, NotJson> {
         let begin = Self::after_quote(text, at)?;
@@ -62,6 +65,10 @@ impl Spelling for Plain {
 
     fn name(text: &[u8], at: usize) -> Result<(Cow<'_, [u8]>, usize), NotJson> {
         json::name(text, at)
+    }
+
+    fn meaning(text: &[u8], place: Range<usize>) -> Result<Cow<'_, [u8]>, NotJson> {
+        Ok(json::decoded(&text[place]))
     }
 }
 
@@ -101,6 +108,11 @@ impl Spelling for Escaped {
         } else {
             Err(NotJson)
         }
+    }
+
+    fn meaning(text: &[u8], place: Range<usize>) -> Result<Cow<'_, [u8]>, NotJson> {
+        let content = &text[place];
+        if near::find(b'\\', content).is_none() { Ok(Cow::Borrowed(content)) } else { Err(NotJson) }
     }
 }
 

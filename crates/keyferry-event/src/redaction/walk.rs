@@ -54,8 +54,8 @@ enum Why {
 #[derive(Default)]
 struct Credential {
     is_one: bool,
-    /// Its `value`, where the text of the object has it, which waits for the `type`.
-    value: Option<Range<usize>>,
+    /// Its `value`, where the text of the object has it, and what holds for it. It waits for the `type`.
+    value: Option<(Range<usize>, Under)>,
 }
 
 impl Walk<'_> {
@@ -127,8 +127,8 @@ impl Walk<'_> {
                 _ => return Err(NotJson),
             }
         }
-        if let Some(value) = credential.value {
-            let action = (credential.is_one && !is_harmless(&text[value.clone()])).then_some(Why::Secret);
+        if let Some((value, under)) = credential.value {
+            let action = credential.is_one.then_some(Why::Secret);
             self.string::<S>(text, value, Under { action, ..under })?;
         }
         Ok(at + 1)
@@ -149,19 +149,20 @@ impl Walk<'_> {
         let is_representation = self.level::<S>() == 0 && *name == *b"representation";
         let under = Under { places, action, is_representation, ..under };
         let is_string = || text.get(value) == S::QUOTE.first();
+        // Whatever is done to the type: what it says of the value holds.
+        if self.suspicion.of_name && *name == *b"type" && is_string() {
+            credential.is_one |= is_type_of_credential(&S::meaning(text, S::string(text, value)?)?);
+        }
         match action {
             Some(Why::Rule(Action::Drop)) => self.drop::<S>(text, value, under),
-            None if self.suspicion.of_name && *name == *b"type" && is_string() => {
+            None if self.suspicion.of_name && *name == *VALUE && is_string() => {
                 let content = S::string(text, value)?;
                 let end = content.end + S::QUOTE.len();
-                credential.is_one |= is_type_of_credential(&text[content.clone()]);
-                self.string::<S>(text, content, under)?;
-                Ok(end)
-            }
-            None if *name == *VALUE && credential.value.is_none() && is_string() => {
-                let content = S::string(text, value)?;
-                let end = content.end + S::QUOTE.len();
-                credential.value = Some(content);
+                // Nobody writes two of them; neither is told apart from the other by those who read them.
+                if let Some((first, under)) = credential.value.replace((content, under)) {
+                    self.string::<S>(text, first, Under { action: Some(Why::Secret), ..under })?;
+                    credential.is_one = true;
+                }
                 Ok(end)
             }
             _ => self.value::<S>(text, value, under),
@@ -212,7 +213,7 @@ impl Walk<'_> {
                 Some(key) => self.edits.put(place, |new| key.write_hash(&decoded(content), new)),
                 None => self.edits.put(place, mask),
             },
-            Why::Rule(Action::HashUser) => self.hash_user(text, place),
+            Why::Rule(Action::HashUser) => self.edit_decoded(text, place, Self::hash_user),
             Why::Rule(Action::TruncateIp) => match truncated(&decoded(content)) {
                 Some(address) => self.edits.put(place, |new| new.extend_from_slice(address.as_bytes())),
                 None if content.is_empty() => {}
@@ -228,7 +229,7 @@ impl Walk<'_> {
         let begin = place.start + "users/".len();
         let place = begin..begin + id.len();
         match self.key {
-            Some(key) => self.edits.put(place, |new| key.write_hash(&decoded(id.as_bytes()), new)),
+            Some(key) => self.edits.put(place, |new| key.write_hash(id.as_bytes(), new)),
             None => self.edits.put(place, |new| new.extend_from_slice(MASK)),
         }
     }
@@ -259,7 +260,7 @@ impl Walk<'_> {
             }
         }
         if self.suspicion.of_shape {
-            self.mask_shapes(text, place);
+            self.edit_decoded(text, place, Self::mask_shapes);
         }
         Ok(())
     }
@@ -308,26 +309,55 @@ impl Walk<'_> {
     }
 
     fn nested(&mut self, text: &[u8], place: Range<usize>, under: Under) -> Result<(), NotJson> {
-        let mut buffer = self.buffers.pop().unwrap_or_default();
-        buffer.clear();
         let mark = self.edits.mark();
-        self.edits.open(text, place, &mut buffer);
-        let found = self.text(&buffer, Under { is_representation: false, depth: DEEPEST, ..under });
-        self.edits.close();
-        self.buffers.push(buffer);
+        let under = Under { is_representation: false, depth: DEEPEST, ..under };
+        let found = self.opened(text, place, |walk, decoded| walk.text(decoded, under));
         if found.is_err() {
             self.edits.undo(mark);
         }
         found
     }
+
+    /// Lets `edit` edit the content of a string, at `place`, as what it stands for.
+    fn edit_decoded(
+        &mut self,
+        text: &[u8],
+        place: Range<usize>,
+        edit: impl FnOnce(&mut Self, &[u8], Range<usize>),
+    ) {
+        if has_escape(&text[place.clone()]) {
+            self.opened(text, place, |walk, decoded| edit(walk, decoded, 0..decoded.len()));
+        } else {
+            edit(self, text, place);
+        }
+    }
+
+    /// Lets `read` read what the string stands for whose content is at `place`: meanwhile that is the innermost text.
+    fn opened<R>(&mut self, text: &[u8], place: Range<usize>, read: impl FnOnce(&mut Self, &[u8]) -> R) -> R {
+        let mut decoded = self.buffers.pop().unwrap_or_default();
+        decoded.clear();
+        self.edits.open(text, place, &mut decoded);
+        let answer = read(self, &decoded);
+        self.edits.close();
+        self.buffers.push(decoded);
+        answer
+    }
 }
 
 /// Whether the content of a string that is spelt so may be an object or a list, as far as that can be told without decoding it.
-fn begins_like_json<S: Spelling>(content: &[u8]) -> bool {
-    match content.get(Escaped::skip_space(content, 0)) {
-        Some(b'{' | b'[') => true,
-        Some(b'\\') => S::STRINGS > 0,
-        _ => false,
+fn begins_like_json<S: Spelling>(mut content: &[u8]) -> bool {
+    loop {
+        content = &content[Escaped::skip_space(content, 0)..];
+        match content {
+            [b'{' | b'[', ..] => return true,
+            [b'\\', ..] if S::STRINGS > 0 => return true,
+            [b'\\', b'u', _, _, _, _, rest @ ..] => match *decoded(&content[..6]) {
+                [b'{' | b'['] => return true,
+                [b' ' | b'\t' | b'\n' | b'\r'] => content = rest,
+                _ => return false,
+            },
+            _ => return false,
+        }
     }
 }
 
