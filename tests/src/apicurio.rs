@@ -1,5 +1,7 @@
 //! A real Apicurio Registry, which speaks Confluent's API below a path of its own.
 
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,10 +12,13 @@ use xtask::cache::Cache;
 use xtask::parts;
 use xtask::tool;
 
+use crate::certificates::Certificate;
 use crate::http::{Answer, Http, Method};
 use crate::process::Server;
 use crate::{Error, Result, log, port, wait};
 
+/// Where below its address Confluent's API is.
+pub const API: &str = "/apis/ccompat/v7";
 const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// A registry with its database. Its address and what was registered stay over restarts.
@@ -22,6 +27,8 @@ pub struct Apicurio {
     program: PathBuf,
     directory: PathBuf,
     port: u16,
+    /// Where it speaks TLS, if it does.
+    secure_port: Option<u16>,
     http: Http,
     server: Option<Server>,
 }
@@ -34,7 +41,36 @@ impl Apicurio {
     pub fn prepare(directory: &Path) -> Result<Self> {
         let program = parts::apicurio(&Cache::from_environment()?)?;
         let directory = directory.to_owned();
-        Ok(Self { program, directory, port: port::free()?, http: Http::new(), server: None })
+        Ok(Self {
+            program,
+            directory,
+            port: port::free()?,
+            secure_port: None,
+            http: Http::new(),
+            server: None,
+        })
+    }
+
+    /// It shows this certificate on a port beside the other.
+    ///
+    /// # Errors
+    /// Where the certificate cannot be written, or there is no port left.
+    pub fn secured(mut self, certificate: &Certificate) -> Result<Self> {
+        for (path, pem) in
+            [(self.certificate(), certificate.pem()?), (self.certificate_key(), certificate.key_pem()?)]
+        {
+            fs::write(&path, pem).map_err(Error::io("write", &path))?;
+        }
+        self.secure_port = Some(port::free()?);
+        Ok(self)
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.directory.join("apicurio.pem")
+    }
+
+    fn certificate_key(&self) -> PathBuf {
+        self.directory.join("apicurio.key")
     }
 
     /// Starts it, and waits until it serves.
@@ -66,6 +102,12 @@ impl Apicurio {
             .env("QUARKUS_HTTP_PORT", self.port.to_string())
             .env("APICURIO_DATASOURCE_URL", database)
             .env("APICURIO_STORAGE_SQL_KIND", "h2");
+        if let Some(port) = self.secure_port {
+            java.env("QUARKUS_HTTP_SSL_PORT", port.to_string())
+                .env("QUARKUS_HTTP_SSL_CERTIFICATE_FILES", self.certificate())
+                .env("QUARKUS_HTTP_SSL_CERTIFICATE_KEY_FILES", self.certificate_key())
+                .env("QUARKUS_HTTP_INSECURE_REQUESTS", "enabled");
+        }
         self.server = Some(Server::start("Apicurio", &mut java, &self.log())?);
         Ok(())
     }
@@ -96,7 +138,17 @@ impl Apicurio {
 
     /// Where its Confluent-compatible API is.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/apis/ccompat/v7", self.port)
+        format!("http://127.0.0.1:{}{API}", self.port)
+    }
+
+    /// Where that is over TLS, by the name `localhost`; nothing listens there unless it is [`Self::secured`].
+    pub fn secure_url(&self) -> String {
+        format!("https://localhost:{}{API}", self.secure_port.unwrap_or_default())
+    }
+
+    /// Where it listens, without TLS.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// Registers a schema under a subject, and answers its id.

@@ -17,6 +17,7 @@ pub mod contest;
 pub mod disk;
 pub mod error;
 pub mod ferry;
+pub mod gate;
 pub mod http;
 pub mod journal;
 pub mod kafka;

@@ -87,7 +87,7 @@ pub struct Tally {
     pub known: usize,
     /// Subjects that were asked for and have none.
     pub waiting: usize,
-    /// What keeps one of them from having one for the longest time, since when.
+    /// What is wrong with the registry, or else what keeps one of them from having one for the longest time; since when.
     pub failing: Option<(Refusal, u64)>,
 }
 
@@ -108,23 +108,21 @@ impl<S: Ord + Clone> Resolver<S> {
 
     /// How it stands with `subject`, which is wanted from now on.
     pub fn look_up(&mut self, subject: &S) -> Standing {
-        match self.subjects.get(subject) {
-            Some(Subject::Known(id)) => return Standing::Known(*id),
-            Some(Subject::Wanted { refusal: Some((refusal, _)), .. }) => {
-                return Standing::Refused(refusal.clone());
-            }
-            Some(Subject::Wanted { refusal: None, .. }) => {}
-            None => {
-                // Each has a jitter of its own.
-                self.random = self.random.wrapping_add(1);
-                let backoff =
-                    Backoff::new(self.settings.first_pause, self.settings.longest_pause, self.random);
-                let wanted = Subject::Wanted { refusal: None, backoff, not_before_ms: 0 };
-                self.subjects.insert(subject.clone(), wanted);
-            }
+        if !self.subjects.contains_key(subject) {
+            // Each has a jitter of its own.
+            self.random = self.random.wrapping_add(1);
+            let backoff = Backoff::new(self.settings.first_pause, self.settings.longest_pause, self.random);
+            let wanted = Subject::Wanted { refusal: None, backoff, not_before_ms: 0 };
+            self.subjects.insert(subject.clone(), wanted);
         }
-        match &self.trouble {
-            Some((trouble, _)) => Standing::Refused(trouble.clone()),
+        let refused = match self.subjects.get(subject) {
+            Some(Subject::Known(id)) => return Standing::Known(*id),
+            Some(Subject::Wanted { refusal, .. }) => refusal.as_ref(),
+            None => None,
+        };
+        // What was said before the registry had trouble may hold no more, and the trouble is to be mended first.
+        match self.trouble.as_ref().or(refused) {
+            Some((refusal, _)) => Standing::Refused(refusal.clone()),
             None => Standing::Asked,
         }
     }
@@ -178,7 +176,7 @@ impl<S: Ord + Clone> Resolver<S> {
         });
         let waiting = waiting.count();
         let trouble = self.trouble.as_ref().filter(|_| waiting > 0);
-        let failing = refused.chain(trouble).min_by_key(|(_, since_ms)| *since_ms).cloned();
+        let failing = trouble.or_else(|| refused.min_by_key(|(_, since_ms)| *since_ms)).cloned();
         Tally { known: self.subjects.len() - waiting, waiting, failing }
     }
 
@@ -355,6 +353,23 @@ mod tests {
             assert_eq!(play.resolver.look_up(&"c"), Standing::Asked, "another one is not refused");
             play.run(60_000, |at_ms, _, _| if at_ms < 30_000 { Err(refusal(kind)) } else { Ok(SchemaId(3)) });
             assert_eq!(play.resolver.look_up(&"a"), Standing::Known(SchemaId(3)), "by itself");
+        }
+    }
+
+    #[test]
+    fn who_is_refused_is_told_of_the_registry_s_trouble_while_there_is_any() {
+        let mut play = Play::of(1);
+        play.resolver.look_up(&"a");
+        let told = |play: &mut Play| {
+            let Tally { failing: Some((refusal, _)), .. } = play.resolver.tally() else { panic!("it waits") };
+            assert_eq!(play.resolver.look_up(&"a"), Standing::Refused(refusal.clone()));
+            refusal.kind
+        };
+        for (until_ms, kind) in
+            [(10_000, Kind::Forbidden), (20_000, Kind::Unauthenticated), (30_000, Kind::Forbidden)]
+        {
+            play.run(until_ms, |_, _, _| Err(refusal(kind)));
+            assert_eq!(told(&mut play), kind);
         }
     }
 

@@ -9,13 +9,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyferry_tests::agent::{self, Agent};
-use keyferry_tests::apicurio::Apicurio;
+use keyferry_tests::apicurio::{API, Apicurio};
+use keyferry_tests::certificates::{Certificate, Validity};
 use keyferry_tests::consumer::{Consumer, Record};
 use keyferry_tests::ferry::{Ferry, Plan};
+use keyferry_tests::gate::{Entry, Gate};
 use keyferry_tests::http::Http;
 use keyferry_tests::journal::Journal;
 use keyferry_tests::kafka;
-use keyferry_tests::{port, wait};
+use keyferry_tests::{log, port, wait};
 use serde_json::Value;
 use xtask::cache::Cache;
 use xtask::{parts, workspace};
@@ -41,8 +43,8 @@ fn sum(text: &str, name: &str, label: &str) -> f64 {
     samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// Waits until nothing is sent because the registry is as `kind` says, and until that is told by everybody who is to tell it.
-fn wait_until_held(ferry: &mut Ferry, kind: &str) {
+/// Waits until nothing is sent because the registry is as `kind` says, and until that is told by everybody who is to tell it, with what is to be done.
+fn wait_until_held(ferry: &mut Ferry, kind: &str, remedy: &str) {
     let (executable, slot) = (ferry.agent.executable().to_owned(), ferry.agent.slot().to_owned());
     let (executable, slot) = (executable.as_path(), slot.as_path());
     wait::until(&format!("a registry that is {kind}"), LIMIT, || (cause(ferry) == kind).then_some(()))
@@ -53,8 +55,14 @@ fn wait_until_held(ferry: &mut Ferry, kind: &str) {
         (breaker["cause"] == "schema-registry" && breaker["state"] != "closed").then_some(())
     })
     .unwrap();
-    let status = ferry.agent.wait_for_state("blocked", LIMIT).unwrap();
-    assert!(status["reason"].as_str().unwrap().contains("schema registry http://127.0.0.1:"), "{status}");
+    wait::until("the reason", LIMIT, || {
+        let status = ferry.agent.status()?;
+        let reason = status["reason"].as_str()?;
+        let is_told = reason.contains("schema registry http") && reason.contains(remedy);
+        (status["state"] == "blocked" && is_told).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", ferry.agent.status()));
+    assert!(!log::lines_with(ferry.agent.log(), remedy).is_empty(), "the log does not say: {remedy}");
     wait::until("the alert", LIMIT, || {
         let output = Command::new(executable).args(["alert", "ls"]).arg(slot).output().unwrap();
         String::from_utf8_lossy(&output.stdout).contains("SchemaRegistry").then_some(())
@@ -62,24 +70,33 @@ fn wait_until_held(ferry: &mut Ferry, kind: &str) {
     .unwrap();
 }
 
+/// The agent begins anew and knows no id, with a registry that is configured by these lines.
+fn begin_anew(ferry: &mut Ferry, plan: &Plan, lines: &str) {
+    ferry.agent.kill().unwrap();
+    ferry.agent.configure(&plan.clone().settings(lines).configuration()).unwrap();
+    ferry.agent.start().unwrap();
+}
+
 #[test]
-fn a_registry_that_is_away_or_frozen_delays_events_and_loses_none() {
+fn a_registry_that_is_away_frozen_closed_or_not_believed_delays_events_and_loses_none() {
     let directory = tempfile::tempdir().unwrap();
-    let mut registry = Apicurio::prepare(directory.path()).unwrap();
+    let authority = Certificate::authority("registry's authority").unwrap();
+    let certificate = authority.issue("registry", Some("localhost"), Validity::Now).unwrap();
+    let mut registry = Apicurio::prepare(directory.path()).unwrap().secured(&certificate).unwrap();
     let alerts = directory.path().join("alerts.toml");
     fs::write(&alerts, "environment = \"test\"\n[override.test.SchemaRegistry]\nfor = \"0s\"\n").unwrap();
     let metrics = format!("127.0.0.1:{}", port::free().unwrap());
     let told = || Http::new().get(&format!("http://{metrics}/metrics")).unwrap().body;
     let settings = format!(
-        "format = \"avro\"\n[destination.registry]\nurl = \"http://127.0.0.1:1, {}\"\ntimeout = \"500ms\"\n[alerts]\nfile = \"{}\"\n[metrics]\nlisten = \"{metrics}\"",
-        registry.url(),
+        "format = \"avro\"\n[alerts]\nfile = \"{}\"\n[metrics]\nlisten = \"{metrics}\"\n[destination.registry]\ntimeout = \"500ms\"",
         alerts.display()
     );
     let plan = Plan::shared("registry").unwrap().rate(100).settings(&settings);
 
     // It is not there when the agent begins.
-    let mut ferry = plan.launch().unwrap();
-    wait_until_held(&mut ferry, "unreachable");
+    let there = format!("url = \"http://127.0.0.1:1, {}\"", registry.url());
+    let mut ferry = plan.clone().settings(&there).launch().unwrap();
+    wait_until_held(&mut ferry, "unreachable", "check destination.registry.url and the network");
     let incidents = said(ferry.agent.executable(), ferry.agent.slot(), &["incident", "ls"]);
     let is_open = |incident: &Value| incident["alert"] == "SchemaRegistry" && incident["state"] == "open";
     assert!(incidents["incidents"].as_array().unwrap().iter().any(is_open), "{incidents}");
@@ -107,8 +124,35 @@ fn a_registry_that_is_away_or_frozen_delays_events_and_loses_none() {
     ferry.wait_for_delivery().unwrap();
     ferry.agent.kill().unwrap();
     ferry.agent.start().unwrap();
-    wait_until_held(&mut ferry, "slow");
+    wait_until_held(&mut ferry, "slow", "check the registry's load");
     registry.resume().unwrap();
+    ferry.wait_for_delivery().unwrap();
+
+    // Before it stands what has trouble, then knows the agent and lets it do nothing, and then does not know it. What is mended is the password's file.
+    let gate = Gate::before(registry.address(), Entry::Refused(503)).unwrap();
+    let password = directory.path().join("password");
+    fs::write(&password, "wrong").unwrap();
+    let closed = format!(
+        "url = \"http://127.0.0.1:{}{API}\"\nusername = \"ferry\"\npassword = \"${{file:{}}}\"",
+        gate.port(),
+        password.display()
+    );
+    begin_anew(&mut ferry, &plan, &closed);
+    wait_until_held(&mut ferry, "failing", "HTTP 503 (see the registry's log)");
+    gate.set(Entry::Refused(403));
+    wait_until_held(&mut ferry, "forbidden", "HTTP 403 (grant the agent the right");
+    gate.set(Entry::Login { username: "ferry".to_owned(), password: "right".to_owned() });
+    wait_until_held(&mut ferry, "unauthenticated", "HTTP 401 (check destination.registry.username");
+    fs::write(&password, "right").unwrap();
+    ferry.wait_for_delivery().unwrap();
+
+    // It shows a certificate of an authority that the agent does not believe, until its file is mended.
+    let believed = directory.path().join("ca.pem");
+    fs::write(&believed, Certificate::authority("another").unwrap().pem().unwrap()).unwrap();
+    let secure = format!("url = \"{}\"\nca_file = \"{}\"", registry.secure_url(), believed.display());
+    begin_anew(&mut ferry, &plan, &secure);
+    wait_until_held(&mut ferry, "insecure", "check destination.registry.ca_file");
+    fs::write(&believed, authority.pem().unwrap()).unwrap();
     ferry.wait_for_delivery().unwrap();
 
     // It dies during delivery and stays away for good: nobody notices.
@@ -263,9 +307,8 @@ fn each_format_is_read_back_by_its_registry_and_what_is_refused_waits_until_it_i
         (of("refused"), of("looked-up"), of("avro"))
     };
     let expected = (Some("incompatible".to_owned()), Some("missing".to_owned()), None);
-    wait::until("what is refused is told", LIMIT, || (causes() == expected).then_some(())).unwrap_or_else(
-        |error| panic!("{error}: {:?}\n{}", causes(), keyferry_tests::log::tail(agent.log())),
-    );
+    wait::until("what is refused is told", LIMIT, || (causes() == expected).then_some(()))
+        .unwrap_or_else(|error| panic!("{error}: {:?}\n{}", causes(), log::tail(agent.log())));
     assert!(!registry.subjects().unwrap().contains(&looked_up), "what is only looked up was registered");
     let output = Command::new(&executable)
         .args(["doctor", "--json", "--config"])
