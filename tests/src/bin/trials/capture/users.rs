@@ -386,6 +386,7 @@ fn account(scene: &Scene) -> Result<()> {
     let wrong = json!({"username": "kim", "email": "no address"});
     http.send(Method::Post, &format!("{base}/"), &token, Some(&wrong))?;
     consents(&http, &base, &token)?;
+    let token = self::token(scene, "kim")?;
     http.send(Method::Delete, &format!("{base}/sessions?current=true"), &token, None)?;
     Ok(())
 }
@@ -395,7 +396,6 @@ fn consents(http: &Http, base: &str, token: &str) -> Result<()> {
     let scopes: Value = json!({"grantedScopes": []});
     http.send(Method::Post, &consent, token, Some(&scopes))?;
     http.send(Method::Put, &consent, token, Some(&scopes))?;
-    http.send(Method::Delete, &consent, token, None)?;
     // A scope that there is not, and then a client.
     let none = json!({"grantedScopes": [{"id": "none", "name": "none"}]});
     http.send(Method::Post, &consent, token, Some(&none))?;
@@ -404,6 +404,8 @@ fn consents(http: &Http, base: &str, token: &str) -> Result<()> {
     http.send(Method::Post, &nowhere, token, Some(&scopes))?;
     http.send(Method::Put, &nowhere, token, Some(&scopes))?;
     http.send(Method::Delete, &nowhere, token, None)?;
+    // The last of them, because it ends the session of the client whose token that is.
+    http.send(Method::Delete, &consent, token, None)?;
     Ok(())
 }
 
