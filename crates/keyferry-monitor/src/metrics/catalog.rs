@@ -49,8 +49,8 @@ catalog! {
         "Events that Kafka has acknowledged, copies included.",
         "It stands still while events are received: see the circuit breaker and `keyferry status`.";
     EVENTS_FILTERED: COUNTER, None, "keyferry_events_filtered_total", ["slot", "destination", "kind"],
-        "Events that no topic of the destination wants.",
-        "Where admin events are wanted, set `topic_admin_events`.";
+        "Events that no topic of the destination wants, of those that were journaled.",
+        "Where admin events are wanted, set `topic_admin_events`. Events of types that no destination wants are not journaled: Keycloak's own `keyferry_events_unwanted_total` counts them.";
     EVENTS_RESENT: COUNTER, None, "keyferry_events_resent_total", ["slot", "destination"],
         "Events handed to the Kafka client again after a failure; each may be a copy.",
         "Consumers must pass over copies by `ce_id`. Look for what fails: `keyferry_records_failed_total`.";

@@ -47,10 +47,43 @@ scrape_configs:
 ## All of them
 ";
 
+const OF_KEYCLOAK: &str = "
+## Keycloak's own
+
+The provider counts what happens before the journal, and what therefore no agent knows, in Keycloak's own metrics (`metrics-enabled`, on Keycloak's management port). Events of types that no destination
+wants are never journaled ([events.md](events.md#what-nobody-wants-is-not-journaled)): they are in `keyferry_events_unwanted_total` there, and in none of the figures above. Counts begin at zero with Keycloak.
+
+| metric | what it counts |
+|---|---|
+";
+
+/// What the provider counts, by name and description as in its `Meters`.
+const OF_PROVIDER: [(&str, &str); 8] = [
+    ("keyferry_events_appended_total", "Events that were written to the journal"),
+    (
+        "keyferry_events_dropped_total",
+        "Events that were lost because they could not be written to the journal",
+    ),
+    (
+        "keyferry_events_unwanted_total",
+        "Events that were not journaled because no destination wants their type",
+    ),
+    ("keyferry_names_failures_total", "Names that are missing in events because looking them up has failed"),
+    (
+        "keyferry_transactions_refused_total",
+        "Transactions that failed because their events could not be journaled",
+    ),
+    ("keyferry_journal_fsync_failures_total", "Times that the journal could not be forced to disk"),
+    ("keyferry_backlog_bytes", "Bytes of the journal that Kafka has not acknowledged, as the agent reports"),
+    ("keyferry_agent_up", "Whether the agent runs"),
+];
+
 /// The page.
 pub fn text() -> String {
     let mut text = INTRODUCTION.to_owned();
     ALL.iter().for_each(|metric| text.push_str(&entry(metric)));
+    text.push_str(OF_KEYCLOAK);
+    OF_PROVIDER.iter().for_each(|(name, what)| text.push_str(&format!("| `{name}` | {what} |\n")));
     text.push_str(&rules::reference());
     text
 }
@@ -71,4 +104,31 @@ fn entry(metric: &Metric) -> String {
         "\n### `{name}`\n\n{help}\n\n- Type: {}{unit}\n- Labels: {labels}\n{buckets}- What to do: {remedy}\n",
         kind.word()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_provider_counts_is_all_told() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../provider/src/main/java/org/keyferry/provider/Meters.java"
+        );
+        let source = std::fs::read_to_string(path).unwrap();
+        let string = |text: &str| text.split('"').nth(1).unwrap().to_owned();
+        let builders: Vec<&str> = source.split(".builder(").collect();
+        let found: Vec<(String, String)> = builders
+            .windows(2)
+            .map(|pair| {
+                // As Micrometer names it for Prometheus.
+                let suffix = if pair[0].ends_with("FunctionCounter") { "_total" } else { "" };
+                let description = pair[1].split(".description(").nth(1).unwrap();
+                (string(pair[1]).replace('.', "_") + suffix, string(description))
+            })
+            .collect();
+        let told = OF_PROVIDER.map(|(name, what)| (name.to_owned(), what.to_owned()));
+        assert_eq!(found, told);
+    }
 }
