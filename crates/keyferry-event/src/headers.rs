@@ -144,6 +144,7 @@ impl Common {
     }
 
     /// Writes the number of the next record in the place of the last one's.
+    #[inline(always)]
     fn renumber(&mut self, sequence: u64, arena: &mut [u8]) {
         let digits = &mut arena[self.digits.clone()];
         if self.sequence.checked_add(1) == Some(sequence) {
@@ -156,20 +157,22 @@ impl Common {
 }
 
 impl Headers {
-    /// Builds the headers of `event`, whose key `write_key` writes to the end of what it gets. Answers where in the arena the key is.
+    /// Builds the headers of `event`, whose key `write_key` writes to the end of what it gets, and answers whether it is the subject as well. Answers where in the arena the key is.
+    ///
+    /// What it consists of is inlined: a call takes about as long as a header does.
     pub(crate) fn build(
         &mut self,
         mode: HeaderMode,
         event: &EventView<'_>,
         envelope: &Envelope<'_>,
         of_user: OfUser<'_>,
-        write_key: impl FnOnce(&mut Vec<u8>),
+        write_key: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> Range<usize> {
         self.begin(mode, event, envelope);
         let start = self.arena.len();
-        write_key(&mut self.arena);
+        let is_subject = write_key(&mut self.arena);
         let key = start..self.arena.len();
-        self.complete(event, envelope, of_user, key.clone());
+        self.complete(event, envelope, of_user, key.clone(), is_subject);
         key
     }
 
@@ -249,6 +252,7 @@ impl Headers {
         envelope: &Envelope<'_>,
         of_user: OfUser<'_>,
         key: Range<usize>,
+        is_subject: bool,
     ) {
         let Self { arena, spans, common: Some(common), clock, .. } = self else { return };
         let start = arena.len();
@@ -269,19 +273,25 @@ impl Headers {
             write_type(event, arena);
             spans[described.event_type].1 = end..arena.len();
             let content_type = described.content_type.clone();
-            self.describe(event, of_user, content_type, key);
+            self.describe(event, of_user, content_type, key, is_subject);
         }
     }
 
     /// What not every event has, and what comes behind it.
+    #[inline(always)]
     fn describe(
         &mut self,
         event: &EventView<'_>,
         of_user: OfUser<'_>,
         content_type: Range<usize>,
         key: Range<usize>,
+        is_subject: bool,
     ) {
-        self.subject(event, of_user);
+        if is_subject {
+            self.spans.push((c"ce_subject", key.clone()));
+        } else {
+            self.subject(event, of_user);
+        }
         self.spans.push((c"content-type", content_type));
         if let Some(traceparent) = event.traceparent() {
             self.text(c"ce_traceparent", traceparent);
@@ -390,6 +400,7 @@ fn write_source(event: &EventView<'_>, arena: &mut Vec<u8>) {
     arena.extend_from_slice(realm.as_bytes());
 }
 
+#[inline(always)]
 fn write_type(event: &EventView<'_>, arena: &mut Vec<u8>) {
     match event.kind() {
         EventKind::User => arena.extend_from_slice(b"org.keycloak.event."),
@@ -409,6 +420,7 @@ fn format(value: std::fmt::Arguments<'_>, arena: &mut Vec<u8>) {
 }
 
 /// Adds one to a number in decimal that has room for it.
+#[inline]
 fn increment(digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         if *digit < b'9' {

@@ -10,16 +10,17 @@ use keyferry_journal::event::{EventKind, EventView};
 
 use crate::redaction::OfUser;
 
-/// Writes the key of `event` to the end of `key`.
+/// Writes the key of `event` to the end of `key`; answers whether it is the user's id, as it may be told.
 ///
 /// The key is the id of the user whom the event concerns: of a user event its `userId`, of an admin event the `{id}` of a resource
 /// path `users/{id}/…`. Where there is none it is `<realm id>/<client id>` for a user event and
 /// `<realm id>/<resource path>` for an admin event; parts that are unknown are empty. Of a user who must not be told the key says nothing,
 /// and the path is left out as well.
-pub(crate) fn write_key(event: &EventView<'_>, of_user: OfUser<'_>, key: &mut Vec<u8>) {
+pub(crate) fn write_key(event: &EventView<'_>, of_user: OfUser<'_>, key: &mut Vec<u8>) -> bool {
     let user = concerned_user(event);
     if let (Some(user), OfUser::Told | OfUser::Hashed(_)) = (user, of_user) {
-        return write_user(user, of_user, key);
+        write_user(user, of_user, key);
+        return true;
     }
     let resource = match event.kind() {
         EventKind::User => event.client(),
@@ -28,6 +29,7 @@ pub(crate) fn write_key(event: &EventView<'_>, of_user: OfUser<'_>, key: &mut Ve
     key.extend_from_slice(event.realm_id().unwrap_or_default().as_bytes());
     key.push(b'/');
     key.extend_from_slice(resource.unwrap_or_default().as_bytes());
+    false
 }
 
 /// Writes the id of a user to the end of `written`, as it may be told.

@@ -71,7 +71,7 @@ impl<'a> Record<'a> {
         resolve(self.spans, self.arena).chain(self.added.iter().copied())
     }
 
-    /// How many bytes the record brings to its destination: key, value and the values of its headers.
+    /// How many bytes the record brings to its destination: key, value and the values of its headers, which count once where one is another.
     #[inline]
     pub fn size(&self) -> usize {
         let added: usize = self.added.iter().map(|header| header.value.len()).sum();
@@ -163,9 +163,7 @@ impl Encoder {
         let of_user = if *redacts_user { redactor.redaction().of_user() } else { OfUser::Told };
         let key = headers.build(*mode, event, envelope, of_user, |arena| {
             let is_keyed = routing.key.as_ref().is_some_and(|template| template.write(event, of_user, arena));
-            if !is_keyed {
-                write_key(event, of_user, arena);
-            }
+            !is_keyed && write_key(event, of_user, arena)
         });
         formatter.begin(*mode, event, envelope, of_user, &headers.arena()[key.clone()]);
         let is_made = routing.topic.as_ref().is_some_and(|template| template.write(event, made));

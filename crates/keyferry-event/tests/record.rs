@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
-use keyferry_event::{Encoder, Envelope, Format, Gap, GapReason, HeaderMode, Record, Span};
+use keyferry_event::{Encoder, Envelope, Format, Gap, GapReason, HeaderMode, Record, Routing, Span};
 use keyferry_journal::event::{EventEncoder, Events, Field};
 use keyferry_journal::{Epoch, EventKind, Outcome};
 use proptest::prelude::*;
@@ -90,6 +90,24 @@ fn what_concerns_no_user_is_keyed_by_realm_and_resource() {
     assert_eq!(key(EventKind::Admin, &[realm, (Field::ResourcePath, "clients/c1")]), "r1/clients/c1");
     assert_eq!(key(EventKind::Admin, &[realm, (Field::ResourcePath, "users/profile")]), "r1/users/profile");
     assert_eq!(key(EventKind::User, &[]), "/");
+}
+
+#[test]
+fn the_subject_is_the_user_whatever_the_key_is() {
+    let fields = [(Field::RealmId, "r1"), (Field::UserId, "u1")];
+    let mut payload = EventEncoder::new();
+    payload.push(EventKind::User, 0, &fields, b"{}");
+    let event = Events::of(payload.payload()).next().unwrap().unwrap();
+    for (template, key) in [(None, "u1"), (Some("{realmId}"), "r1"), (Some("{realmId}/{userId}"), "r1/u1")] {
+        let key_template = template.map(|template| template.parse().unwrap());
+        let routing = Routing { topic: None, key: key_template };
+        let mut encoder = Encoder::new(HeaderMode::CloudEvents).routing(routing);
+        let record = encoder.encode("topic", &event, &ENVELOPE).unwrap();
+        let value =
+            |name: &std::ffi::CStr| record.headers().find(|header| header.name == name).unwrap().value;
+        let seen = [record.key, value(c"ce_partitionkey"), value(c"ce_subject")];
+        assert_eq!(seen, [key.as_bytes(), key.as_bytes(), b"u1"]);
+    }
 }
 
 #[test]

@@ -210,22 +210,26 @@ impl InFlight {
     #[inline]
     pub fn settle(&mut self, token: Token) -> Settled {
         let index = token.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        // Mostly it is the oldest.
+        if index == Some(0)
+            && let Some(entry) = self.records.pop_front()
+        {
+            self.leave_behind(&entry);
+            while let Some(entry) = self.records.pop_front_if(|entry| entry.settled) {
+                self.leave_behind(&entry);
+            }
+            return Settled { content: entry.content, sent_ms: entry.sent_ms };
+        }
         let entry = index.and_then(|index| self.records.get_mut(index)).filter(|entry| !entry.settled);
         let Some(entry) = entry else { panic!("{token:?} is not in flight") };
         entry.settled = true;
-        let settled = Settled { content: entry.content, sent_ms: entry.sent_ms };
-        if token.0 == self.first {
-            self.leave_settled_behind();
-        }
-        settled
+        Settled { content: entry.content, sent_ms: entry.sent_ms }
     }
 
-    /// Drops the oldest records, up to the first that is not settled.
-    fn leave_settled_behind(&mut self) {
-        while let Some(entry) = self.records.pop_front_if(|entry| entry.settled) {
-            self.bytes -= entry.cost as usize;
-            self.first += 1;
-        }
+    /// The oldest record is `entry` no longer.
+    fn leave_behind(&mut self, entry: &Entry) {
+        self.bytes -= entry.cost as usize;
+        self.first += 1;
     }
 
     /// Takes the furthest progress that has been reached, if there is any since the last call.

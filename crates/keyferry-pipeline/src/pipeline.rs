@@ -322,38 +322,43 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
                 return Ok(false);
             }
             let before = self.feed.resume_point();
-            let Some(item) = self.feed.next(clock.monotonic_ms)? else {
-                self.caught_up = true;
-                if let Some(resume) = self.feed.resume_point() {
-                    self.sender.pass(resume, clock);
+            // Looked at where it is: a transaction is large to be moved.
+            match self.feed.next(clock.monotonic_ms) {
+                Err(error) => return Err(error.into()),
+                Ok(None) => {
+                    self.caught_up = true;
+                    if let Some(resume) = self.feed.resume_point() {
+                        self.sender.pass(resume, clock);
+                    }
+                    return Ok(true);
                 }
-                return Ok(true);
-            };
-            (self.caught_up, self.found) = (false, true);
-            match &item {
-                Item::Transaction(transaction) if self.settling.holds_back(transaction, clock) => {
-                    self.feed.seek(before.as_ref())?;
-                    return Ok(false);
-                }
-                Item::Transaction(transaction) => match self.sender.send(transaction, clock)? {
-                    Sent::All => {}
-                    Sent::Full => {
+                Ok(Some(Item::Transaction(ref transaction))) => {
+                    (self.caught_up, self.found) = (false, true);
+                    if self.settling.holds_back(transaction, clock) {
                         self.feed.seek(before.as_ref())?;
                         return Ok(false);
                     }
-                    Sent::Unregistered(topic) => {
-                        self.feed.seek(before.as_ref())?;
-                        if !self.get_schema_id(&topic, clock) {
+                    match self.sender.send(transaction, clock)? {
+                        Sent::All => {}
+                        Sent::Full => {
+                            self.feed.seek(before.as_ref())?;
                             return Ok(false);
                         }
+                        Sent::Unregistered(topic) => {
+                            self.feed.seek(before.as_ref())?;
+                            if !self.get_schema_id(&topic, clock) {
+                                return Ok(false);
+                            }
+                        }
+                        Sent::Failed(failure) => {
+                            self.begin_anew(&failure, clock)?;
+                            return Ok(false);
+                        }
+                        Sent::Instead(pending) => self.pending = Some(*pending),
                     }
-                    Sent::Failed(failure) => {
-                        self.begin_anew(&failure, clock)?;
-                        return Ok(false);
-                    }
-                    Sent::Instead(pending) => self.pending = Some(*pending),
-                },
-                item => {
+                }
+                Ok(Some(ref item)) => {
+                    (self.caught_up, self.found) = (false, true);
                     if let Some(mut gap) = notice(item, &mut self.sender.report) {
                         self.feed.node().clone_into(&mut gap.node);
                         let (time_ms, resume) = (self.feed.created_ms(), self.feed.resume_point());

@@ -176,7 +176,10 @@ impl Formatter {
         key: &[u8],
     ) {
         if self.format == Format::CloudEvents && mode != HeaderMode::CloudEvents {
-            let write_key = |arena: &mut Vec<u8>| arena.extend_from_slice(key);
+            let write_key = |arena: &mut Vec<u8>| {
+                arena.extend_from_slice(key);
+                false
+            };
             self.attributes.build(HeaderMode::CloudEvents, event, envelope, of_user, write_key);
         }
     }

@@ -158,6 +158,7 @@ impl Meter {
     }
 
     /// An event is met for the first time.
+    #[inline]
     pub(crate) fn received(&self, class: EventClass, event: &EventView<'_>) {
         if !IS_ON {
             return;
@@ -169,6 +170,7 @@ impl Meter {
     }
 
     /// What tells of attacks.
+    #[inline]
     fn secure(&self, class: EventClass, event: &EventView<'_>) {
         let cells = match event.event_type() {
             Some("LOGIN") => &self.logins,
@@ -179,6 +181,10 @@ impl Meter {
             }
             _ => return,
         };
+        self.count_by_client(cells, class, event);
+    }
+
+    fn count_by_client(&self, cells: &Cells, class: EventClass, event: &EventView<'_>) {
         let realm = usize::from(class.0) % Names::indexes(REALMS);
         let error = event.error().unwrap_or_default();
         // Of a client that does not exist, whoever tries to log in has chosen the name.
