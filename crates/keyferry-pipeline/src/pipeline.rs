@@ -288,6 +288,9 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         let sent_all = self.send_what_may_be_sent(clock);
         self.sender.tell_observed();
         let sent_all = sent_all?;
+        if !self.sender.outbox.in_flight.is_empty() {
+            self.breaker.sent(clock.monotonic_ms);
+        }
         if self.permit(clock) == Permit::Nothing {
             return Ok(sent_all);
         }

@@ -1041,6 +1041,27 @@ fn a_trouble_that_stays_opens_the_breaker_and_a_probe_finds_that_it_is_over() {
     );
 }
 
+#[test]
+fn a_probe_that_is_not_answered_opens_the_breaker_again() {
+    let mut bench = Bench::new(None, InDoubt::Publish);
+    bench.after(1);
+    let refused = Failure { class: FailureClass::Authentication, reason: "login refused".to_owned() };
+    bench.sink.0.borrow_mut().trouble = Some(refused);
+    assert_eq!(bench.after(1).breaker.state, BreakerState::Open);
+    bench.commit(EventKind::User, "1");
+    assert_eq!(bench.after(3_000).breaker.state, BreakerState::HalfOpen);
+    assert_eq!(bench.sink.values(), ["1"]);
+    let timeout_ms = breaker::Settings::default().probe_timeout.as_millis() as u64;
+    assert_eq!(bench.after(timeout_ms - 1).breaker.state, BreakerState::HalfOpen);
+    let report = bench.after(1);
+    assert_eq!((report.breaker.state, report.breaker.opened_total), (BreakerState::Open, 2));
+    // What was in flight all the time is answered after all.
+    bench.sink.0.borrow_mut().trouble = None;
+    bench.sink.acknowledge_all();
+    let report = bench.after(1);
+    assert_eq!((report.breaker.state, report.published), (BreakerState::Closed, 1));
+}
+
 /// Received, published, sent again, filtered.
 fn counted(bench: &Bench) -> (u64, u64, u64, u64) {
     let meter = &bench.settings.meter;

@@ -194,6 +194,13 @@ pub(super) const BUGS: &[Bug] = &[
         test: Test::Simulation,
     },
     Bug {
+        name: "a probe that is not answered is waited for without an end",
+        file: "crates/keyferry-pipeline/src/pipeline.rs",
+        right: "self.breaker.sent(clock.monotonic_ms);",
+        wrong: "self.breaker.may_retry(clock.monotonic_ms);",
+        test: Test::Package("keyferry-pipeline", "pipeline"),
+    },
+    Bug {
         name: "a refused login does not open the circuit breaker",
         file: "crates/keyferry-pipeline/src/breaker/mod.rs",
         right: "FailureClass::Authentication => Some(Trip::Authentication)",
