@@ -111,6 +111,25 @@ fn the_subject_is_the_user_whatever_the_key_is() {
 }
 
 #[test]
+fn a_time_is_that_of_its_event_whatever_came_before() {
+    let mut encoder = Encoder::new(HeaderMode::CloudEvents);
+    for (time_ms, text) in [
+        (1_761_640_463_007, "2025-10-28T08:34:23.007Z"),
+        (1_761_640_463_007, "2025-10-28T08:34:23.007Z"),
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_761_640_463_008, "2025-10-28T08:34:23.008Z"),
+        (1_761_640_463_007, "2025-10-28T08:34:23.007Z"),
+    ] {
+        let mut payload = EventEncoder::new();
+        payload.push(EventKind::User, time_ms, &[(Field::UserId, "u1")], b"{}");
+        let event = Events::of(payload.payload()).next().unwrap().unwrap();
+        let record = encoder.encode("topic", &event, &ENVELOPE).unwrap();
+        let time = record.headers().find(|header| header.name == c"ce_time").unwrap();
+        assert_eq!((time.value, record.timestamp_ms), (text.as_bytes(), time_ms));
+    }
+}
+
+#[test]
 fn headers_can_be_few_or_none() {
     let fields = [(Field::Id, "e1"), (Field::UserId, "u1")];
     let minimal = headers(&[

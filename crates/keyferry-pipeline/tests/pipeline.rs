@@ -1127,9 +1127,10 @@ fn times_are_from_the_commit_and_from_the_hand_over_to_the_acknowledgement() {
     // The journal dates everything to 1,000 ms; the wall clock is 1,000,000 ms ahead of the bench.
     bench.commit(EventKind::User, "1");
     bench.after(40);
+    let meter = Arc::clone(&bench.settings.meter);
+    assert_eq!(meter.journal_wait().counts().count(), 1, "after a turn all of it is told");
     bench.sink.acknowledge_all();
     bench.after(25);
-    let meter = &bench.settings.meter;
     let sums = [meter.journal_wait(), meter.delivery(), meter.latency()].map(|times| times.counts().sum());
     assert_eq!(sums, [1_000_040 - 1_000, 25, 1_000_065 - 1_000]);
 }
