@@ -4,9 +4,10 @@
 //! this module can accept a record at a place where it was not written. All of it is pure: bytes in, values out.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
-use crc_fast::{CrcAlgorithm, Digest, crc32_iscsi};
+use crc_fast::crc32_iscsi;
 
 /// The first bytes of a segment.
 pub const MAGIC: [u8; 8] = *b"\x89KFJ\r\n\x1a\n";
@@ -16,6 +17,8 @@ pub const VERSION: u16 = 1;
 pub const MARKER: [u8; 4] = *b"\xFFKF\xFE";
 /// Length of a record's header in bytes.
 pub const RECORD_HEADER: usize = 32;
+/// Where the length of the payload lies in a record.
+const LENGTH: Range<usize> = 8..12;
 /// Every record begins at a multiple of this.
 pub const ALIGNMENT: usize = 8;
 /// The longest payload of a record in bytes.
@@ -326,45 +329,48 @@ impl RecordHeader {
         self.unpadded().next_multiple_of(ALIGNMENT)
     }
 
-    /// Whether `record`, the bytes that this header was decoded from and its payload, were written at `offset`.
+    /// Whether `record`, the bytes that this header was decoded from and its payload, were written at `offset`. It is as before afterwards.
     #[must_use]
-    pub fn verify(&self, salt: Salt, offset: u64, record: &[u8]) -> bool {
-        salt.checksum(offset, [&record[8..self.unpadded()]]) == self.checksum
+    pub fn verify(&self, salt: Salt, offset: u64, record: &mut [u8]) -> bool {
+        salt.checksum(offset, &mut record[..self.unpadded()]) == self.checksum
     }
 
     /// Whether `rest`, all that a segment holds from `offset` on, begins with this record as a whole, only that one bit of its length was flipped: it
-    /// seems to end beyond the segment, as a record does whose write was cut short, but with a shorter length its checksum is right.
+    /// seems to end beyond the segment, as a record does whose write was cut short, but with a shorter length its checksum is right. It is as before afterwards.
     #[must_use]
-    pub fn has_flipped_length(&self, salt: Salt, offset: u64, rest: &[u8]) -> bool {
+    pub fn has_flipped_length(&self, salt: Salt, offset: u64, rest: &mut [u8]) -> bool {
         let mut shorter =
             (0..u32::BITS).map(|bit| self.payload & !(1 << bit)).filter(|length| *length < self.payload);
         shorter.any(|payload| {
-            let Some(after_length) = rest.get(12..RECORD_HEADER + payload) else { return false };
-            salt.checksum(offset, [&(payload as u32).to_le_bytes(), after_length]) == self.checksum
+            let Some(record) = rest.get_mut(..RECORD_HEADER + payload) else { return false };
+            record[LENGTH].copy_from_slice(&(payload as u32).to_le_bytes());
+            let is_it = salt.checksum(offset, record) == self.checksum;
+            record[LENGTH].copy_from_slice(&(self.payload as u32).to_le_bytes());
+            is_it
         })
     }
 }
 
-/// The part of a record's checksum that is the same for all records of a segment: the state after it.
+/// The part of a record's checksum that is the same for all records of a segment.
 #[derive(Debug, Clone, Copy)]
-pub struct Salt(u64);
+pub struct Salt(u32);
 
 impl Salt {
     /// The salt of a segment's records.
     #[must_use]
     pub fn of(name: SegmentName) -> Self {
-        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-        digest.update(&name.epoch.0.to_le_bytes());
-        digest.update(&name.number.to_le_bytes());
-        Self(digest.get_state())
+        let epoch = name.epoch.0.to_le_bytes();
+        Self(crc32_iscsi(&[&epoch[..], &name.number.to_le_bytes()].concat()))
     }
 
-    /// The checksum of a record at `offset`, of which `parts` are what begins at its ninth byte.
-    fn checksum<const PARTS: usize>(self, offset: u64, parts: [&[u8]; PARTS]) -> u32 {
-        let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, self.0);
-        digest.update(&offset.to_le_bytes());
-        parts.iter().for_each(|part| digest.update(part));
-        digest.finalize() as u32
+    /// The checksum of `record` at `offset`. Its first eight bytes, marker and checksum, are not part of it: the salt and the offset have their place as long as it is
+    /// computed, so that all lies in one piece. A CRC goes on from another one that is added to the four bytes behind it.
+    fn checksum(self, offset: u64, record: &mut [u8]) -> u32 {
+        let before = u64_at(record, 0).to_le_bytes();
+        record[..8].copy_from_slice(&(offset ^ u64::from(self.0)).to_le_bytes());
+        let checksum = crc32_iscsi(record);
+        record[..8].copy_from_slice(&before);
+        checksum
     }
 }
 
@@ -392,7 +398,7 @@ pub fn encode_record(
     out.extend_from_slice(&transaction.to_le_bytes());
     out.extend_from_slice(&written_ms.to_le_bytes());
     out.extend_from_slice(payload);
-    let checksum = salt.checksum(offset, [&out[start + 8..]]);
+    let checksum = salt.checksum(offset, &mut out[start..]);
     out[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
     let padded = start + (out.len() - start).next_multiple_of(ALIGNMENT);
     out.resize(padded, 0);
@@ -621,10 +627,10 @@ mod tests {
         assert_eq!(bytes.len(), 40);
         let decoded = RecordHeader::decode(bytes.first_chunk().unwrap()).unwrap();
         assert_eq!((decoded.kind, decoded.transaction, decoded.written_ms), (Kind::Commit, 9, 5));
-        assert!(decoded.verify(Salt::of(NAME), 64, &bytes));
-        assert!(!decoded.verify(Salt::of(NAME), 72, &bytes));
-        assert!(!decoded.verify(Salt::of(SegmentName { number: 2, ..NAME }), 64, &bytes));
-        assert!(!decoded.verify(Salt::of(SegmentName { epoch: Epoch(1), ..NAME }), 64, &bytes));
+        assert!(decoded.verify(Salt::of(NAME), 64, &mut bytes));
+        assert!(!decoded.verify(Salt::of(NAME), 72, &mut bytes));
+        assert!(!decoded.verify(Salt::of(SegmentName { number: 2, ..NAME }), 64, &mut bytes));
+        assert!(!decoded.verify(Salt::of(SegmentName { epoch: Epoch(1), ..NAME }), 64, &mut bytes));
         assert_eq!(decode_commit(&bytes[32..]), Some(7));
     }
 
@@ -635,7 +641,9 @@ mod tests {
         for length in 0..bytes.len() {
             let bytes = &bytes[..length];
             let whole = [&salt[..], &72_u64.to_le_bytes(), bytes].concat();
-            assert_eq!(Salt::of(NAME).checksum(72, [bytes]), crc32_iscsi(&whole), "{length}");
+            let mut record = [&b"12345678"[..], bytes].concat();
+            assert_eq!(Salt::of(NAME).checksum(72, &mut record), crc32_iscsi(&whole), "{length}");
+            assert_eq!(record, [&b"12345678"[..], bytes].concat());
         }
     }
 

@@ -258,7 +258,7 @@ impl<S: Storage> Records<S> {
         let Some(header) = RecordHeader::decode(bytes) else { return Ok(Err(not_a_header(bytes))) };
         let available = self.fill(offset, header.length())?;
         if available < header.length() {
-            let rest = self.window.peek(self.segment, offset, available).unwrap_or_default();
+            let rest = self.window.peek_mut(self.segment, offset, available).unwrap_or_default();
             let flipped = header.has_flipped_length(self.salt, offset, rest);
             let end = offset + header.length() as u64;
             return Ok(Err(match header.kind {
@@ -267,7 +267,7 @@ impl<S: Storage> Records<S> {
                 kind => Trouble::RecordCutShort { kind, end },
             }));
         }
-        let record = self.window.peek(self.segment, offset, header.unpadded()).unwrap_or_default();
+        let record = self.window.peek_mut(self.segment, offset, header.unpadded()).unwrap_or_default();
         let valid = header.verify(self.salt, offset, record);
         Ok(if valid { Ok(header) } else { Err(Trouble::Checksum(header.kind)) })
     }

@@ -312,20 +312,20 @@ impl<S: Storage> Scanner<S> {
     }
 
     /// The record at the cursor, if it is in the window as a whole, as nearly all are. What else there is only [`Scanner::step`] tells.
-    pub(crate) fn record_at_hand(&self) -> Option<Met> {
-        let cursor = self.cursor.as_ref().filter(|cursor| cursor.stage == Stage::Records)?;
-        self.record_in_window(cursor, cursor.offset)
+    pub(crate) fn record_at_hand(&mut self) -> Option<Met> {
+        let Cursor { segment, salt, offset, .. } =
+            *self.cursor.as_ref().filter(|cursor| cursor.stage == Stage::Records)?;
+        self.record_in_window(segment, salt, offset)
     }
 
-    /// The record at `offset` of the segment that the cursor is in, if it is valid and in the window as a whole.
-    fn record_in_window(&self, cursor: &Cursor, offset: u64) -> Option<Met> {
-        let segment = cursor.segment;
+    /// The record at `offset` of the segment with this salt, if it is valid and in the window as a whole.
+    fn record_in_window(&mut self, segment: SegmentName, salt: Salt, offset: u64) -> Option<Met> {
         let rest = self.window.rest(segment, offset)?;
-        let bytes = self.window.bytes(rest);
+        let bytes = self.window.bytes_mut(rest);
         let header = RecordHeader::decode(bytes.first_chunk()?)?;
-        let record = bytes.get(..header.length())?;
+        let record = bytes.get_mut(..header.length())?;
         let payload = rest.part(RECORD_HEADER, header.payload);
-        header.verify(cursor.salt, offset, record).then_some(Met { header, segment, offset, payload })
+        header.verify(salt, offset, record).then_some(Met { header, segment, offset, payload })
     }
 
     /// What lies at the cursor. Moves past everything but records and the ends of epochs.
@@ -394,8 +394,9 @@ impl<S: Storage> Scanner<S> {
             }
             filled += count;
         }
-        let record = &out[start..filled];
-        let whole = filled == out.len()
+        let is_there = filled == out.len();
+        let record = &mut out[start..filled];
+        let whole = is_there
             && record.first_chunk().and_then(RecordHeader::decode).is_some_and(|header| {
                 header.kind == Kind::Prepare
                     && header.unpadded() == length
@@ -673,8 +674,7 @@ impl<S: Storage> Scanner<S> {
         }
     }
 
-    fn probe(&mut self, cursor: Cursor, offset: u64) -> Result<Probe, Error> {
-        let Cursor { segment, salt, .. } = cursor;
+    fn probe(&mut self, Cursor { segment, salt, .. }: Cursor, offset: u64) -> Result<Probe, Error> {
         let available = self.fill(segment, offset, RECORD_HEADER)?;
         if available == 0 {
             return Ok(Probe::Nothing);
@@ -686,12 +686,12 @@ impl<S: Storage> Scanner<S> {
         let Some(header) = first.and_then(RecordHeader::decode) else { return Ok(Probe::Bad) };
         let available = available.max(self.fill(segment, offset, header.length())?);
         if available < header.length() {
-            let rest = self.window.peek(segment, offset, available).unwrap_or_default();
+            let rest = self.window.peek_mut(segment, offset, available).unwrap_or_default();
             let bad =
                 matches!(header.kind, Kind::Unknown(_)) || header.has_flipped_length(salt, offset, rest);
             return Ok(if bad { Probe::Bad } else { Probe::Partial });
         }
-        Ok(self.record_in_window(&cursor, offset).map_or(Probe::Bad, Probe::Whole))
+        Ok(self.record_in_window(segment, salt, offset).map_or(Probe::Bad, Probe::Whole))
     }
 
     /// The offset of the first valid record after the cursor.

@@ -83,6 +83,11 @@ impl Window {
         self.span(segment, offset, length).map(|span| self.bytes(span))
     }
 
+    /// As [`Window::peek`], for a record to be verified: whoever changes a byte puts it back.
+    pub(crate) fn peek_mut(&mut self, segment: SegmentName, offset: u64, length: usize) -> Option<&mut [u8]> {
+        self.span(segment, offset, length).map(|span| self.bytes_mut(span))
+    }
+
     /// Where the bytes of the segment from `offset` on are, if all of them are here.
     pub(crate) fn span(&self, segment: SegmentName, offset: u64, length: usize) -> Option<Span> {
         let rest = self.rest(segment, offset)?;
@@ -101,6 +106,11 @@ impl Window {
     /// The bytes that were found there since the window was filled last.
     pub(crate) fn bytes(&self, span: Span) -> &[u8] {
         &self.buffer[..self.filled][span.from..span.to]
+    }
+
+    /// As [`Window::bytes`], for a record to be verified: whoever changes a byte puts it back.
+    pub(crate) fn bytes_mut(&mut self, span: Span) -> &mut [u8] {
+        &mut self.buffer[..self.filled][span.from..span.to]
     }
 
     /// Forgets the bytes from `offset` on, because the disk may hold others by now.

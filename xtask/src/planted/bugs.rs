@@ -49,8 +49,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "the reader ignores the checksum",
         file: "crates/keyferry-journal/src/format.rs",
-        right: "salt.checksum(offset, [&record[8..self.unpadded()]]) == self.checksum",
-        wrong: "salt.checksum(offset, [&record[8..self.unpadded()]]) == self.checksum || self.checksum != 0",
+        right: "salt.checksum(offset, &mut record[..self.unpadded()]) == self.checksum",
+        wrong: "salt.checksum(offset, &mut record[..self.unpadded()]) == self.checksum || self.checksum != 0",
         test: Test::Package("keyferry-journal", "reading"),
     },
     Bug {

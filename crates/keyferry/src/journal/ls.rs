@@ -241,7 +241,9 @@ fn last_kind(storage: &mut SlotStorage, segment: Segment) -> Result<Option<Kind>
             source,
         })?;
     let header = RecordHeader::decode(&bytes).filter(|header| {
-        read == RECORD_HEADER && header.payload == 0 && header.verify(Salt::of(segment.name), offset, &bytes)
+        read == RECORD_HEADER
+            && header.payload == 0
+            && header.verify(Salt::of(segment.name), offset, &mut bytes)
     });
     Ok(header.map(|header| header.kind))
 }
