@@ -52,10 +52,22 @@ impl Activity {
     /// # Errors
     /// Where it is gone, or the kernel does not account for threads.
     pub fn of(pid: Pid) -> Result<Self> {
+        Self::of_threads(pid, "")
+    }
+
+    /// Of the threads of a process whose names begin like this.
+    ///
+    /// # Errors
+    /// As [`Activity::of`].
+    pub fn of_threads(pid: Pid, beginning: &str) -> Result<Self> {
         let tasks = directory(pid).join("task");
         let mut threads = fs::read_dir(&tasks).map_err(Error::io("list", &tasks))?;
         threads.try_fold(Self::default(), |sum, thread| {
             let path = thread.map_err(Error::io("list", &tasks))?.path();
+            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+            if !name.starts_with(beginning) {
+                return Ok(sum);
+            }
             let thread = match Self::of_thread(&path) {
                 // It has ended in between.
                 Err(_) if !path.exists() => Self::default(),

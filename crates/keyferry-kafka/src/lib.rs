@@ -30,6 +30,7 @@ pub mod security;
 mod settings;
 pub mod single;
 pub mod sink;
+mod stall;
 mod statistics;
 pub mod topics;
 pub mod tuner;

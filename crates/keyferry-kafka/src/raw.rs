@@ -13,6 +13,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyferry_event::headers::MAX_HEADERS;
 use keyferry_event::{Failure, Header, Record, Token};
@@ -27,6 +28,7 @@ use crate::raw_admin::{self, Asked};
 use crate::raw_token;
 use crate::raw_verify;
 use crate::settings::Mark;
+use crate::statistics::TopicPartitions;
 use crate::topics::{Answer, Request};
 
 /// What a producer reports.
@@ -53,6 +55,12 @@ pub(crate) struct Undelivered<'a> {
 
 /// A handle on a topic of one producer.
 pub(crate) struct Topic(NonNull<sys::rd_kafka_topic_t>);
+
+/// What librdkafka does to each partition of a list.
+type PartitionOrder = unsafe extern "C" fn(
+    *mut sys::rd_kafka_t,
+    *mut sys::rd_kafka_topic_partition_list_t,
+) -> sys::rd_kafka_resp_err_t;
 
 /// An idempotent producer.
 pub(crate) struct RawProducer {
@@ -200,6 +208,40 @@ impl RawProducer {
             sys::rd_kafka_mem_free(self.client.native_ptr(), cluster.cast());
             sys::rd_kafka_controllerid(self.client.native_ptr(), 0) == -1
         }
+    }
+
+    /// Sends nothing more for now to these partitions, which must exist: librdkafka makes those that do not. What is under way stays so.
+    pub(crate) fn pause(&mut self, partitions: &[TopicPartitions]) {
+        self.pass(partitions, sys::rd_kafka_pause_partitions);
+    }
+
+    /// Goes on sending to these partitions.
+    pub(crate) fn resume(&mut self, partitions: &[TopicPartitions]) {
+        self.pass(partitions, sys::rd_kafka_resume_partitions);
+        self.flush(Duration::ZERO);
+    }
+
+    fn pass(&mut self, partitions: &[TopicPartitions], order: PartitionOrder) {
+        // SAFETY: the client is live. The list is ours until it is destroyed, and copies the names.
+        unsafe {
+            let list = sys::rd_kafka_topic_partition_list_new(0);
+            for TopicPartitions { topic, numbers } in partitions {
+                let Ok(topic) = CString::new(topic.as_str()) else { continue };
+                for number in numbers {
+                    sys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), *number);
+                }
+            }
+            // It has an error for each partition, and none as a whole.
+            order(self.client.native_ptr(), list);
+            sys::rd_kafka_topic_partition_list_destroy(list);
+        }
+    }
+
+    /// Has the threads of the brokers look at what there is to be sent, and waits so long for all of it to be acknowledged.
+    pub(crate) fn flush(&mut self, limit: Duration) {
+        let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client is live. That some is not acknowledged by then is no error of interest.
+        unsafe { sys::rd_kafka_flush(self.client.native_ptr(), limit_ms) };
     }
 
     /// Drops every message that is not yet acknowledged; they are reported as purged.

@@ -13,6 +13,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use keyferry_event::{Failure, FailureClass, Record, SendError, Sink, Token};
 use rdkafka::types::RDKafkaErrorCode;
@@ -22,6 +23,7 @@ use crate::error::{Verdict, advice, verdict};
 use crate::raw::{Event, RawProducer, Undelivered};
 use crate::security::diagnosis::{Diagnosis, is_of_token};
 use crate::settings::{Batching, ProducerSettings, Requests, Role};
+use crate::stall::{Order, Stall};
 use crate::statistics::Traffic;
 use crate::topics::{Answer, Request};
 
@@ -32,7 +34,11 @@ struct Running {
     outstanding: u64,
     /// What was handed over since the last statistics.
     handed_over: HandedOver,
+    stall: Stall,
 }
+
+/// So long partitions that are paused are let loose: the thread of a broker looks at them and sends what may be sent.
+const LOOSE: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Copy, Default)]
 struct HandedOver {
@@ -50,6 +56,8 @@ impl HandedOver {
 pub struct KafkaSink {
     running: Option<Running>,
     wake: Arc<OwnedFd>,
+    /// What times are counted from.
+    origin: Instant,
     settings: ProducerSettings,
     /// How the next producer will be made.
     role: Role,
@@ -86,6 +94,7 @@ impl KafkaSink {
         let mut sink = Self {
             running: None,
             wake,
+            origin: Instant::now(),
             batch_size: settings.batch_size(),
             diagnosis: Diagnosis::new(&settings),
             settings,
@@ -149,7 +158,8 @@ impl KafkaSink {
         })?;
         let batching = self.role.batching;
         let handed_over = HandedOver::default();
-        self.running = Some(Running { producer, batching, outstanding: 0, handed_over });
+        self.running =
+            Some(Running { producer, batching, outstanding: 0, handed_over, stall: Stall::default() });
         Ok(())
     }
 
@@ -158,7 +168,7 @@ impl KafkaSink {
     pub(crate) fn collect(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
         let Some(running) = &mut self.running else { return };
         let (mut refused, mut settled, mut is_quiet) = (false, false, false);
-        let Running { producer, batching, outstanding, handed_over } = running;
+        let Running { producer, batching, outstanding, handed_over, stall } = running;
         let (trouble, answers, traffic) = (&mut self.trouble, &mut self.answers, &mut self.traffic);
         let (record_size, batch_size) = (&mut self.record_size, self.batch_size);
         let (diagnosis, lacks_token) = (&mut self.diagnosis, &mut self.lacks_token);
@@ -197,6 +207,17 @@ impl KafkaSink {
             }
             Event::Answer(answer) => answers.push_back(answer),
         });
+        let partitions = &traffic.partitions;
+        match stall.observe(settled, *outstanding > 0, self.origin.elapsed()) {
+            None => {}
+            Some(Order::Pause) => producer.pause(partitions),
+            Some(Order::Resume) => producer.resume(partitions),
+            Some(Order::Try) => {
+                producer.resume(partitions);
+                producer.flush(LOOSE);
+                producer.pause(partitions);
+            }
+        }
         if is_quiet {
             producer.mute();
         }
@@ -232,6 +253,9 @@ impl Sink for KafkaSink {
         running.producer.unmute();
         match running.producer.produce(token, record, self.settings.mark()) {
             Ok(()) => {
+                if running.outstanding == 0 {
+                    running.stall.begin(self.origin.elapsed());
+                }
                 running.outstanding += 1;
                 running.handed_over.records += 1;
                 running.handed_over.bytes += record.size() as u64;

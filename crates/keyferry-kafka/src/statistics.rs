@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::pool::{BrokerSnapshot, Quantiles};
 
@@ -32,6 +33,15 @@ pub(crate) struct Traffic {
     pub(crate) compression_ratio: Option<f64>,
     /// The same of each broker that it has ever tried to connect to.
     pub(crate) brokers: Vec<BrokerSnapshot>,
+    /// The partitions that it knows.
+    pub(crate) partitions: Vec<TopicPartitions>,
+}
+
+/// Partitions of a topic.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct TopicPartitions {
+    pub(crate) topic: String,
+    pub(crate) numbers: Vec<i32>,
 }
 
 /// The document.
@@ -81,6 +91,16 @@ struct Topic {
     batchsize: Window,
     #[serde(default)]
     batchcnt: Window,
+    /// By number; -1 is where records wait that have no partition yet.
+    #[serde(default)]
+    partitions: HashMap<i32, IgnoredAny>,
+}
+
+impl Topic {
+    fn partitions(&self, topic: &str) -> TopicPartitions {
+        let numbers = self.partitions.keys().copied().filter(|number| *number >= 0);
+        TopicPartitions { topic: topic.to_owned(), numbers: numbers.collect() }
+    }
 }
 
 /// A rolling window, emptied with every document.
@@ -135,6 +155,7 @@ impl Traffic {
             batch_fill: ratio(raw_bytes, (batches * batch_size) as f64).map(|fill| fill.min(1.0)),
             compression_ratio: ratio(raw_bytes, sent_bytes as f64),
             brokers: by_address(brokers()),
+            partitions: document.topics.iter().map(|(name, topic)| topic.partitions(name)).collect(),
         })
     }
 }

@@ -1,8 +1,12 @@
 //! How often the journal is looked at.
 //!
-//! The invariant: **an event waits no longer than the rest for being looked at, and not at all if none came shortly before it.** A look costs a wake-up and some system calls here, and what it hands over wakes the client, the
-//! broker and the client again, whether it finds one event or twenty. So the first event is fetched at once, and after a look that has found all there was the journal is left alone for a moment: what comes
-//! meanwhile goes together. (The same thought as Nagle's for small segments, RFC 896, with a time in place of the acknowledgement.)
+//! The invariant: **an event is looked at at once if none came shortly before it; else it waits for no longer than the rest, or, while something is under way, until all of that is acknowledged.** A look costs a wake-up
+//! and some system calls here, and what it hands over wakes the client, the broker and the client again, whether it finds one event or twenty. So the first event is fetched at once, and after a look that has found all there
+//! was the journal is left alone for a moment: what comes meanwhile goes together.
+//!
+//! Why it is waited for the acknowledgements: the client has one batch of a partition under way at a time. What is handed over meanwhile waits for the answer as well, only that the client, which finds it overdue, asks without
+//! a pause whether it may be sent by now: with librdkafka 2.12 a broker that answers after 20 ms costs a whole processor, and so does one that stands still. In the journal it waits for nothing, and the slower the broker the more goes together.
+//! That is J. Nagle's rule for small segments ([RFC 896](https://www.rfc-editor.org/rfc/rfc896)). It has an end ([`patience_ms`]), because partitions do not answer for each other.
 //!
 //! A pure data structure: no clock, no input or output.
 
@@ -10,6 +14,14 @@ use std::time::Duration;
 
 /// How long the journal is left alone if nobody says otherwise.
 pub const REST: Duration = Duration::from_millis(4);
+
+/// How long it is waited for the acknowledgements at most, in rests.
+const PATIENCE: u64 = 250;
+
+/// For how many milliseconds it is waited at most, after a rest of `rest_ms`, for everything under way to be acknowledged.
+pub(crate) const fn patience_ms(rest_ms: u64) -> u64 {
+    rest_ms.saturating_mul(PATIENCE)
+}
 
 /// When the journal is looked at again.
 #[derive(Debug, Default)]

@@ -239,6 +239,15 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
         Ok(self.what_next(clock, sent_all))
     }
 
+    /// Takes in what the sink reports, and nothing else.
+    ///
+    /// # Errors
+    /// Those of [`Pipeline::turn`].
+    pub(crate) fn take_in(&mut self, clock: Clock) -> Result<(), Error> {
+        self.collect(clock)?;
+        self.save(clock)
+    }
+
     /// Whether everything that the journal held at the last turn is settled.
     pub fn is_drained(&self) -> bool {
         self.caught_up && self.is_settled()
@@ -250,7 +259,7 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     }
 
     fn is_settled(&self) -> bool {
-        self.sender.outbox.in_flight.is_empty() && self.sender.has_told_all()
+        !self.has_under_way() && self.sender.has_told_all()
     }
 
     /// For how many milliseconds nothing has been settled although there was something to settle.
@@ -276,6 +285,11 @@ impl<S: Storage, K: Sink, A: Aside> Pipeline<S, K, A> {
     /// For how many milliseconds the journal is left alone after a look that has found all there was.
     pub(crate) fn rest_ms(&self) -> u64 {
         self.sender.settings.controls.rest_ms()
+    }
+
+    /// Whether something was sent that is not settled yet.
+    pub(crate) fn has_under_way(&self) -> bool {
+        !self.sender.outbox.in_flight.is_empty()
     }
 
     /// The sink.

@@ -13,7 +13,7 @@ use keyferry_journal::{Storage, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::aside::Aside;
-use crate::pace::Pace;
+use crate::pace::{Pace, patience_ms};
 use crate::pipeline::{Clock, Error, Pipeline, Turn, millis};
 use crate::report::Report;
 
@@ -115,7 +115,7 @@ pub fn run<S: Storage, K: Sink, A: Aside>(
         // A stop that has been given stays readable: waiting for it again would spin.
         let stops = if phase == Phase::Running { stop.descriptors() } else { Vec::new() };
         woken = match pace.rest_ms(now.monotonic_ms) {
-            Some(rest_ms) if phase == Phase::Running => rest(&stops, Duration::from_millis(rest_ms))?,
+            Some(rest_ms) if phase == Phase::Running => leave_alone(pipeline, &clock, &stops, rest_ms)?,
             _ => wait(pipeline, watch, &stops, turn, now)?,
         };
         if woken.stop && stop.is_given() {
@@ -190,14 +190,8 @@ fn wait<S: Storage, K: Sink, A: Aside>(
     let journal = turn.journal.then(|| watch.descriptor()).flatten();
     let sink = pipeline.sink().readiness();
     let first_stop = usize::from(journal.is_some()) + usize::from(sink.is_some());
-    let mut descriptors: Vec<PollFd<'_>> = journal
-        .iter()
-        .chain(sink.iter())
-        .chain(stops)
-        .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
-        .collect();
+    let mut descriptors = poll_for(journal.into_iter().chain(sink).chain(stops.iter().copied()));
     let Some(ready) = sleep(&mut descriptors, timeout)? else { return Ok(Woken::default()) };
-    let is_ready = |descriptor: &PollFd<'_>| !descriptor.revents().is_empty();
     let stop = descriptors[first_stop..].iter().any(is_ready);
     let watched = journal.is_some();
     let signalled = watched && is_ready(&descriptors[0]);
@@ -206,11 +200,38 @@ fn wait<S: Storage, K: Sink, A: Aside>(
     Ok(Woken { stop, watched: watched && (journal || ready == 0), journal })
 }
 
-/// Leaves journal and sink alone for so long; only the word to stop ends it sooner.
-fn rest(stops: &[BorrowedFd<'_>], duration: Duration) -> Result<Woken, RunError> {
-    let descriptors = stops.iter().map(|stop| PollFd::from_borrowed_fd(*stop, PollFlags::IN));
-    let ready = sleep(&mut descriptors.collect::<Vec<_>>(), duration)?;
+/// Leaves the journal alone for so many milliseconds, and then until everything that is under way is acknowledged, if that does not take too long. Only the word to stop ends it sooner.
+fn leave_alone<S: Storage, K: Sink, A: Aside>(
+    pipeline: &mut Pipeline<S, K, A>,
+    clock: &SystemClock,
+    stops: &[BorrowedFd<'_>],
+    rest_ms: u64,
+) -> Result<Woken, RunError> {
+    let mut woken = rest(stops, rest_ms)?;
+    let until_ms = clock.read().monotonic_ms + patience_ms(pipeline.rest_ms());
+    while !woken.stop && pipeline.has_under_way() {
+        let left_ms = until_ms.saturating_sub(clock.read().monotonic_ms);
+        let Some(sink) = pipeline.sink().readiness().filter(|_| left_ms > 0) else { break };
+        let mut descriptors = poll_for(std::iter::once(sink).chain(stops.iter().copied()));
+        let ready = sleep(&mut descriptors, Duration::from_millis(left_ms))?;
+        woken.stop = ready.is_some() && descriptors[1..].iter().any(is_ready);
+        pipeline.take_in(clock.read())?;
+    }
+    Ok(woken)
+}
+
+/// Leaves journal and sink alone.
+fn rest(stops: &[BorrowedFd<'_>], rest_ms: u64) -> Result<Woken, RunError> {
+    let ready = sleep(&mut poll_for(stops.iter().copied()), Duration::from_millis(rest_ms))?;
     Ok(Woken { stop: ready.is_some_and(|ready| ready > 0), ..Woken::default() })
+}
+
+fn poll_for<'fd>(descriptors: impl Iterator<Item = BorrowedFd<'fd>>) -> Vec<PollFd<'fd>> {
+    descriptors.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)).collect()
+}
+
+fn is_ready(descriptor: &PollFd<'_>) -> bool {
+    !descriptor.revents().is_empty()
 }
 
 /// Sleeps until a descriptor is ready or the time is over, and answers how many are ready; `None` if a signal came: its handler has written to a descriptor that the next round finds readable.

@@ -1,4 +1,4 @@
-//! The thread of a pipeline leaves the journal alone after a look that has found all there was.
+//! The thread of a pipeline leaves the journal alone after a look that has found all there was, for a moment and until something is acknowledged.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,6 +9,8 @@ use std::io::{PipeReader, PipeWriter, Write as _, pipe};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -103,4 +105,90 @@ fn after_a_look_that_has_found_all_the_journal_is_left_alone_and_the_word_to_sto
     let limits = DrainLimits { total: Duration::from_secs(60), stalled: Duration::from_secs(60) };
     let ended = run(&mut pipeline, &mut watch, &mut word, limits, &mut |_, _| {}).unwrap();
     assert_eq!((ended, word.sent_before), (Ended::Drained, Some(1)));
+}
+
+/// Commits an event when the thread first waits, and another one when it waits for the first to be acknowledged, which it is a while later.
+struct Unhurried {
+    writer: RefCell<Writer<MemoryStorage, fn() -> u64>>,
+    written: Cell<usize>,
+    answers: PipeReader,
+    answer: RefCell<Option<PipeWriter>>,
+    has_answered: Arc<AtomicBool>,
+    /// For each record, whether there had been an answer when it came.
+    sent: Rc<RefCell<Vec<bool>>>,
+    unacknowledged: Vec<Token>,
+    stop: PipeWriter,
+}
+
+impl Sink for Unhurried {
+    fn send(&mut self, token: Token, _: &Record<'_>) -> Result<(), SendError> {
+        self.sent.borrow_mut().push(self.has_answered.load(Ordering::Acquire));
+        self.unacknowledged.push(token);
+        if self.sent.borrow().len() == 2 {
+            self.stop.write_all(b"stop").unwrap();
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, outcome: &mut dyn FnMut(Token, Result<(), Failure>)) {
+        if self.has_answered.load(Ordering::Acquire) {
+            self.unacknowledged.drain(..).for_each(|token| outcome(token, Ok(())));
+        }
+    }
+
+    fn reset(&mut self) -> Result<(), Failure> {
+        self.unacknowledged.clear();
+        Ok(())
+    }
+
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        if self.written.get() < 2 && self.sent.borrow().len() == self.written.get() {
+            support::write(&mut self.writer.borrow_mut(), 1, 500);
+            self.written.set(self.written.get() + 1);
+        }
+        if self.written.get() == 2
+            && let Some(mut answer) = self.answer.take()
+        {
+            let has_answered = Arc::clone(&self.has_answered);
+            thread::spawn(move || {
+                thread::sleep(AWHILE);
+                has_answered.store(true, Ordering::Release);
+                answer.write_all(b"answer").unwrap();
+            });
+        }
+        Some(self.answers.as_fd())
+    }
+
+    fn trouble(&self) -> Option<Failure> {
+        None
+    }
+}
+
+#[test]
+fn what_comes_while_something_is_under_way_waits_for_an_acknowledgement() {
+    let storage = MemoryStorage::new();
+    let options = WriterOptions { node: "node".to_owned(), ..WriterOptions::default() };
+    let writer = Writer::begin(storage.clone(), 0, (|| 1_000) as fn() -> u64, options).unwrap();
+    let ((answers, answer), (given, stop)) = (pipe().unwrap(), pipe().unwrap());
+    let sent = Rc::<RefCell<Vec<bool>>>::default();
+    let sink = Unhurried {
+        writer: RefCell::new(writer),
+        written: Cell::new(0),
+        answers,
+        answer: RefCell::new(Some(answer)),
+        has_answered: Arc::default(),
+        sent: Rc::clone(&sent),
+        unacknowledged: Vec::new(),
+        stop,
+    };
+    let settings = support::settings();
+    // For an acknowledgement it is waited many times as long.
+    settings.controls.set_rest(AWHILE);
+    let feed = Feed::open(storage, None, FeedOptions::default()).unwrap();
+    let mut pipeline = Pipeline::new(feed, Start::anew("a"), sink, Nowhere, settings);
+    let mut word = Word { given, sent: Rc::default(), sent_before: None };
+    let mut watch = Watch::new(Path::new("/nonexistent"));
+    let limits = DrainLimits { total: Duration::from_secs(60), stalled: Duration::from_secs(60) };
+    let ended = run(&mut pipeline, &mut watch, &mut word, limits, &mut |_, _| {}).unwrap();
+    assert_eq!((ended, &sent.borrow()[..]), (Ended::Drained, &[false, true][..]));
 }

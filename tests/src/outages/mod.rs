@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::ferry::{Ferry, Plan};
+use crate::usage::Activity;
 
 pub use scene::Scene;
 pub use table::table;
@@ -116,6 +117,8 @@ pub struct Observed {
     pub copies: u64,
     /// The most resident memory that the agent had, in bytes.
     pub memory: u64,
+    /// How much of a processor the threads of Kafka's client took while it lasted; 1 is all of it.
+    pub client: f64,
     /// What the agent said at the end.
     pub status: Value,
 }
@@ -128,13 +131,20 @@ pub fn play(outage: Outage, course: Course) -> Result<Option<Observed>> {
     let Some(mut scene) = Scene::of(outage)? else { return Ok(None) };
     let ferry = Plan::proxied(scene.kafka(), Scene::TOPIC)?.rate(course.rate).start()?;
     let trace = Trace::start(&ferry.agent)?;
-    let begin = Instant::now();
+    let (begin, before) = (Instant::now(), client_of(&ferry)?);
     scene.begin(outage, &ferry)?;
     thread::sleep(course.duration);
+    let client = client_of(&ferry)?.since(before).running;
     scene.end(outage)?;
     let lasted = begin.elapsed();
     let recovery = ferry.wait_for_delivery()?;
-    finish(outage, &ferry, trace, lasted, recovery).map(Some)
+    let client = client.as_secs_f64() / lasted.as_secs_f64();
+    finish(outage, &ferry, trace, lasted, recovery, client).map(Some)
+}
+
+/// What the threads of Kafka's client have done.
+fn client_of(ferry: &Ferry) -> Result<Activity> {
+    Activity::of_threads(ferry.agent.pid()?, "rdk:")
 }
 
 fn finish(
@@ -143,6 +153,7 @@ fn finish(
     trace: Trace,
     lasted: Duration,
     recovery: Duration,
+    client: f64,
 ) -> Result<Observed> {
     let (written, ledger) = ferry.settle()?;
     let (trace, memory, status) = trace.finish();
@@ -154,6 +165,7 @@ fn finish(
         events: written.committed(),
         copies: ledger.copies(),
         memory,
+        client,
         status,
     })
 }
