@@ -13,11 +13,11 @@ use crate::format::SegmentName;
 use crate::storage::Storage;
 
 /// Size of the window in bytes, unless a record is larger.
-pub(crate) const SIZE: usize = 1 << 20;
+pub(crate) const SIZE: usize = 512 << 10;
 /// How much of what was passed stays, in bytes.
-const KEEP: usize = 256 << 10;
+const KEEP: usize = 64 << 10;
 /// The most that is asked of the disk at once, in bytes: small enough to stay in the processor's cache.
-const READ: usize = 256 << 10;
+const READ: usize = 128 << 10;
 
 /// Bytes that are here, until the window is filled again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
