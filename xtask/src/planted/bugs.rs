@@ -270,4 +270,18 @@ pub(super) const BUGS: &[Bug] = &[
         wrong: "Some(rest_ms) if phase == Phase::Stopped =>",
         test: Test::Package("keyferry-pipeline", "pace"),
     },
+    Bug {
+        name: "the journal is looked at while nothing of what is under way is acknowledged",
+        file: "crates/keyferry-pipeline/src/runner.rs",
+        right: "while !woken.stop && pipeline.has_under_way() {",
+        wrong: "while !woken.stop && pipeline.has_under_way() && until_ms == 0 {",
+        test: Test::Package("keyferry-pipeline", "pace"),
+    },
+    Bug {
+        name: "partitions are not paused when nothing is acknowledged",
+        file: "crates/keyferry-kafka/src/stall.rs",
+        right: "(now.saturating_sub(since) >= limit).then(",
+        wrong: "(now.saturating_sub(since) >= limit && self.tried.is_some()).then(",
+        test: Test::Library("keyferry-kafka"),
+    },
 ];
