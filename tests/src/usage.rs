@@ -1,8 +1,10 @@
 //! What a process has taken of the machine, as the kernel counts it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
@@ -52,29 +54,31 @@ impl Activity {
     /// # Errors
     /// Where it is gone, or the kernel does not account for threads.
     pub fn of(pid: Pid) -> Result<Self> {
-        Self::of_threads(pid, "")
+        let sum = |sum: Self, thread: Self| Self {
+            running: sum.running + thread.running,
+            wakeups: sum.wakeups + thread.wakeups,
+        };
+        Ok(Self::of_threads(pid, "")?.into_values().fold(Self::default(), sum))
     }
 
-    /// Of the threads of a process whose names begin like this.
-    ///
-    /// # Errors
-    /// As [`Activity::of`].
-    pub fn of_threads(pid: Pid, beginning: &str) -> Result<Self> {
+    /// Of each thread of a process whose name begins like this, by its directory.
+    fn of_threads(pid: Pid, beginning: &str) -> Result<BTreeMap<PathBuf, Self>> {
         let tasks = directory(pid).join("task");
-        let mut threads = fs::read_dir(&tasks).map_err(Error::io("list", &tasks))?;
-        threads.try_fold(Self::default(), |sum, thread| {
+        let threads = fs::read_dir(&tasks).map_err(Error::io("list", &tasks))?;
+        let mut activities = BTreeMap::new();
+        for thread in threads {
             let path = thread.map_err(Error::io("list", &tasks))?.path();
             let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
             if !name.starts_with(beginning) {
-                return Ok(sum);
+                continue;
             }
-            let thread = match Self::of_thread(&path) {
+            match Self::of_thread(&path) {
                 // It has ended in between.
-                Err(_) if !path.exists() => Self::default(),
-                outcome => outcome?,
-            };
-            Ok(Self { running: sum.running + thread.running, wakeups: sum.wakeups + thread.wakeups })
-        })
+                Err(_) if !path.exists() => {}
+                activity => drop(activities.insert(path, activity?)),
+            }
+        }
+        Ok(activities)
     }
 
     fn of_thread(directory: &Path) -> Result<Self> {
@@ -100,6 +104,27 @@ impl Activity {
             wakeups: self.wakeups.saturating_sub(before.wakeups),
         }
     }
+}
+
+/// How often threads are looked at, so that little is missed of what one does before it ends.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits for so long, and answers for how long the threads of a process have run meanwhile whose names begin like this, those that begin or end in between included.
+///
+/// # Errors
+/// As [`Activity::of`].
+pub fn running_meanwhile(pid: Pid, beginning: &str, duration: Duration) -> Result<Duration> {
+    let begin = Instant::now();
+    let before = Activity::of_threads(pid, beginning)?;
+    let mut last = before.clone();
+    while begin.elapsed() < duration {
+        thread::sleep(LOOK);
+        last.extend(Activity::of_threads(pid, beginning)?);
+    }
+    let of = |(thread, last): (PathBuf, Activity)| {
+        last.since(before.get(&thread).copied().unwrap_or_default()).running
+    };
+    Ok(last.into_iter().map(of).sum())
 }
 
 fn memory(pid: Pid, name: &str) -> Option<u64> {

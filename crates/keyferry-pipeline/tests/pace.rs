@@ -22,9 +22,11 @@ use keyferry_pipeline::{DrainLimits, Ended, Nowhere, Pipeline, Start, Stop, run}
 /// Several times as long as a thread sleeps that does not leave the journal alone.
 const AWHILE: Duration = Duration::from_millis(500);
 
+type MemoryWriter = Writer<MemoryStorage, fn() -> u64>;
+
 /// Commits an event whenever the thread is about to wait for one, and gives the word to stop a while after the first was sent.
 struct Provoking {
-    writer: RefCell<Writer<MemoryStorage, fn() -> u64>>,
+    writer: RefCell<MemoryWriter>,
     sent: Rc<Cell<u64>>,
     unacknowledged: Vec<Token>,
     stop: Option<PipeWriter>,
@@ -82,11 +84,28 @@ impl Stop for Word {
     }
 }
 
-#[test]
-fn after_a_look_that_has_found_all_the_journal_is_left_alone_and_the_word_to_stop_is_heard() {
+fn journal() -> (MemoryStorage, MemoryWriter) {
     let storage = MemoryStorage::new();
     let options = WriterOptions { node: "node".to_owned(), ..WriterOptions::default() };
     let writer = Writer::begin(storage.clone(), 0, (|| 1_000) as fn() -> u64, options).unwrap();
+    (storage, writer)
+}
+
+/// Runs a pipeline that leaves the journal alone for `rest` until the `word` is given and all is delivered.
+fn run_to_end(storage: MemoryStorage, sink: impl Sink, rest: Duration, word: &mut Word) -> Ended {
+    let settings = support::settings();
+    settings.controls.set_rest(rest);
+    let feed = Feed::open(storage, None, FeedOptions::default()).unwrap();
+    let mut pipeline = Pipeline::new(feed, Start::anew("a"), sink, Nowhere, settings);
+    // No directory: so nobody tells of what is written, and the thread looks every tenth of a second.
+    let mut watch = Watch::new(Path::new("/nonexistent"));
+    let limits = DrainLimits { total: Duration::from_secs(60), stalled: Duration::from_secs(60) };
+    run(&mut pipeline, &mut watch, word, limits, &mut |_, _| {}).unwrap()
+}
+
+#[test]
+fn after_a_look_that_has_found_all_the_journal_is_left_alone_and_the_word_to_stop_is_heard() {
+    let (storage, writer) = journal();
     let (given, stop) = pipe().unwrap();
     let sent = Rc::<Cell<u64>>::default();
     let sink = Provoking {
@@ -95,21 +114,14 @@ fn after_a_look_that_has_found_all_the_journal_is_left_alone_and_the_word_to_sto
         unacknowledged: Vec::new(),
         stop: Some(stop),
     };
-    let settings = support::settings();
-    settings.controls.set_rest(Duration::from_secs(3_600));
-    let feed = Feed::open(storage, None, FeedOptions::default()).unwrap();
-    let mut pipeline = Pipeline::new(feed, Start::anew("a"), sink, Nowhere, settings);
     let mut word = Word { given, sent, sent_before: None };
-    // No directory: so nobody tells of what is written, and the thread looks every tenth of a second.
-    let mut watch = Watch::new(Path::new("/nonexistent"));
-    let limits = DrainLimits { total: Duration::from_secs(60), stalled: Duration::from_secs(60) };
-    let ended = run(&mut pipeline, &mut watch, &mut word, limits, &mut |_, _| {}).unwrap();
+    let ended = run_to_end(storage, sink, Duration::from_secs(3_600), &mut word);
     assert_eq!((ended, word.sent_before), (Ended::Drained, Some(1)));
 }
 
 /// Commits an event when the thread first waits, and another one when it waits for the first to be acknowledged, which it is a while later.
 struct Unhurried {
-    writer: RefCell<Writer<MemoryStorage, fn() -> u64>>,
+    writer: RefCell<MemoryWriter>,
     written: Cell<usize>,
     answers: PipeReader,
     answer: RefCell<Option<PipeWriter>>,
@@ -166,9 +178,7 @@ impl Sink for Unhurried {
 
 #[test]
 fn what_comes_while_something_is_under_way_waits_for_an_acknowledgement() {
-    let storage = MemoryStorage::new();
-    let options = WriterOptions { node: "node".to_owned(), ..WriterOptions::default() };
-    let writer = Writer::begin(storage.clone(), 0, (|| 1_000) as fn() -> u64, options).unwrap();
+    let (storage, writer) = journal();
     let ((answers, answer), (given, stop)) = (pipe().unwrap(), pipe().unwrap());
     let sent = Rc::<RefCell<Vec<bool>>>::default();
     let sink = Unhurried {
@@ -181,14 +191,8 @@ fn what_comes_while_something_is_under_way_waits_for_an_acknowledgement() {
         unacknowledged: Vec::new(),
         stop,
     };
-    let settings = support::settings();
-    // For an acknowledgement it is waited many times as long.
-    settings.controls.set_rest(AWHILE);
-    let feed = Feed::open(storage, None, FeedOptions::default()).unwrap();
-    let mut pipeline = Pipeline::new(feed, Start::anew("a"), sink, Nowhere, settings);
     let mut word = Word { given, sent: Rc::default(), sent_before: None };
-    let mut watch = Watch::new(Path::new("/nonexistent"));
-    let limits = DrainLimits { total: Duration::from_secs(60), stalled: Duration::from_secs(60) };
-    let ended = run(&mut pipeline, &mut watch, &mut word, limits, &mut |_, _| {}).unwrap();
+    // For an acknowledgement it is waited many times as long as a rest.
+    let ended = run_to_end(storage, sink, AWHILE, &mut word);
     assert_eq!((ended, &sent.borrow()[..]), (Ended::Drained, &[false, true][..]));
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -12,15 +14,15 @@ use std::time::Duration;
 
 use keyferry_event::filter::Selection;
 use keyferry_event::{
-    Content, Failure, FailureClass, Filter, Format, HeaderMode, Record, Routing, Schema, SchemaId, SendError,
-    Sink, Token, Topics,
+    Content, Failure, FailureClass, Filter, Format, Record, Routing, Schema, SchemaId, SendError, Sink,
+    Token, Topics,
 };
 use keyferry_journal::event::{EventEncoder, Field};
 use keyferry_journal::format::{GapCause, GapPayload};
 use keyferry_journal::writer::WriterOptions;
 use keyferry_journal::{EventKind, Feed, FeedOptions, MemoryStorage, Writer};
 use keyferry_pipeline::backpressure::Thresholds;
-use keyferry_pipeline::schemas::{NoSchemas, SchemaLookup, SchemaSource};
+use keyferry_pipeline::schemas::{SchemaLookup, SchemaSource};
 use keyferry_pipeline::{
     BreakerState, Ceiling, Clock, Credit, Forced, HeldFile, InDoubt, Level, LowPriority, Overflow, Pipeline,
     Report, Retention, Settings, SideFiles, Start, State, Trip, Tunables, Turn, backpressure, breaker,
@@ -148,29 +150,9 @@ struct Bench {
 }
 
 fn settings(admin_events: Option<&str>) -> Settings {
-    Settings {
-        topics: Topics {
-            events: Some("events".to_owned()),
-            admin_events: admin_events.map(ToOwned::to_owned),
-        },
-        content: Content::default(),
-        headers: HeaderMode::CloudEvents,
-        in_doubt: InDoubt::Publish,
-        dead_letter_topic: None,
-        gap_records: true,
-        settle_delay: Duration::ZERO,
-        ceiling: None,
-        retention: Retention::default(),
-        credit: Credit { bytes: 1 << 20, records: 100 },
-        delivery_timeout: Duration::from_secs(120),
-        breaker: breaker::Settings::default(),
-        backpressure: backpressure::Settings::default(),
-        low_priority: LowPriority::default(),
-        controls: Arc::default(),
-        meter: Arc::default(),
-        schemas: Arc::new(NoSchemas),
-        seed: 1,
-    }
+    let Settings { topics, .. } = support::settings();
+    let admin_events = admin_events.map(ToOwned::to_owned);
+    Settings { topics: Topics { admin_events, ..topics }, ..support::settings() }
 }
 
 fn clock_at(monotonic_ms: u64, wall_ms: u64) -> Clock {

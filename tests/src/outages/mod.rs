@@ -7,14 +7,13 @@ mod scene;
 mod table;
 mod trace;
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::Result;
 use crate::ferry::{Ferry, Plan};
-use crate::usage::Activity;
+use crate::usage::running_meanwhile;
 
 pub use scene::Scene;
 pub use table::table;
@@ -131,20 +130,14 @@ pub fn play(outage: Outage, course: Course) -> Result<Option<Observed>> {
     let Some(mut scene) = Scene::of(outage)? else { return Ok(None) };
     let ferry = Plan::proxied(scene.kafka(), Scene::TOPIC)?.rate(course.rate).start()?;
     let trace = Trace::start(&ferry.agent)?;
-    let (begin, before) = (Instant::now(), client_of(&ferry)?);
+    let begin = Instant::now();
     scene.begin(outage, &ferry)?;
-    thread::sleep(course.duration);
-    let client = client_of(&ferry)?.since(before).running;
+    let client = running_meanwhile(ferry.agent.pid()?, "rdk:", course.duration)?;
     scene.end(outage)?;
     let lasted = begin.elapsed();
     let recovery = ferry.wait_for_delivery()?;
-    let client = client.as_secs_f64() / lasted.as_secs_f64();
+    let client = client.as_secs_f64() / course.duration.as_secs_f64();
     finish(outage, &ferry, trace, lasted, recovery, client).map(Some)
-}
-
-/// What the threads of Kafka's client have done.
-fn client_of(ferry: &Ferry) -> Result<Activity> {
-    Activity::of_threads(ferry.agent.pid()?, "rdk:")
 }
 
 fn finish(

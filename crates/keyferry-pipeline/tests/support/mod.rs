@@ -35,6 +35,7 @@ pub fn settings() -> Settings {
 }
 
 /// Commits so many events of so many bytes, each in a transaction of its own.
+#[allow(dead_code, reason = "not every file of tests that has this module writes like that")]
 pub fn write(writer: &mut Writer<MemoryStorage, impl Clock>, events: u64, bytes: usize) {
     for _ in 0..events {
         let mut payload = EventEncoder::new();
