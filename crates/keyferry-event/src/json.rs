@@ -16,7 +16,13 @@ pub(crate) struct NotJson;
 pub(crate) const DEEPEST: usize = 128;
 
 /// The first place from `at` on that is no white space.
-pub(crate) fn skip_space(text: &[u8], mut at: usize) -> usize {
+#[inline(always)]
+pub(crate) fn skip_space(text: &[u8], at: usize) -> usize {
+    // Mostly there is none.
+    if text.get(at).is_some_and(|byte| *byte > b' ') { at } else { skip_blanks(text, at) }
+}
+
+fn skip_blanks(text: &[u8], mut at: usize) -> usize {
     while matches!(text.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
         at += 1;
     }

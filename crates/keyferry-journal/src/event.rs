@@ -255,7 +255,7 @@ type Fields<'a> = [Option<&'a str>; FIELDS];
 
 /// One pass over the field block, into `fields`: they are too many to be handed on. Mostly all of it is UTF-8, the tags and lengths between the values as well, and then it is checked once and not value by value.
 fn decode_fields<'a>(block: &'a [u8], fields: &mut Fields<'a>) -> Result<(), Malformed> {
-    let text = std::str::from_utf8(block).ok();
+    let text = simdutf8::basic::from_utf8(block).ok();
     let (mut last, mut at) = (0, 0);
     while at < block.len() {
         let Some(&[tag, low, high]) = block[at..].first_chunk::<FIELD_HEADER>() else {

@@ -229,6 +229,20 @@ pub(super) const BUGS: &[Bug] = &[
         test: Test::Package("keyferry-event", "redaction"),
     },
     Bug {
+        name: "an event's last bytes are not searched for secrets",
+        file: "crates/keyferry-event/src/redaction/marks.rs",
+        right: "    if first < text.len() {",
+        wrong: "    if first < text.len() && begin == 0 {",
+        test: Test::Package("keyferry-event", "redaction"),
+    },
+    Bug {
+        name: "a name that ends with a separator is not known for that of a secret",
+        file: "crates/keyferry-event/src/redaction/secret.rs",
+        right: "third & bit(third_last) != 0 || is_separator(last)",
+        wrong: "third & bit(third_last) != 0 && !is_separator(last)",
+        test: Test::Package("keyferry-event", "redaction"),
+    },
+    Bug {
         name: "an administrator's change of a user has another key than the user's logins",
         file: "crates/keyferry-event/src/key.rs",
         right: "event.resource_path().and_then(user_of_path)",

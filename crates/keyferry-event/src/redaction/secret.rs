@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::marks::{self, Marks};
+use super::marks::{self, Endings};
 
 /// The ends of the names of secrets that have these last two letters, in small letters and without `_`, `-` and `.`.
 const fn endings(last: [u8; 2]) -> &'static [&'static str] {
@@ -32,8 +32,15 @@ const fn endings(last: [u8; 2]) -> &'static [&'static str] {
     }
 }
 
-/// A name that is so, written likewise.
-const NAMES: [&str; 3] = ["token", "salt", "assertion"];
+/// A name that is so as a whole and has these last two letters, written likewise.
+const fn name(last: [u8; 2]) -> Option<&'static str> {
+    match &last {
+        b"en" => Some("token"),
+        b"lt" => Some("salt"),
+        b"on" => Some("assertion"),
+        _ => None,
+    }
+}
 
 /// Ends like one of the names above and is none: a detail of Keycloak's, in seconds.
 const AGE: &str = "ageofrefreshtoken";
@@ -41,34 +48,68 @@ const AGE: &str = "ageofrefreshtoken";
 /// A longer name is none of those.
 const LONGEST_NAME: usize = 96;
 
-/// The last two letters of the names above and of [`VALUE`]: by the second last, a bit for each last one, both by their place in the alphabet.
-static LAST_LETTERS: [u32; 32] = {
-    let mut letters = [0; 32];
-    let (mut second_last, mut last) = (1, 1);
-    while second_last <= 26 {
-        while last <= 26 {
-            let pair = [b'`' + second_last, b'`' + last];
-            if !endings(pair).is_empty() || matches!(&pair, b"lt") {
-                letters[second_last as usize] |= 1 << last;
+/// The last three letters of all those names, and of [`VALUE`].
+const ENDS: [[u8; 3]; 25] = {
+    let mut ends = [[0; 3]; 25];
+    let mut known = 0;
+    let (mut second_last, mut last) = (b'a', b'a');
+    while last <= b'z' {
+        while second_last <= b'z' {
+            let mut rest = endings([second_last, last]);
+            while let [ending, others @ ..] = rest {
+                ends[known] = last_letters(ending.as_bytes());
+                (known, rest) = (known + 1, others);
             }
-            last += 1;
+            if let Some(name) = name([second_last, last]) {
+                ends[known] = last_letters(name.as_bytes());
+                known += 1;
+            }
+            second_last += 1;
         }
-        (second_last, last) = (second_last + 1, 1);
+        (second_last, last) = (b'a', last + 1);
     }
-    letters
+    ends[known] = last_letters(VALUE);
+    assert!(known + 1 == ends.len(), "there are more names or fewer");
+    ends
 };
 
-/// Whether one of those names may end with these two: few others do, and most are told apart here.
+const fn last_letters(name: &[u8]) -> [u8; 3] {
+    let Some(last) = name.last_chunk() else { panic!("a name has three letters at least") };
+    *last
+}
+
+/// By those, [`marks`] tells most names apart.
+pub(super) static ENDINGS: Endings = Endings::of(&ENDS);
+
+/// By those, other names are told apart here: for a last letter, which letters may be before it, and which before these. A letter is a bit, by its place in the alphabet; before two letters may be a separator too.
+static BEFORE_LAST: [[u32; 2]; 32] = {
+    let mut before = [[0; 2]; 32];
+    let mut rest = ENDS.as_slice();
+    while let [[third_last, second_last, last], others @ ..] = rest {
+        let [second, third] = &mut before[(*last & 31) as usize];
+        *second |= bit(*second_last);
+        *third |= bit(*third_last) | bit(b'_') | bit(b'-') | bit(b'.') | bit(b' ');
+        rest = others;
+    }
+    before
+};
+
+const fn bit(letter: u8) -> u32 {
+    1 << (letter & 31)
+}
+
+/// Whether one of those names may end with these three: few others do, and most are told apart here.
 #[inline]
-fn may_end_secret(second_last: u8, last: u8) -> bool {
-    LAST_LETTERS[usize::from(second_last & 31)] >> (last & 31) & 1 != 0
+fn may_end_secret([third_last, second_last, last]: [u8; 3]) -> bool {
+    let [second, third] = BEFORE_LAST[usize::from(last & 31)];
+    second & bit(second_last) != 0 && third & bit(third_last) != 0 || is_separator(last)
 }
 
 /// Whether a field of this name holds a secret.
 #[inline]
 pub(super) fn is_secret_name(name: &[u8]) -> bool {
-    let [.., second_last, last] = name else { return false };
-    may_end_secret(*second_last, *last) && name.len() <= LONGEST_NAME && is_secret_ending(name)
+    let Some(last) = name.last_chunk() else { return false };
+    may_end_secret(*last) && name.len() <= LONGEST_NAME && is_secret_ending(name)
 }
 
 fn is_secret_ending(name: &[u8]) -> bool {
@@ -77,10 +118,10 @@ fn is_secret_ending(name: &[u8]) -> bool {
 
 /// Whether `text` ends with the name of a secret. `is_start` hears what stands before one that must be there as a whole.
 fn ends_like_secret(text: &[u8], is_start: impl Fn(&[u8]) -> bool) -> bool {
-    let Some(last) = text.last_chunk::<2>() else { return false };
+    let Some(last) = without_separators(text).last_chunk::<2>() else { return false };
     let last = last.map(|letter| letter.to_ascii_lowercase());
-    let is_name = |name: &&str| name.as_bytes().ends_with(&last) && before(text, name).is_some_and(&is_start);
-    endings(last).iter().any(|ending| before(text, ending).is_some()) || NAMES.iter().any(is_name)
+    endings(last).iter().any(|ending| before(text, ending).is_some())
+        || name(last).is_some_and(|name| before(text, name).is_some_and(is_start))
 }
 
 /// What stands before `letters` and the separators in front of them, if `text` ends with these: capitals and separators do not count.
@@ -97,10 +138,16 @@ fn before<'a>(text: &'a [u8], letters: &str) -> Option<&'a [u8]> {
 }
 
 fn without_separators(mut text: &[u8]) -> &[u8] {
-    while let [rest @ .., b'_' | b'-' | b'.' | b' '] = text {
+    while let [rest @ .., last] = text
+        && is_separator(*last)
+    {
         text = rest;
     }
     text
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'_' | b'-' | b'.' | b' ')
 }
 
 /// The field of a credential that is a secret, whatever else its name may mean elsewhere.
@@ -118,9 +165,11 @@ pub(super) fn is_type_of_credential(name: &[u8]) -> bool {
 /// The names and shapes of secrets as the provider reads them, which masks what it journals where it is asked to.
 pub(crate) fn names() -> String {
     let letters = || b'a'..=b'z';
-    let endings = letters().flat_map(|second| letters().flat_map(move |last| endings([second, last])));
+    let pairs = || letters().flat_map(|second| letters().map(move |last| [second, last]));
     let line = |kind: &'static str| move |name: &&str| format!("{kind}\t{name}\n");
-    let lines = endings.map(line("ending")).chain(NAMES.iter().map(line("name")));
+    let endings = pairs().flat_map(endings).map(line("ending"));
+    let names: Vec<_> = pairs().filter_map(name).collect();
+    let lines = endings.chain(names.iter().map(line("name")));
     let lines = lines
         .chain([&AGE].into_iter().map(line("harmless")))
         .chain(CREDENTIALS.iter().map(line("credential")));
@@ -225,18 +274,14 @@ impl Suspicion {
     /// What is suspected of the JSON `text`, whatever it is escaped in.
     pub(super) fn of(text: &[u8]) -> Self {
         let mut suspicion = Self::default();
-        marks::show(text, |first, Marks { colons, signs }| {
-            for place in signs {
-                suspicion.add(Self::at_sign(text, first + place));
-            }
-            for place in colons {
-                suspicion.of_name = suspicion.of_name || ends_name_of_secret(&text[..first + place]);
-            }
+        marks::show(text, |place| match text[place] {
+            b':' => suspicion.of_name = suspicion.of_name || ends_name_of_secret(&text[..place]),
+            _ => suspicion.add(Self::at_sign(text, place)),
         });
         suspicion
     }
 
-    /// What is suspected for what stands at `place`, which is marked.
+    /// What is suspected for the letter at `place`, which is marked.
     fn at_sign(text: &[u8], place: usize) -> Self {
         let (before, from) = text.split_at(place);
         if let [b'A', next, ..] = from
@@ -268,10 +313,13 @@ impl Suspicion {
 #[inline]
 fn ends_name_of_secret(text: &[u8]) -> bool {
     // Nearly every name is told apart here.
-    match text.last_chunk() {
-        Some([_, second_last, last, b'"'] | [second_last, last, b'\\', b'"']) if *last != b'\\' => {
-            may_end_secret(*second_last, *last) && is_name_of_secret(text)
+    match *text {
+        [.., third_last, second_last, last, b'"'] | [.., third_last, second_last, last, b'\\', b'"']
+            if last != b'\\' =>
+        {
+            may_end_secret([third_last, second_last, last]) && is_name_of_secret(text)
         }
+        [.., before, b't' | b'n' | b'r'] if before != b'\\' => false,
         _ => is_name_before_blanks(text),
     }
 }
@@ -298,7 +346,8 @@ fn is_name_of_secret(text: &[u8]) -> bool {
         text = rest;
     }
     let is_start = |before: &[u8]| before.ends_with(b"\"");
-    let is_age = text.strip_suffix(AGE_IN_EVENTS).is_some_and(|before| !before.ends_with(b"\\"));
+    let is_age =
+        without_separators(text).strip_suffix(AGE_IN_EVENTS).is_some_and(|before| !before.ends_with(b"\\"));
     !is_age && (ends_like_secret(text, is_start) || text.strip_suffix(VALUE).is_some_and(is_start))
 }
 
@@ -423,20 +472,23 @@ mod tests {
         }
     }
 
-    /// Every ending of a secret's name.
-    fn all_endings() -> Vec<&'static str> {
+    /// Every name of a secret, and every ending of one.
+    fn all_names() -> Vec<&'static str> {
         let letters = || b'a'..=b'z';
-        letters().flat_map(|a| letters().flat_map(move |b| endings([a, b]).iter().copied())).collect()
+        let pairs = || letters().flat_map(|a| letters().map(move |b| [a, b]));
+        pairs().flat_map(endings).copied().chain(pairs().filter_map(name)).collect()
     }
 
     #[test]
     fn no_name_of_a_secret_is_told_apart_by_its_last_letters() {
-        for name in all_endings().iter().chain(&NAMES) {
+        for name in all_names() {
             assert!(is_secret_name(name.as_bytes()), "{name}");
             assert!(is_secret_name(name.to_ascii_uppercase().as_bytes()), "{name}");
+            assert!(is_secret_name(format!("{name}_").as_bytes()), "{name}");
+            let (before, last) = name.split_at(name.len() - 2);
+            assert!(is_secret_name(format!("{before}-{last}").as_bytes()), "{name}");
         }
-        assert_eq!(all_endings().len(), 21);
-        assert!(matches!(VALUE, [.., second_last, last] if may_end_secret(*second_last, *last)));
+        assert!(VALUE.last_chunk().is_some_and(|last| may_end_secret(*last)));
     }
 
     #[test]
@@ -486,8 +538,8 @@ mod tests {
         /// The invariant of the module, as far as names go: however a name is put together, spelt and written, in however many strings it stands, and whatever stands around it.
         #[test]
         fn whatever_would_be_found_is_suspected(
-            prefix in "[a-zA-Z._\\n\"\\\\-]{0,100}", ending in prop::sample::select([all_endings(), NAMES.to_vec()].concat()), capitals: u32,
-            separators: u32, escaped: Option<prop::sample::Index>, blanks in "[ \n\t\r]{0,2}", around: (String, String), strings in 0..4_usize,
+            prefix in "[a-zA-Z._\\n\"\\\\-]{0,100}", ending in prop::sample::select(all_names()), capitals: u32,
+            separators: u32, escaped: Option<prop::sample::Index>, end in "[_.-]{0,2}", blanks in "[ \n\t\r]{0,2}", around: (String, String), strings in 0..4_usize,
         ) {
             let spelt = match capitals % 5 {
                 0 => ending.to_owned(),
@@ -496,7 +548,7 @@ mod tests {
                 3 => words(ending).iter().map(|word| capitalised(word)).collect(),
                 _ => ending.char_indices().map(|(at, letter)| if capitals >> (at % 32) & 1 == 1 { letter.to_ascii_uppercase() } else { letter }).collect(),
             };
-            let name = format!("{prefix}{spelt}");
+            let name = format!("{prefix}{spelt}{end}");
             prop_assume!(is_secret_name(name.as_bytes()));
             let [before, after] = [around.0, around.1].map(|text| serde_json::to_string(&text).unwrap());
             let text = format!("{{{before}:1,{}{blanks}:\"x\",\"a\":{after}}}", with_escape(&name, escaped));

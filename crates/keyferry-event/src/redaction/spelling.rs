@@ -79,12 +79,13 @@ impl Spelling for Escaped {
     const QUOTE: &'static [u8] = b"\\\"";
     const STRINGS: usize = 1;
 
+    #[inline(always)]
     fn skip_space(text: &[u8], at: usize) -> usize {
-        let mut at = json::skip_space(text, at);
-        while text.get(at) == Some(&b'\\') && matches!(text.get(at + 1), Some(b'n' | b'r' | b't')) {
-            at = json::skip_space(text, at + 2);
+        // Mostly there is none.
+        match text.get(at..) {
+            Some([b'\\', b'"', ..] | [b'!'..=b'[' | b']'..=b'~', ..]) => at,
+            _ => skip_escaped_space(text, at),
         }
-        at
     }
 
     fn end_of_string(text: &[u8], mut at: usize) -> Result<usize, NotJson> {
@@ -114,6 +115,14 @@ impl Spelling for Escaped {
         let content = &text[place];
         if near::find(b'\\', content).is_none() { Ok(Cow::Borrowed(content)) } else { Err(NotJson) }
     }
+}
+
+fn skip_escaped_space(text: &[u8], at: usize) -> usize {
+    let mut at = json::skip_space(text, at);
+    while text.get(at) == Some(&b'\\') && matches!(text.get(at + 1), Some(b'n' | b'r' | b't')) {
+        at = json::skip_space(text, at + 2);
+    }
+    at
 }
 
 fn quote_or_escape(text: &[u8], at: usize) -> Result<usize, NotJson> {

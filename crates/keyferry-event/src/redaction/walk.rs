@@ -345,7 +345,14 @@ impl Walk<'_> {
 }
 
 /// Whether the content of a string that is spelt so may be an object or a list, as far as that can be told without decoding it.
-fn begins_like_json<S: Spelling>(mut content: &[u8]) -> bool {
+#[inline]
+fn begins_like_json<S: Spelling>(content: &[u8]) -> bool {
+    // Mostly it is empty, or begins with a letter or a digit.
+    !matches!(content, [] | [b'"' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z', ..])
+        && begins_like_json_after_space::<S>(content)
+}
+
+fn begins_like_json_after_space<S: Spelling>(mut content: &[u8]) -> bool {
     loop {
         content = &content[Escaped::skip_space(content, 0)..];
         match content {
