@@ -12,7 +12,7 @@ const CASES: [(&str, &str, Option<f64>); 11] = [
     ("default", "user events, default configuration", Some(3e6)),
     ("filter", "with a filter on three fields", Some(1.5e6)),
     ("filter-details", "with a filter on a field inside the JSON", None),
-    ("secrets", "admin events of 1.7 kB with a secret to mask", None),
+    ("secrets", "admin events of 1.7 kB with a secret to mask", Some(5e5)),
     ("cloudevents", "user events as structured CloudEvents", Some(1e6)),
     ("ocsf", "user events in OCSF", Some(4e5)),
     ("ecs", "user events in ECS", None),
