@@ -323,8 +323,9 @@ fn is_secret(name: &str) -> bool {
     let letters = name.replace(separators, "").to_ascii_lowercase();
     let is_known =
         known("ending").any(|ending| letters.ends_with(ending)) || known("name").any(|name| name == letters);
-    // The agent knows names by their last two letters, behind and between which nothing stands.
-    let ends_oddly = name.chars().rev().take(2).any(|sign| separators.contains(&sign));
+    // The agent knows names by their last two letters, between which nothing stands.
+    let before_last = name.trim_end_matches(separators).chars().rev().nth(1);
+    let ends_oddly = before_last.is_some_and(|sign| separators.contains(&sign));
     is_known && name.len() <= LONGEST_NAME && !known("harmless").any(|name| name == letters) && !ends_oddly
 }
 
