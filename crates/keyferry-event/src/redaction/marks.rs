@@ -1,7 +1,7 @@
 //! The one look at every byte of an event: where something stands by which a secret could be known.
 //!
-//! The invariant: **every colon behind which a secret's name may end, every `A` and `J`, and every `u` behind a backslash is marked**, but for the first byte, which has nothing before it. What the
-//! marks mean is known to [`secret`](super::secret); of a login's 800 bytes three are marked.
+//! The invariant: **every colon before which a secret's name may end, every `A` and `J`, and every `u` behind a backslash is marked**, but for the first byte, which has nothing before it. What the
+//! marks mean is known to [`secret`](super::secret); of the 700 bytes of a renewed token three are marked.
 //!
 //! Bytes are compared in vectors of 32 where the processor has AVX2, as nearly every one has; else one by one. Both are one function of a block, and are compared with each other:
 //! `tests::both_ways_mark_the_same`. What is marked is gathered without a branch, for which blocks have marks cannot be foretold.

@@ -4,7 +4,7 @@
 //! has to be taken apart at all, and most never are.
 //!
 //! Why none is missed, in however many strings it stands: behind a name stand a quote, escaped or not, and a colon; what a shape is known by is a row of letters and digits. Only an escape `\u00..` can
-//! stand for one of all these, and it raises every suspicion itself. So each colon is looked at, each letter of two of which every such row has one, and each such escape: [`marks`] finds them.
+//! stand for one of all these, and it raises every suspicion itself. So each colon is looked at before which a name may end, each letter of two of which every such row has one, and each such escape: [`marks`] finds them.
 //!
 //! Names are compared by what they end with, because Keycloak, its providers and its realms' own attributes put words before it: `clientSecret`, `smtp.password`, `saml.signing.private.key`. Of the
 //! names that Keycloak 26.7 gives to secrets none is missing: `tests::the_names_that_keycloak_gives_to_secrets`. Where a name alone says too little (`value`), its object
