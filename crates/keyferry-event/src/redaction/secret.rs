@@ -82,6 +82,7 @@ const fn last_letters(name: &[u8]) -> [u8; 3] {
 pub(super) static ENDINGS: Endings = Endings::of(&ENDS);
 
 /// By those, other names are told apart here: for a last letter, which letters may be before it, and which before these. A letter is a bit, by its place in the alphabet; before two letters may be a separator too.
+/// By [`ENDINGS`] alone, which take some letters for others, an admin event with a secret took 7 % longer.
 static BEFORE_LAST: [[u32; 2]; 32] = {
     let mut before = [[0; 2]; 32];
     let mut rest = ENDS.as_slice();
